@@ -125,7 +125,20 @@ mod tests {
 
     #[test]
     fn types_come_back_from_their_text() {
-        for text in ["boolean", "int", "long", "float", "double", "date", "time", "timestamp", "timestamptz", "string", "binary", "decimal(12,2)"] {
+        for text in [
+            "boolean",
+            "int",
+            "long",
+            "float",
+            "double",
+            "date",
+            "time",
+            "timestamp",
+            "timestamptz",
+            "string",
+            "binary",
+            "decimal(12,2)",
+        ] {
             assert_eq!(text.parse::<ColumnType>().unwrap().to_string(), text);
         }
         assert_eq!("decimal( 5 , 0 )".parse::<ColumnType>().unwrap(), ColumnType::Decimal { precision: 5, scale: 0 });

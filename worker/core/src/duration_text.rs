@@ -13,6 +13,9 @@ pub(crate) fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) 
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|t| humantime::parse_duration(&t).map_err(|e| D::Error::custom(format!("`{t}` is not a duration such as 90s or 15m: {e}"))))
-        .transpose()
+    text.map(|t| {
+        humantime::parse_duration(&t)
+            .map_err(|e| D::Error::custom(format!("`{t}` is not a duration such as 90s or 15m: {e}")))
+    })
+    .transpose()
 }

@@ -95,11 +95,17 @@ impl FaultKind {
             Self::BadRow => "correct the file, declare another type for the column, or set on_bad_row to skip",
             Self::BadFile => "fetch or write the file again",
             Self::Transform => "correct the transform; `moulin plan` checks it without running the job",
-            Self::SchemaMismatch => "change the transform so that it makes the table's columns and types, or land into another table",
-            Self::PermissionDenied => "give the worker credentials for it (environment or the [storage] section of its configuration)",
+            Self::SchemaMismatch => {
+                "change the transform so that it makes the table's columns and types, or land into another table"
+            }
+            Self::PermissionDenied => {
+                "give the worker credentials for it (environment or the [storage] section of its configuration)"
+            }
             Self::Unavailable => "it is tried again; `moulin doctor` says what does not answer",
             Self::ResourceExhausted => "it is tried again; add workers, or raise job.slots or job.memory_bytes",
-            Self::CommitConflict => "it is tried again; if it happens often, fewer jobs should write this table at once",
+            Self::CommitConflict => {
+                "it is tried again; if it happens often, fewer jobs should write this table at once"
+            }
             Self::CommitUnknown => "the next attempt looks for the commit before it does anything",
             Self::StaleEpoch => "a newer try has taken the job over; nothing to do",
             Self::Cancelled => "clear the task to run it again",
@@ -263,7 +269,8 @@ mod tests {
 
     #[test]
     fn a_place_says_line_and_byte() {
-        let place = Place { uri: "s3://raw/a.csv".into(), record: 1203, line: 1204, byte_offset: 88213, column: "qty".into() };
+        let place =
+            Place { uri: "s3://raw/a.csv".into(), record: 1203, line: 1204, byte_offset: 88213, column: "qty".into() };
         assert_eq!(place.to_string(), "s3://raw/a.csv, line 1204, byte 88213");
     }
 }

@@ -172,7 +172,9 @@ mod tests {
 
     #[test]
     fn partition_fields_come_back_from_their_text() {
-        for text in ["origin", "month(time_hour)", "bucket(16, id)", "truncate(4, name)", "year(d)", "day(d)", "hour(t)"] {
+        for text in
+            ["origin", "month(time_hour)", "bucket(16, id)", "truncate(4, name)", "year(d)", "day(d)", "hour(t)"]
+        {
             assert_eq!(text.parse::<PartitionField>().unwrap().to_string(), text);
         }
         assert_eq!("months(d)".parse::<PartitionField>().unwrap().to_string(), "month(d)");

@@ -46,7 +46,10 @@ mod format_as_map {
     }
 
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected csv, ndjson, parquet, or {csv: {...}} with the options delimiter, quote, quoting, header, null_values, skip_lines, comment")]
+    #[serde(
+        untagged,
+        expecting = "expected csv, ndjson, parquet, or {csv: {...}} with the options delimiter, quote, quoting, header, null_values, skip_lines, comment"
+    )]
     enum Written {
         Name(String),
         Options(Options),
@@ -193,10 +196,16 @@ impl CsvFormat {
         }
         for (at, (name, byte)) in bytes.iter().enumerate() {
             if matches!(byte, b'\n' | b'\r' | 0) || !byte.is_ascii() {
-                return Err(Fault::new(FaultKind::InvalidSpec, format!("csv {name} must be one ASCII character, not a line end")));
+                return Err(Fault::new(
+                    FaultKind::InvalidSpec,
+                    format!("csv {name} must be one ASCII character, not a line end"),
+                ));
             }
             if let Some((other, _)) = bytes[..at].iter().find(|(_, b)| b == byte) {
-                return Err(Fault::new(FaultKind::InvalidSpec, format!("csv {name} and {other} are both `{}`", char::from(*byte))));
+                return Err(Fault::new(
+                    FaultKind::InvalidSpec,
+                    format!("csv {name} and {other} are both `{}`", char::from(*byte)),
+                ));
             }
         }
         Ok(())

@@ -68,7 +68,8 @@ deadline: 15m
 
     #[test]
     fn an_unknown_field_is_named() {
-        let error = serde_norway::from_str::<JobSpec>(&YAML.replace("on_bad_row", "on_bad_rows")).unwrap_err().to_string();
+        let error =
+            serde_norway::from_str::<JobSpec>(&YAML.replace("on_bad_row", "on_bad_rows")).unwrap_err().to_string();
         assert!(error.contains("on_bad_rows"), "{error}");
     }
 

@@ -1,0 +1,228 @@
+//! Values to messages.
+
+use moulin_core as core;
+use moulin_core::Format;
+
+use crate::enums::{compression, fault_kind, job_state, on_bad_row, room};
+use crate::time::{duration, timestamp};
+use crate::v1;
+
+/// A job as it stands.
+#[must_use]
+pub fn job(job: &core::Job) -> v1::Job {
+    v1::Job {
+        job_id: job.id.0.clone(),
+        key: Some(key(&job.key)),
+        generation: job.generation,
+        epoch: job.epoch,
+        state: job_state(job.state).into(),
+        attempt: job.attempt,
+        worker_id: job.worker_id.clone(),
+        table: job.table.clone(),
+        submitted_at: Some(timestamp(job.submitted_at)),
+        started_at: job.started_at.map(timestamp),
+        finished_at: job.finished_at.map(timestamp),
+        progress: Some(progress(&job.progress)),
+        receipt: job.receipt.as_ref().map(receipt),
+        fault: job.fault.as_ref().map(fault),
+    }
+}
+
+/// Who asks.
+#[must_use]
+pub fn key(key: &core::JobKey) -> v1::JobKey {
+    v1::JobKey {
+        dag_id: key.dag_id.clone(),
+        run_id: key.run_id.clone(),
+        task_id: key.task_id.clone(),
+        map_index: key.map_index,
+    }
+}
+
+/// How far an attempt is.
+#[must_use]
+pub fn progress(progress: &core::Progress) -> v1::Progress {
+    v1::Progress {
+        room: room(progress.room).into(),
+        files_total: progress.files_total,
+        files_done: progress.files_done,
+        bytes_total: progress.bytes_total,
+        bytes_done: progress.bytes_done,
+        rows_read: progress.rows_read,
+        rows_rejected: progress.rows_rejected,
+        rows_out: progress.rows_out,
+        elapsed: Some(duration(progress.elapsed)),
+    }
+}
+
+/// What came of a job.
+#[must_use]
+pub fn receipt(receipt: &core::Receipt) -> v1::Receipt {
+    v1::Receipt {
+        job_id: receipt.job_id.clone(),
+        table: receipt.table.clone(),
+        files: receipt.files,
+        rows_read: receipt.rows_read,
+        rows_landed: receipt.rows_landed,
+        rows_rejected: receipt.rows_rejected,
+        rows_filtered: receipt.rows_filtered,
+        bytes_read: receipt.bytes_read,
+        bytes_written: receipt.bytes_written,
+        data_files: receipt.data_files,
+        snapshot_id: receipt.snapshot_id,
+        metadata_location: receipt.metadata_location.clone(),
+        elapsed: Some(duration(receipt.elapsed)),
+        rooms: receipt
+            .rooms
+            .iter()
+            .map(|time| v1::RoomTime { room: room(time.room).into(), busy: Some(duration(time.busy)) })
+            .collect(),
+        rejects: receipt.rejects.iter().map(reject).collect(),
+        attempt: receipt.attempt,
+        token: receipt.token.clone(),
+    }
+}
+
+/// A row that did not fit.
+#[must_use]
+pub fn reject(reject: &core::Reject) -> v1::Reject {
+    v1::Reject { place: Some(place(&reject.place)), code: reject.code.clone(), reason: reject.reason.clone() }
+}
+
+fn place(place: &core::Place) -> v1::Place {
+    v1::Place {
+        uri: place.uri.clone(),
+        record: place.record,
+        line: place.line,
+        byte_offset: place.byte_offset,
+        column: place.column.clone(),
+    }
+}
+
+/// A failure.
+#[must_use]
+pub fn fault(fault: &core::Fault) -> v1::Fault {
+    v1::Fault {
+        kind: fault_kind(fault.kind).into(),
+        message: fault.message.clone(),
+        hint: fault.hint.clone(),
+        retryable: fault.retryable(),
+        causes: fault.causes.clone(),
+        place: fault.place.as_ref().map(place),
+    }
+}
+
+/// What a job would do.
+#[must_use]
+pub fn plan(plan: &core::JobPlan) -> v1::JobPlan {
+    v1::JobPlan {
+        files: plan
+            .files
+            .iter()
+            .map(|file| v1::PlannedFile {
+                uri: file.uri.clone(),
+                size_bytes: file.size_bytes,
+                etag: file.etag.clone().unwrap_or_default(),
+            })
+            .collect(),
+        input: plan.input.iter().map(planned_column).collect(),
+        output: plan.output.iter().map(planned_column).collect(),
+        table: plan.table.clone(),
+        table_exists: plan.table_exists,
+        table_location: plan.table_location.clone(),
+        partition_by: plan.partition_by.clone(),
+        row_wise: plan.row_wise,
+    }
+}
+
+fn planned_column(column: &core::PlannedColumn) -> v1::PlannedColumn {
+    v1::PlannedColumn {
+        name: column.name.clone(),
+        r#type: column.ty.clone(),
+        nullable: column.nullable,
+        origin: column.origin.clone(),
+    }
+}
+
+/// What a job is to do. Also the text of a job in the job store.
+#[must_use]
+pub fn spec(spec: &core::JobSpec) -> v1::JobSpec {
+    v1::JobSpec {
+        source: Some(source(&spec.source)),
+        transform: spec.transform.as_ref().map(transform),
+        landing: Some(landing(&spec.landing)),
+        on_bad_row: on_bad_row(spec.on_bad_row).into(),
+        deadline: spec.deadline.map(duration),
+    }
+}
+
+fn source(source: &core::Source) -> v1::Source {
+    v1::Source {
+        uris: source.uris.clone(),
+        format: Some(match &source.format {
+            Format::Csv(csv) => v1::source::Format::Csv(csv_format(csv)),
+            Format::Ndjson => v1::source::Format::Ndjson(v1::NdjsonFormat {}),
+            Format::Parquet => v1::source::Format::Parquet(v1::ParquetFormat {}),
+        }),
+        compression: compression(source.compression).into(),
+        columns: source
+            .columns
+            .iter()
+            .map(|column| v1::Column { name: column.name.clone(), r#type: column.ty.to_string() })
+            .collect(),
+    }
+}
+
+fn csv_format(csv: &core::CsvFormat) -> v1::CsvFormat {
+    v1::CsvFormat {
+        delimiter: char::from(csv.delimiter).to_string(),
+        quote: char::from(csv.quote).to_string(),
+        no_quoting: !csv.quoting,
+        no_header: !csv.header,
+        null_values: csv.null_values.clone(),
+        skip_lines: csv.skip_lines,
+        comment: csv.comment.map(|byte| char::from(byte).to_string()).unwrap_or_default(),
+    }
+}
+
+fn transform(transform: &core::Transform) -> v1::Transform {
+    v1::Transform {
+        kind: Some(match transform {
+            core::Transform::Sql(query) => v1::transform::Kind::Sql(v1::SqlTransform { query: query.clone() }),
+            core::Transform::Polars { plan, polars_version } => v1::transform::Kind::Polars(v1::PolarsTransform {
+                plan: plan.clone(),
+                polars_version: polars_version.clone(),
+            }),
+        }),
+    }
+}
+
+fn landing(landing: &core::Landing) -> v1::Landing {
+    v1::Landing {
+        table: landing.table.to_string(),
+        partition_by: landing.partition_by.iter().map(ToString::to_string).collect(),
+        properties: landing.properties.clone().into_iter().collect(),
+    }
+}
+
+/// States for a filter.
+#[must_use]
+pub fn states(states: &[core::JobState]) -> Vec<i32> {
+    states.iter().map(|state| job_state(*state).into()).collect()
+}
+
+/// One thing that was checked.
+#[must_use]
+pub fn check(name: &str, result: &Result<String, core::Fault>, took: std::time::Duration) -> v1::Check {
+    let (ok, detail) = match result {
+        Ok(detail) => (true, detail.clone()),
+        Err(fault) => (false, fault.report()),
+    };
+    v1::Check { name: name.to_owned(), ok, detail, took: Some(duration(took)) }
+}
+
+/// A moment.
+#[must_use]
+pub fn moment(at: std::time::SystemTime) -> prost_types::Timestamp {
+    timestamp(at)
+}
