@@ -1,1 +1,148 @@
-//! See ARCHITECTURE.md.
+//! Jobs, attempts, leases, the ledger of commits and the names of staged files.
+//!
+//! One trait, [`JobStore`], says what a job store promises; [`open`] gives the one a URL names. The store is
+//! the pool's only memory: whatever a worker must know after a crash stands here before it acts on it.
+//!
+//! What a lease guards is written by one statement whose WHERE holds the attempt number, the worker and the
+//! state, so that a worker that lost its lease changes nothing, whenever it wakes up. Time is passed in.
+//!
+//! The store refuses to interpret a job: the spec is bytes to it, and nothing here sees Arrow, Iceberg or
+//! protobuf.
+
+mod error;
+mod sql;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use moulin_core::{JobId, Progress, Receipt, Token};
+
+pub use error::Error;
+pub use values::{
+    CancelOutcome, Claim, JobFilter, JobPage, Lease, LedgerEntry, NewJob, Outcome, Renewed, StagedFile, StoredJob,
+    Submitted,
+};
+
+/// What every job store promises. All writes are durable when the call returns.
+///
+/// # Cancel safety
+/// A dropped call has either happened as a whole or not at all.
+#[async_trait]
+pub trait JobStore: Send + Sync + 'static {
+    /// Stores a job, or finds the one that has this key and generation already, whatever its state and spec.
+    ///
+    /// A newer epoch is recorded; an older one just attaches.
+    async fn submit(&self, new: NewJob, now: SystemTime) -> Result<Submitted, Error>;
+
+    /// One job as it stands.
+    async fn get(&self, id: &JobId) -> Result<Option<StoredJob>, Error>;
+
+    /// Jobs, newest first.
+    ///
+    /// # Errors
+    /// `PageToken` when the token is not from this store.
+    async fn list(&self, filter: &JobFilter) -> Result<JobPage, Error>;
+
+    /// Takes the oldest job that nobody works on: queued, or running under a lease that ran out.
+    ///
+    /// The attempt number grows by one and is the fencing epoch of everything the attempt writes. A job whose
+    /// cancel is requested can be claimed too: only an attempt can find out whether an earlier one committed.
+    async fn claim(&self, worker: &str, lease: Duration, now: SystemTime) -> Result<Option<Claim>, Error>;
+
+    /// Holds the lease for `lease` more from now on, stores the progress, and answers whether to stop.
+    ///
+    /// # Errors
+    /// `LeaseLost` when another attempt has the job or the job is over.
+    async fn renew(
+        &self,
+        lease: &Lease,
+        lease_for: Duration,
+        progress: &Progress,
+        now: SystemTime,
+    ) -> Result<Renewed, Error>;
+
+    /// Gives back every job this worker runs: the worker has restarted and knows nothing of them.
+    ///
+    /// Answers how many there were; they can be claimed at once.
+    async fn release_worker(&self, worker: &str, now: SystemTime) -> Result<u64, Error>;
+
+    /// Names a data file before it is created. Naming it again is fine.
+    ///
+    /// # Errors
+    /// `LeaseLost`.
+    async fn stage_file(&self, lease: &Lease, uri: &str, now: SystemTime) -> Result<(), Error>;
+
+    /// The files all attempts named and nobody forgot, oldest attempt first.
+    async fn staged_files(&self, id: &JobId) -> Result<Vec<StagedFile>, Error>;
+
+    /// Forgets the files of the attempts before `attempts_before`.
+    async fn forget_staged(&self, id: &JobId, attempts_before: u32) -> Result<(), Error>;
+
+    /// Stores the receipt as it will be if the commit succeeds. The newest one of an attempt stands.
+    ///
+    /// # Errors
+    /// `LeaseLost`.
+    async fn record_intent(&self, lease: &Lease, receipt: &Receipt, now: SystemTime) -> Result<(), Error>;
+
+    /// The receipt an attempt was about to commit.
+    async fn intent(&self, id: &JobId, attempt: u32) -> Result<Option<Receipt>, Error>;
+
+    /// Writes a commit into the ledger, which outlives jobs and snapshots. Writing the same commit again is fine.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `LedgerConflict` when the token stands there with another snapshot.
+    async fn record_commit(&self, lease: &Lease, entry: &LedgerEntry, now: SystemTime) -> Result<(), Error>;
+
+    /// The commit of a token.
+    async fn ledger(&self, token: &Token) -> Result<Option<LedgerEntry>, Error>;
+
+    /// Ends the attempt. Saying the same final outcome again is fine.
+    ///
+    /// # Errors
+    /// `LeaseLost`.
+    async fn finish(&self, lease: &Lease, outcome: Outcome, now: SystemTime) -> Result<StoredJob, Error>;
+
+    /// Cancels a job that no attempt has begun; asks for it when one has.
+    ///
+    /// A job that is queued again after an attempt is only asked too, because that attempt may have committed
+    /// without telling; the next claim finds out.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn cancel(&self, id: &JobId, epoch: u32, reason: &str, now: SystemTime) -> Result<CancelOutcome, Error>;
+
+    /// Fails the jobs whose deadline passed before they were begun, and asks those that were begun to stop.
+    ///
+    /// Answers the jobs of both kinds, each once.
+    async fn expire_deadlines(&self, now: SystemTime) -> Result<Vec<JobId>, Error>;
+
+    /// Writes nothing, but proves that a write would succeed; answers in words what the store is.
+    async fn check(&self) -> Result<String, Error>;
+}
+
+/// Opens the job store a URL names, creating it when absent: `sqlite:///abs/path/jobs.db`.
+///
+/// # Errors
+/// `Url` for anything else; `NewerSchema` when a newer worker has migrated it; `Database` when it does not open.
+pub async fn open(url: &str) -> Result<Arc<dyn JobStore>, Error> {
+    let refuse = |reason: &str| Err(Error::Url { reason: reason.to_owned() });
+    match url.split_once("://") {
+        Some(("sqlite", path)) if path.is_empty() || path.starts_with(':') => {
+            refuse("a sqlite store needs a file that outlives the worker: sqlite:///abs/path/jobs.db")
+        }
+        Some(("sqlite", path)) => Ok(Arc::new(sqlite::SqliteStore::open(path).await?)),
+        Some(("postgres" | "postgresql", _)) => {
+            refuse("PostgreSQL is not in this version; use sqlite:///abs/path/jobs.db")
+        }
+        // The URL itself is not repeated: it may hold a password.
+        Some((scheme, _)) => {
+            refuse(&format!("there is no job store for `{scheme}://`; use sqlite:///abs/path/jobs.db"))
+        }
+        None => refuse(&format!("`{url}` is not a URL; use sqlite:///abs/path/jobs.db")),
+    }
+}

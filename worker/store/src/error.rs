@@ -1,0 +1,126 @@
+//! What can go wrong with a job store.
+
+use moulin_core::{Fault, FaultKind, JobId, Token};
+
+/// A job store that does not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such job.
+    #[error("there is no job `{job_id}`")]
+    NotFound {
+        /// The name asked for.
+        job_id: JobId,
+    },
+    /// The lease no longer guards anything.
+    #[error("attempt {attempt} of {job_id} on worker {worker} has lost its lease")]
+    LeaseLost {
+        /// The job.
+        job_id: JobId,
+        /// The attempt whose lease it was.
+        attempt: u32,
+        /// Who held it.
+        worker: String,
+    },
+    /// Two commits of one token.
+    #[error("the ledger holds snapshot {recorded} for `{token}`, and snapshot {offered} was to be recorded")]
+    LedgerConflict {
+        /// The commit token.
+        token: Token,
+        /// What stands there.
+        recorded: i64,
+        /// What should have been written.
+        offered: i64,
+    },
+    /// A page token from somewhere else.
+    #[error("page_token `{token}` is not from an earlier answer")]
+    PageToken {
+        /// As given.
+        token: String,
+    },
+    /// The database did not do it.
+    #[error("cannot {action} (job store {store})")]
+    Database {
+        /// What was to be done.
+        action: &'static str,
+        /// The store, without credentials.
+        store: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The database's folder could not be made.
+    #[error("cannot create the folder of the job store {store}")]
+    Folder {
+        /// The store.
+        store: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A stored value that this version cannot read.
+    #[error("the job store holds `{found}` as {what}, which this worker does not understand")]
+    Unreadable {
+        /// The column's meaning.
+        what: &'static str,
+        /// The value, capped.
+        found: String,
+    },
+    /// The schema is newer than this worker.
+    #[error("job store {store} has schema version {found}; this worker knows versions up to {known}")]
+    NewerSchema {
+        /// The store.
+        store: String,
+        /// What it has.
+        found: i64,
+        /// What this worker knows.
+        known: i64,
+    },
+    /// Not the URL of a job store.
+    #[error("the job store's URL is wrong: {reason}")]
+    Url {
+        /// What is wrong and what to write.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// What kind of thing went wrong.
+    #[must_use]
+    pub fn kind(&self) -> FaultKind {
+        match self {
+            Self::NotFound { .. } => FaultKind::NotFound,
+            Self::LeaseLost { .. } => FaultKind::LeaseLost,
+            Self::LedgerConflict { .. } | Self::Unreadable { .. } => FaultKind::Internal,
+            Self::PageToken { .. } | Self::Url { .. } | Self::NewerSchema { .. } => FaultKind::InvalidSpec,
+            Self::Folder { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                FaultKind::PermissionDenied
+            }
+            Self::Folder { .. } => FaultKind::Unavailable,
+            Self::Database { source, .. } => database_kind(source),
+        }
+    }
+}
+
+// SQLite's primary result codes stand in the low byte of the extended ones (sqlite.org/rescode.html).
+fn database_kind(error: &sqlx::Error) -> FaultKind {
+    const PERMISSION_AND_READONLY: [i32; 3] = [3, 8, 23];
+    const ERROR_MISUSE_CONSTRAINT: [i32; 5] = [1, 19, 20, 21, 25];
+    match error {
+        sqlx::Error::Database(database) => {
+            let code = database.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
+            match code {
+                Some(code) if PERMISSION_AND_READONLY.contains(&code) => FaultKind::PermissionDenied,
+                Some(code) if ERROR_MISUSE_CONSTRAINT.contains(&code) => FaultKind::Internal,
+                _ => FaultKind::Unavailable,
+            }
+        }
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => {
+            FaultKind::Unavailable
+        }
+        _ => FaultKind::Internal,
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::from_error(error.kind(), &error)
+    }
+}

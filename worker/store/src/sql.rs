@@ -1,0 +1,152 @@
+//! Every statement, in SQL that SQLite and PostgreSQL read alike; only the schema differs between them.
+//!
+//! Times are microseconds since 1970, progress, receipts and faults are JSON.
+
+/// The schema of SQLite, one text a version; a text that was released never changes.
+pub(crate) const SQLITE_SCHEMA: [&str; 1] = [include_str!("schema/sqlite_0001.sql")];
+
+// What stands in every statement that a lease guards. Its three values are always the first three.
+macro_rules! fence {
+    () => {
+        "job_id = $1 AND attempt = $2 AND worker_id = $3 AND state = 'running'"
+    };
+}
+
+macro_rules! job_columns {
+    () => {
+        "seq, job_id, dag_id, run_id, task_id, map_index, generation, epoch, state, attempt, worker_id, \
+         table_name, spec, submitted_at, started_at, finished_at, deadline, progress, receipt, fault, cancel_reason"
+    };
+}
+
+// Nobody works on it. A requested cancel does not wait for `not_before`.
+macro_rules! claimable {
+    () => {
+        "((state = 'queued' AND (not_before IS NULL OR not_before <= $3 OR cancel_reason IS NOT NULL)) \
+          OR (state = 'running' AND lease_until <= $3))"
+    };
+}
+
+pub(crate) const SCHEMA_VERSION: &str = "SELECT COALESCE(MAX(version), 0) FROM schema_version";
+pub(crate) const CREATE_SCHEMA_VERSION: &str =
+    "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)";
+pub(crate) const RECORD_SCHEMA_VERSION: &str = "INSERT INTO schema_version (version) VALUES ($1)";
+
+pub(crate) const INSERT_JOB: &str = "\
+    INSERT INTO jobs (job_id, dag_id, run_id, task_id, map_index, generation, epoch, state, attempt, worker_id, \
+                      table_name, spec, submitted_at, deadline) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, '', $8, $9, $10, $11) \
+    ON CONFLICT DO NOTHING";
+
+pub(crate) const RAISE_EPOCH: &str = "UPDATE jobs SET epoch = $2 WHERE job_id = $1 AND epoch < $2";
+
+pub(crate) const GET_JOB: &str = concat!("SELECT ", job_columns!(), " FROM jobs WHERE job_id = $1");
+
+// `$1` holds the states between commas.
+pub(crate) const LIST_JOBS: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    " FROM jobs \
+     WHERE ($1 = '' OR $1 LIKE '%,' || state || ',%') \
+       AND ($2 = '' OR dag_id = $2) \
+       AND ($3 = '' OR table_name = $3) \
+       AND ($4 = 0 OR (dag_id = $5 AND run_id = $6 AND task_id = $7 AND map_index = $8)) \
+       AND seq < $9 \
+     ORDER BY seq DESC LIMIT $10"
+);
+
+// SQLite has one writer at a time. PostgreSQL needs FOR UPDATE SKIP LOCKED in the inner SELECT to let workers
+// pass each other; it stays right without.
+pub(crate) const CLAIM: &str = concat!(
+    "UPDATE jobs SET state = 'running', attempt = attempt + 1, worker_id = $1, lease_until = $2, \
+                     started_at = COALESCE(started_at, $3), not_before = NULL, progress = NULL \
+     WHERE seq = (SELECT seq FROM jobs WHERE ",
+    claimable!(),
+    " ORDER BY seq LIMIT 1) AND ",
+    claimable!(),
+    " RETURNING ",
+    job_columns!()
+);
+
+pub(crate) const END_LOST_ATTEMPTS: &str =
+    "UPDATE attempts SET ended_at = $3, outcome = 'lost' WHERE job_id = $1 AND attempt < $2 AND ended_at IS NULL";
+
+pub(crate) const BEGIN_ATTEMPT: &str =
+    "INSERT INTO attempts (job_id, attempt, worker_id, started_at) VALUES ($1, $2, $4, $3)";
+
+pub(crate) const RENEW: &str =
+    concat!("UPDATE jobs SET lease_until = $4, progress = $5 WHERE ", fence!(), " RETURNING cancel_reason, deadline");
+
+pub(crate) const RELEASE_JOBS: &str =
+    "UPDATE jobs SET state = 'queued', lease_until = NULL WHERE state = 'running' AND worker_id = $1";
+
+pub(crate) const RELEASE_ATTEMPTS: &str =
+    "UPDATE attempts SET ended_at = $2, outcome = 'lost' WHERE worker_id = $1 AND ended_at IS NULL";
+
+// A file named again takes the new time, so that one row changed means that the lease is held.
+pub(crate) const STAGE_FILE: &str = concat!(
+    "INSERT INTO staged_files (job_id, attempt, uri, staged_at) \
+     SELECT job_id, attempt, CAST($4 AS TEXT), CAST($5 AS BIGINT) FROM jobs WHERE ",
+    fence!(),
+    " ON CONFLICT (job_id, attempt, uri) DO UPDATE SET staged_at = excluded.staged_at"
+);
+
+pub(crate) const STAGED_FILES: &str = "SELECT attempt, uri FROM staged_files WHERE job_id = $1 ORDER BY attempt, uri";
+
+pub(crate) const FORGET_STAGED: &str = "DELETE FROM staged_files WHERE job_id = $1 AND attempt < $2";
+
+pub(crate) const RECORD_INTENT: &str = concat!(
+    "UPDATE attempts SET intent = $4, intended_at = $5 \
+     WHERE job_id = $1 AND attempt = $2 AND EXISTS (SELECT 1 FROM jobs WHERE ",
+    fence!(),
+    ")"
+);
+
+pub(crate) const INTENT: &str = "SELECT intent FROM attempts WHERE job_id = $1 AND attempt = $2";
+
+pub(crate) const RECORD_COMMIT: &str = concat!(
+    "INSERT INTO ledger (token, table_name, snapshot_id, metadata_location, attempt, job_id, recorded_at) \
+     SELECT CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS BIGINT), CAST($7 AS TEXT), CAST($8 AS BIGINT), \
+            CAST($9 AS TEXT), CAST($10 AS BIGINT) \
+     FROM jobs WHERE ",
+    fence!(),
+    " ON CONFLICT (token) DO NOTHING"
+);
+
+pub(crate) const LEDGER: &str =
+    "SELECT token, table_name, snapshot_id, metadata_location, attempt, job_id FROM ledger WHERE token = $1";
+
+pub(crate) const FINISH: &str = concat!(
+    "UPDATE jobs SET state = $4, receipt = $5, fault = $6, finished_at = $7, not_before = $8, lease_until = NULL WHERE ",
+    fence!(),
+    " RETURNING ",
+    job_columns!()
+);
+
+pub(crate) const END_ATTEMPT: &str =
+    "UPDATE attempts SET outcome = $3, fault = $4, ended_at = $5 WHERE job_id = $1 AND attempt = $2";
+
+pub(crate) const CANCEL: &str = concat!(
+    "UPDATE jobs SET \
+        cancel_reason = COALESCE(cancel_reason, $3), \
+        state = CASE WHEN state = 'queued' AND attempt = 0 THEN 'cancelled' ELSE state END, \
+        fault = CASE WHEN state = 'queued' AND attempt = 0 THEN $4 ELSE fault END, \
+        finished_at = CASE WHEN state = 'queued' AND attempt = 0 THEN $5 ELSE finished_at END \
+     WHERE job_id = $1 AND epoch <= $2 AND state IN ('queued', 'running') \
+     RETURNING ",
+    job_columns!()
+);
+
+pub(crate) const EXPIRE_UNBEGUN: &str = "\
+    UPDATE jobs SET state = 'failed', fault = $2, finished_at = $1 \
+    WHERE state = 'queued' AND attempt = 0 AND deadline <= $1 RETURNING job_id";
+
+pub(crate) const EXPIRE_BEGUN: &str = "\
+    UPDATE jobs SET cancel_reason = $2 \
+    WHERE state IN ('queued', 'running') AND attempt > 0 AND cancel_reason IS NULL AND deadline <= $1 \
+    RETURNING job_id";
+
+pub(crate) const COUNT_OPEN: &str = "\
+    SELECT COALESCE(SUM(CASE WHEN state = 'queued' THEN 1 ELSE 0 END), 0), \
+           COALESCE(SUM(CASE WHEN state = 'running' THEN 1 ELSE 0 END), 0) \
+    FROM jobs WHERE state IN ('queued', 'running')";

@@ -1,0 +1,350 @@
+//! The job store in one SQLite file, for one machine: any number of workers there may share it.
+
+mod open;
+mod row;
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use moulin_core::{Fault, FaultKind, JobId, JobState, Progress, Receipt, Token};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Executor as _, Row as _, Sqlite, SqlitePool};
+
+use self::row::{job_from_row, json_from_row, micros, to_json};
+use crate::{
+    CancelOutcome, Claim, Error, JobFilter, JobPage, JobStore, Lease, LedgerEntry, NewJob, Outcome, Renewed,
+    StagedFile, StoredJob, Submitted, sql,
+};
+
+/// Why an attempt is asked to stop when nobody cancelled it.
+const DEADLINE_PASSED: &str = "the job's deadline passed";
+const PAGE_ROWS: u32 = 100;
+const PAGE_ROWS_MOST: u32 = 1000;
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments<'q>>;
+
+pub(crate) struct SqliteStore {
+    pool: SqlitePool,
+    path: String,
+}
+
+impl SqliteStore {
+    fn failed(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
+        let store = self.path.clone();
+        move |source| Error::Database { action, store, source }
+    }
+
+    async fn row(&self, action: &'static str, query: Query<'_>) -> Result<Option<SqliteRow>, Error> {
+        query.fetch_optional(&self.pool).await.map_err(self.failed(action))
+    }
+
+    async fn write(&self, action: &'static str, query: Query<'_>) -> Result<u64, Error> {
+        query.execute(&self.pool).await.map(|done| done.rows_affected()).map_err(self.failed(action))
+    }
+
+    /// A transaction that holds the write lock from its first moment: waiting for the lock later would fail.
+    async fn begin(&self, action: &'static str) -> Result<sqlx::Transaction<'static, Sqlite>, Error> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed(action))
+    }
+
+    async fn existing(&self, id: &JobId) -> Result<StoredJob, Error> {
+        self.get(id).await?.ok_or_else(|| Error::NotFound { job_id: id.clone() })
+    }
+}
+
+/// A statement whose first three values are the fence.
+fn fenced<'q>(statement: &'static str, lease: &'q Lease) -> Query<'q> {
+    sqlx::query(statement).bind(&lease.job_id.0).bind(i64::from(lease.attempt)).bind(&lease.worker)
+}
+
+fn lost(lease: &Lease) -> Error {
+    Error::LeaseLost { job_id: lease.job_id.clone(), attempt: lease.attempt, worker: lease.worker.clone() }
+}
+
+#[async_trait]
+impl JobStore for SqliteStore {
+    async fn submit(&self, new: NewJob, now: SystemTime) -> Result<Submitted, Error> {
+        const ACTION: &str = "store a job";
+        let id = Token::new(&new.key, new.generation).job_id();
+        let insert = sqlx::query(sql::INSERT_JOB)
+            .bind(&id.0)
+            .bind(&new.key.dag_id)
+            .bind(&new.key.run_id)
+            .bind(&new.key.task_id)
+            .bind(i64::from(new.key.map_index))
+            .bind(i64::from(new.generation))
+            .bind(i64::from(new.epoch))
+            .bind(&new.table)
+            .bind(&new.spec)
+            .bind(micros(now))
+            .bind(new.deadline.map(micros));
+        let created = self.write(ACTION, insert).await? == 1;
+        if !created {
+            self.write(ACTION, sqlx::query(sql::RAISE_EPOCH).bind(&id.0).bind(i64::from(new.epoch))).await?;
+        }
+        Ok(Submitted { job: self.existing(&id).await?, created })
+    }
+
+    async fn get(&self, id: &JobId) -> Result<Option<StoredJob>, Error> {
+        let row = self.row("read a job", sqlx::query(sql::GET_JOB).bind(&id.0)).await?;
+        row.as_ref().map(job_from_row).transpose()
+    }
+
+    async fn list(&self, filter: &JobFilter) -> Result<JobPage, Error> {
+        let before = match filter.page_token.as_str() {
+            "" => i64::MAX,
+            token => token.parse().map_err(|_| Error::PageToken { token: token.to_owned() })?,
+        };
+        let page_rows = match filter.page_size {
+            0 => PAGE_ROWS,
+            asked => asked.min(PAGE_ROWS_MOST),
+        };
+        let mut states = filter.states.iter().map(|state| format!(",{state}")).collect::<String>();
+        if !states.is_empty() {
+            states.push(',');
+        }
+        let key = filter.key.as_ref();
+        let query = sqlx::query(sql::LIST_JOBS)
+            .bind(states)
+            .bind(&filter.dag_id)
+            .bind(&filter.table)
+            .bind(i64::from(key.is_some()))
+            .bind(key.map(|key| &key.dag_id))
+            .bind(key.map(|key| &key.run_id))
+            .bind(key.map(|key| &key.task_id))
+            .bind(key.map(|key| i64::from(key.map_index)))
+            .bind(before)
+            .bind(i64::from(page_rows) + 1); // one more, to know whether there is a next page
+        let mut rows = query.fetch_all(&self.pool).await.map_err(self.failed("list jobs"))?;
+        let more = rows.len() > page_rows as usize;
+        rows.truncate(page_rows as usize);
+        let next_page_token = match rows.last() {
+            Some(last) if more => last.get::<i64, _>("seq").to_string(),
+            _ => String::new(),
+        };
+        Ok(JobPage { jobs: rows.iter().map(job_from_row).collect::<Result<_, _>>()?, next_page_token })
+    }
+
+    async fn claim(&self, worker: &str, lease: Duration, now: SystemTime) -> Result<Option<Claim>, Error> {
+        const ACTION: &str = "claim a job";
+        let mut transaction = self.begin(ACTION).await?;
+        let claim = sqlx::query(sql::CLAIM).bind(worker).bind(micros(now + lease)).bind(micros(now));
+        let Some(row) = claim.fetch_optional(&mut *transaction).await.map_err(self.failed(ACTION))? else {
+            return Ok(None);
+        };
+        let job = job_from_row(&row)?;
+        for statement in [sql::END_LOST_ATTEMPTS, sql::BEGIN_ATTEMPT] {
+            let query =
+                sqlx::query(statement).bind(&job.id.0).bind(i64::from(job.attempt)).bind(micros(now)).bind(worker);
+            query.execute(&mut *transaction).await.map_err(self.failed(ACTION))?;
+        }
+        transaction.commit().await.map_err(self.failed(ACTION))?;
+        let lease = Lease { job_id: job.id.clone(), attempt: job.attempt, worker: worker.to_owned() };
+        Ok(Some(Claim { lease, job }))
+    }
+
+    async fn renew(
+        &self,
+        lease: &Lease,
+        lease_for: Duration,
+        progress: &Progress,
+        now: SystemTime,
+    ) -> Result<Renewed, Error> {
+        let query = fenced(sql::RENEW, lease).bind(micros(now + lease_for)).bind(to_json("progress", progress)?);
+        let row = self.row("renew a lease", query).await?.ok_or_else(|| lost(lease))?;
+        let deadline: Option<i64> = row.get("deadline");
+        let deadline_passed = deadline.is_some_and(|deadline| deadline <= micros(now));
+        let cancel: Option<String> = row.get("cancel_reason");
+        Ok(Renewed { cancel: cancel.or_else(|| deadline_passed.then(|| DEADLINE_PASSED.to_owned())), deadline_passed })
+    }
+
+    async fn release_worker(&self, worker: &str, now: SystemTime) -> Result<u64, Error> {
+        const ACTION: &str = "give back a worker's jobs";
+        let mut transaction = self.begin(ACTION).await?;
+        let jobs = sqlx::query(sql::RELEASE_JOBS).bind(worker);
+        let released = jobs.execute(&mut *transaction).await.map_err(self.failed(ACTION))?.rows_affected();
+        let attempts = sqlx::query(sql::RELEASE_ATTEMPTS).bind(worker).bind(micros(now));
+        attempts.execute(&mut *transaction).await.map_err(self.failed(ACTION))?;
+        transaction.commit().await.map_err(self.failed(ACTION))?;
+        Ok(released)
+    }
+
+    async fn stage_file(&self, lease: &Lease, uri: &str, now: SystemTime) -> Result<(), Error> {
+        let query = fenced(sql::STAGE_FILE, lease).bind(uri).bind(micros(now));
+        match self.write("name a data file", query).await? {
+            0 => Err(lost(lease)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn staged_files(&self, id: &JobId) -> Result<Vec<StagedFile>, Error> {
+        let query = sqlx::query(sql::STAGED_FILES).bind(&id.0);
+        let rows = query.fetch_all(&self.pool).await.map_err(self.failed("list staged files"))?;
+        rows.iter()
+            .map(|row| Ok(StagedFile { attempt: row::count("attempt", row.get("attempt"))?, uri: row.get("uri") }))
+            .collect()
+    }
+
+    async fn forget_staged(&self, id: &JobId, attempts_before: u32) -> Result<(), Error> {
+        let query = sqlx::query(sql::FORGET_STAGED).bind(&id.0).bind(i64::from(attempts_before));
+        self.write("forget staged files", query).await.map(|_| ())
+    }
+
+    async fn record_intent(&self, lease: &Lease, receipt: &Receipt, now: SystemTime) -> Result<(), Error> {
+        let query = fenced(sql::RECORD_INTENT, lease).bind(to_json("receipt", receipt)?).bind(micros(now));
+        match self.write("record an intended commit", query).await? {
+            0 => Err(lost(lease)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn intent(&self, id: &JobId, attempt: u32) -> Result<Option<Receipt>, Error> {
+        let query = sqlx::query(sql::INTENT).bind(&id.0).bind(i64::from(attempt));
+        match self.row("read an intended commit", query).await? {
+            Some(row) => json_from_row(&row, "intent"),
+            None => Ok(None),
+        }
+    }
+
+    async fn record_commit(&self, lease: &Lease, entry: &LedgerEntry, now: SystemTime) -> Result<(), Error> {
+        let query = fenced(sql::RECORD_COMMIT, lease)
+            .bind(&entry.token.0)
+            .bind(&entry.table)
+            .bind(entry.snapshot_id)
+            .bind(&entry.metadata_location)
+            .bind(i64::from(entry.attempt))
+            .bind(&entry.job_id.0)
+            .bind(micros(now));
+        if self.write("record a commit", query).await? == 1 {
+            return Ok(());
+        }
+        // Nothing was written: the commit stands there already, or the lease is lost.
+        match self.ledger(&entry.token).await? {
+            None => Err(lost(lease)),
+            Some(recorded) if recorded.snapshot_id == entry.snapshot_id => Ok(()),
+            Some(recorded) => Err(Error::LedgerConflict {
+                token: entry.token.clone(),
+                recorded: recorded.snapshot_id,
+                offered: entry.snapshot_id,
+            }),
+        }
+    }
+
+    async fn ledger(&self, token: &Token) -> Result<Option<LedgerEntry>, Error> {
+        let row = self.row("read the ledger", sqlx::query(sql::LEDGER).bind(&token.0)).await?;
+        row.map(|row| {
+            Ok(LedgerEntry {
+                token: Token(row.get("token")),
+                table: row.get("table_name"),
+                snapshot_id: row.get("snapshot_id"),
+                metadata_location: row.get("metadata_location"),
+                attempt: row::count("attempt", row.get("attempt"))?,
+                job_id: JobId(row.get("job_id")),
+            })
+        })
+        .transpose()
+    }
+
+    async fn finish(&self, lease: &Lease, outcome: Outcome, now: SystemTime) -> Result<StoredJob, Error> {
+        const ACTION: &str = "end an attempt";
+        let ended = Ended::from(&outcome)?;
+        let mut transaction = self.begin(ACTION).await?;
+        let finish = fenced(sql::FINISH, lease)
+            .bind(ended.state.as_str())
+            .bind(&ended.receipt)
+            .bind(ended.fault.as_ref().filter(|_| ended.state.is_final()))
+            .bind(ended.state.is_final().then(|| micros(now)))
+            .bind(ended.not_before.map(micros));
+        let Some(row) = finish.fetch_optional(&mut *transaction).await.map_err(self.failed(ACTION))? else {
+            drop(transaction);
+            // The same answer again, because the first one was lost on its way, is not a lost lease.
+            let job = self.get(&lease.job_id).await?.ok_or_else(|| lost(lease))?;
+            let said_already = ended.state.is_final()
+                && job.state == ended.state
+                && job.attempt == lease.attempt
+                && job.worker_id == lease.worker;
+            return if said_already { Ok(job) } else { Err(lost(lease)) };
+        };
+        let attempt = sqlx::query(sql::END_ATTEMPT)
+            .bind(&lease.job_id.0)
+            .bind(i64::from(lease.attempt))
+            .bind(ended.word)
+            .bind(&ended.fault)
+            .bind(micros(now));
+        attempt.execute(&mut *transaction).await.map_err(self.failed(ACTION))?;
+        transaction.commit().await.map_err(self.failed(ACTION))?;
+        job_from_row(&row)
+    }
+
+    async fn cancel(&self, id: &JobId, epoch: u32, reason: &str, now: SystemTime) -> Result<CancelOutcome, Error> {
+        let fault = Fault::new(FaultKind::Cancelled, format!("cancelled before it began: {reason}"));
+        let query = sqlx::query(sql::CANCEL)
+            .bind(&id.0)
+            .bind(i64::from(epoch))
+            .bind(reason)
+            .bind(to_json("fault", &fault)?)
+            .bind(micros(now));
+        if let Some(row) = self.row("cancel a job", query).await? {
+            let job = job_from_row(&row)?;
+            return Ok(match job.state {
+                JobState::Cancelled => CancelOutcome::Cancelled(job),
+                _ => CancelOutcome::Requested(job),
+            });
+        }
+        // Neither a final state nor a newer epoch ever goes away, so the reason can be looked up afterwards.
+        let job = self.existing(id).await?;
+        Ok(if job.epoch > epoch { CancelOutcome::StaleEpoch { current: job.epoch } } else { CancelOutcome::Final(job) })
+    }
+
+    async fn expire_deadlines(&self, now: SystemTime) -> Result<Vec<JobId>, Error> {
+        const ACTION: &str = "look for passed deadlines";
+        let fault = Fault::new(FaultKind::DeadlineExceeded, "the job's deadline passed before a worker began it");
+        let unbegun = sqlx::query(sql::EXPIRE_UNBEGUN).bind(micros(now)).bind(to_json("fault", &fault)?);
+        let begun = sqlx::query(sql::EXPIRE_BEGUN).bind(micros(now)).bind(DEADLINE_PASSED);
+        let mut rows = unbegun.fetch_all(&self.pool).await.map_err(self.failed(ACTION))?;
+        rows.extend(begun.fetch_all(&self.pool).await.map_err(self.failed(ACTION))?);
+        Ok(rows.iter().map(|row| JobId(row.get("job_id"))).collect())
+    }
+
+    async fn check(&self) -> Result<String, Error> {
+        const ACTION: &str = "write";
+        let mut transaction = self.begin(ACTION).await?;
+        // Taking the write lock does not notice a file system that is read-only; touching a page does.
+        let (queued, running): (i64, i64) =
+            sqlx::query_as(sql::COUNT_OPEN).fetch_one(&mut *transaction).await.map_err(self.failed(ACTION))?;
+        transaction.execute("UPDATE schema_version SET version = version").await.map_err(self.failed(ACTION))?;
+        transaction.rollback().await.map_err(self.failed(ACTION))?;
+        Ok(format!(
+            "sqlite {} (schema {}), {queued} jobs queued, {running} running",
+            self.path,
+            sql::SQLITE_SCHEMA.len()
+        ))
+    }
+}
+
+/// An outcome as columns.
+struct Ended {
+    state: JobState,
+    word: &'static str,
+    receipt: Option<String>,
+    fault: Option<String>,
+    not_before: Option<SystemTime>,
+}
+
+impl Ended {
+    fn from(outcome: &Outcome) -> Result<Self, Error> {
+        let (state, receipt, fault, not_before) = match outcome {
+            Outcome::Succeeded(receipt) => (JobState::Succeeded, Some(receipt), None, None),
+            Outcome::Failed(fault) => (JobState::Failed, None, Some(fault), None),
+            Outcome::Cancelled(fault) => (JobState::Cancelled, None, Some(fault), None),
+            Outcome::Again { fault, not_before } => (JobState::Queued, None, Some(fault), Some(*not_before)),
+        };
+        Ok(Self {
+            state,
+            word: if state.is_final() { state.as_str() } else { "again" },
+            receipt: receipt.map(|receipt| to_json("receipt", receipt)).transpose()?,
+            fault: fault.map(|fault| to_json("fault", fault)).transpose()?,
+            not_before,
+        })
+    }
+}

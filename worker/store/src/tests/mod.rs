@@ -1,0 +1,4 @@
+mod build;
+mod conformance;
+mod interleaving;
+mod sqlite;

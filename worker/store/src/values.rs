@@ -1,0 +1,193 @@
+//! What goes into a job store and comes out of it.
+
+use std::time::SystemTime;
+
+use moulin_core::{Fault, JobId, JobKey, JobState, Progress, Receipt, Token};
+
+/// A job to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewJob {
+    /// Who asks.
+    pub key: JobKey,
+    /// How often the user asked for this work anew.
+    pub generation: u32,
+    /// The caller's try number.
+    pub epoch: u32,
+    /// The spec, opaque to the store.
+    pub spec: Vec<u8>,
+    /// The target, `namespace.table`, to be listed by.
+    pub table: String,
+    /// When the job must be over; `None`: never.
+    pub deadline: Option<SystemTime>,
+}
+
+/// The answer to a submit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// The job as it stands.
+    pub job: StoredJob,
+    /// Whether this submit made it.
+    pub created: bool,
+}
+
+/// A job as it stands in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredJob {
+    /// Its name, made from key and generation.
+    pub id: JobId,
+    /// Who asked.
+    pub key: JobKey,
+    /// How often the user asked for this work anew.
+    pub generation: u32,
+    /// The newest try that submitted.
+    pub epoch: u32,
+    /// How it stands.
+    pub state: JobState,
+    /// How often a worker has begun it; the fencing epoch of the newest lease.
+    pub attempt: u32,
+    /// The worker that holds or last held the lease; empty: never claimed.
+    pub worker_id: String,
+    /// The target, `namespace.table`.
+    pub table: String,
+    /// The spec as submitted first.
+    pub spec: Vec<u8>,
+    /// When it was submitted first.
+    pub submitted_at: SystemTime,
+    /// When its first attempt began.
+    pub started_at: Option<SystemTime>,
+    /// When it was over.
+    pub finished_at: Option<SystemTime>,
+    /// When it must be over.
+    pub deadline: Option<SystemTime>,
+    /// The newest progress of the newest attempt; `None`: no attempt has told any.
+    pub progress: Option<Progress>,
+    /// Of a job that succeeded.
+    pub receipt: Option<Receipt>,
+    /// Of a job that failed or was cancelled.
+    pub fault: Option<Fault>,
+    /// Why the job is to stop, when somebody asked for it.
+    pub cancel_requested: Option<String>,
+}
+
+impl StoredJob {
+    /// The commit token of this job.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        Token::new(&self.key, self.generation)
+    }
+}
+
+/// Which jobs to list. The default is all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JobFilter {
+    /// In any of these states; empty: in any.
+    pub states: Vec<JobState>,
+    /// Of this DAG; empty: of any.
+    pub dag_id: String,
+    /// Into this table; empty: into any.
+    pub table: String,
+    /// The generations of this key; `None`: of any.
+    pub key: Option<JobKey>,
+    /// At the most this many: 100 when 0, never more than 1,000.
+    pub page_size: u32,
+    /// From the page before; empty: from the newest.
+    pub page_token: String,
+}
+
+/// One page of jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobPage {
+    /// Newest first.
+    pub jobs: Vec<StoredJob>,
+    /// Empty: there are no more.
+    pub next_page_token: String,
+}
+
+/// The right to work on a job, until it runs out and somebody else claims the job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt, which fences everything written under the lease.
+    pub attempt: u32,
+    /// Who holds it.
+    pub worker: String,
+}
+
+/// A job that was just claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The right to work on it.
+    pub lease: Lease,
+    /// The job, already running.
+    pub job: StoredJob,
+}
+
+/// The answer to a renewed lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewed {
+    /// Why the attempt is to stop, when it is.
+    pub cancel: Option<String>,
+    /// Whether it is to stop because its deadline passed: a failure then, and no cancel by somebody.
+    pub deadline_passed: bool,
+}
+
+/// A data file that was named before it was created. Whether it exists is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagedFile {
+    /// The attempt that named it.
+    pub attempt: u32,
+    /// Where it is or would be.
+    pub uri: String,
+}
+
+/// A commit that has happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// The commit token.
+    pub token: Token,
+    /// `namespace.table`.
+    pub table: String,
+    /// The snapshot it made.
+    pub snapshot_id: i64,
+    /// Where the table's metadata stood right after it.
+    pub metadata_location: String,
+    /// The attempt that committed, which need not be the one that tells.
+    pub attempt: u32,
+    /// The job.
+    pub job_id: JobId,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Committed.
+    Succeeded(Receipt),
+    /// Not committed, and another attempt cannot help.
+    Failed(Fault),
+    /// Not committed, because somebody asked for it.
+    Cancelled(Fault),
+    /// To be tried again.
+    Again {
+        /// Why the attempt did not do.
+        fault: Fault,
+        /// The job is not claimed earlier, unless its cancel is requested.
+        not_before: SystemTime,
+    },
+}
+
+/// What a cancel came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelOutcome {
+    /// Nobody had begun the job: it is cancelled.
+    Cancelled(StoredJob),
+    /// An attempt has begun: it is asked to stop.
+    Requested(StoredJob),
+    /// It was over already and stays as it is.
+    Final(StoredJob),
+    /// Somebody newer has the job; nothing changed.
+    StaleEpoch {
+        /// The newest epoch.
+        current: u32,
+    },
+}
