@@ -124,6 +124,7 @@ class Fault(google.protobuf.message.Message):
     CAUSES_FIELD_NUMBER: builtins.int
     PLACE_FIELD_NUMBER: builtins.int
     kind: global___FaultKind.ValueType
+    """What kind of thing went wrong; clients decide by it, never by the text."""
     message: builtins.str
     """What was found, what was expected and where; one line, lower case."""
     hint: builtins.str

@@ -68,21 +68,33 @@ class _Room:
 class _RoomEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Room.ValueType], builtins.type):
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     ROOM_UNSPECIFIED: _Room.ValueType  # 0
+    """Not begun."""
     ROOM_FETCH: _Room.ValueType  # 1
+    """Bytes from a store."""
     ROOM_READ: _Room.ValueType  # 2
+    """Bytes to rows."""
     ROOM_TRANSFORM: _Room.ValueType  # 3
+    """SQL or a Polars plan."""
     ROOM_LAND: _Room.ValueType  # 4
+    """Rows to data files."""
     ROOM_COMMIT: _Room.ValueType  # 5
+    """The Iceberg commit."""
 
 class Room(_Room, metaclass=_RoomEnumTypeWrapper):
     """The parts a job goes through."""
 
 ROOM_UNSPECIFIED: Room.ValueType  # 0
+"""Not begun."""
 ROOM_FETCH: Room.ValueType  # 1
+"""Bytes from a store."""
 ROOM_READ: Room.ValueType  # 2
+"""Bytes to rows."""
 ROOM_TRANSFORM: Room.ValueType  # 3
+"""SQL or a Polars plan."""
 ROOM_LAND: Room.ValueType  # 4
+"""Rows to data files."""
 ROOM_COMMIT: Room.ValueType  # 5
+"""The Iceberg commit."""
 global___Room = Room
 
 @typing.final
@@ -97,14 +109,19 @@ class JobSpec(google.protobuf.message.Message):
     ON_BAD_ROW_FIELD_NUMBER: builtins.int
     DEADLINE_FIELD_NUMBER: builtins.int
     on_bad_row: moulin.v1.source_pb2.OnBadRow.ValueType
+    """What to do with a row that does not fit."""
     @property
-    def source(self) -> moulin.v1.source_pb2.Source: ...
+    def source(self) -> moulin.v1.source_pb2.Source:
+        """Where rows come from. Must be set."""
+
     @property
     def transform(self) -> moulin.v1.transform_pb2.Transform:
         """Absent: rows land as they are read."""
 
     @property
-    def landing(self) -> moulin.v1.landing_pb2.Landing: ...
+    def landing(self) -> moulin.v1.landing_pb2.Landing:
+        """Where they go. Must be set."""
+
     @property
     def deadline(self) -> google.protobuf.duration_pb2.Duration:
         """Time the job may take from its submit, over all attempts. Absent: the worker's `job.deadline`."""
@@ -136,8 +153,11 @@ class JobKey(google.protobuf.message.Message):
     TASK_ID_FIELD_NUMBER: builtins.int
     MAP_INDEX_FIELD_NUMBER: builtins.int
     dag_id: builtins.str
+    """The DAG. Also what `ListRequest.dag_id` looks for."""
     run_id: builtins.str
+    """The run of the DAG."""
     task_id: builtins.str
+    """The task. Never empty."""
     map_index: builtins.int
     """-1: the task is not mapped."""
     def __init__(
@@ -179,6 +199,7 @@ class Job(google.protobuf.message.Message):
     epoch: builtins.int
     """The newest try that submitted or re-attached."""
     state: global___JobState.ValueType
+    """How it stands."""
     attempt: builtins.int
     """How often a worker has begun it."""
     worker_id: builtins.str
@@ -186,9 +207,13 @@ class Job(google.protobuf.message.Message):
     table: builtins.str
     """The target, `namespace.table`."""
     @property
-    def key(self) -> global___JobKey: ...
+    def key(self) -> global___JobKey:
+        """Who asked for it."""
+
     @property
-    def submitted_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def submitted_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When its first submit was taken."""
+
     @property
     def started_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Absent: not begun."""
@@ -198,7 +223,9 @@ class Job(google.protobuf.message.Message):
         """Absent: not over."""
 
     @property
-    def progress(self) -> global___Progress: ...
+    def progress(self) -> global___Progress:
+        """How far the running or last attempt is. Absent: never claimed."""
+
     @property
     def receipt(self) -> global___Receipt:
         """Present when state is SUCCEEDED."""
@@ -246,18 +273,25 @@ class Progress(google.protobuf.message.Message):
     ROWS_OUT_FIELD_NUMBER: builtins.int
     ELAPSED_FIELD_NUMBER: builtins.int
     room: global___Room.ValueType
+    """The room of the newest news."""
     files_total: builtins.int
+    """Input files."""
     files_done: builtins.int
+    """Of those, read to their end."""
     bytes_total: builtins.int
     """Size of all input files, as stored (compressed)."""
     bytes_done: builtins.int
     """Of those, fetched."""
     rows_read: builtins.int
+    """Records seen by the reader, good or bad."""
     rows_rejected: builtins.int
+    """Of those, the ones that did not fit."""
     rows_out: builtins.int
     """Rows handed to the landing."""
     @property
-    def elapsed(self) -> google.protobuf.duration_pb2.Duration: ...
+    def elapsed(self) -> google.protobuf.duration_pb2.Duration:
+        """Since the attempt began."""
+
     def __init__(
         self,
         *,
@@ -302,13 +336,17 @@ class Receipt(google.protobuf.message.Message):
     ATTEMPT_FIELD_NUMBER: builtins.int
     TOKEN_FIELD_NUMBER: builtins.int
     job_id: builtins.str
+    """The job's name."""
     table: builtins.str
     """`namespace.table`."""
     files: builtins.int
     """Input files."""
     rows_read: builtins.int
+    """Records seen by the reader, good or bad."""
     rows_landed: builtins.int
+    """Rows in the committed data files."""
     rows_rejected: builtins.int
+    """Records that did not fit and were left out."""
     rows_filtered: builtins.int
     """Rows that went into the transform less rows that came out. Absent when the transform is not row-wise
     (it groups, joins or unnests): rows out are then other rows than rows in.
@@ -324,6 +362,7 @@ class Receipt(google.protobuf.message.Message):
     metadata_location: builtins.str
     """Where the table's metadata stands after the commit."""
     attempt: builtins.int
+    """The attempt that succeeded, counted from 1."""
     token: builtins.str
     """The commit token found in the snapshot summary under `moulin.job`."""
     @property
@@ -377,8 +416,11 @@ class RoomTime(google.protobuf.message.Message):
     ROOM_FIELD_NUMBER: builtins.int
     BUSY_FIELD_NUMBER: builtins.int
     room: global___Room.ValueType
+    """Which room."""
     @property
-    def busy(self) -> google.protobuf.duration_pb2.Duration: ...
+    def busy(self) -> google.protobuf.duration_pb2.Duration:
+        """Time its threads worked, not waited."""
+
     def __init__(
         self,
         *,
@@ -404,7 +446,9 @@ class Reject(google.protobuf.message.Message):
     reason: builtins.str
     """In words, with the value (capped) and the type that was expected."""
     @property
-    def place(self) -> moulin.v1.error_pb2.Place: ...
+    def place(self) -> moulin.v1.error_pb2.Place:
+        """Where the row stands."""
+
     def __init__(
         self,
         *,
@@ -432,6 +476,7 @@ class JobPlan(google.protobuf.message.Message):
     PARTITION_BY_FIELD_NUMBER: builtins.int
     ROW_WISE_FIELD_NUMBER: builtins.int
     table: builtins.str
+    """`namespace.table`."""
     table_exists: builtins.bool
     """Whether the table is there already."""
     table_location: builtins.str
@@ -439,7 +484,9 @@ class JobPlan(google.protobuf.message.Message):
     row_wise: builtins.bool
     """Whether the transform keeps one row for one row, so that it runs in constant memory."""
     @property
-    def files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PlannedFile]: ...
+    def files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PlannedFile]:
+        """Input files in the order they are read."""
+
     @property
     def input(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PlannedColumn]:
         """Schema of the rows read."""
@@ -478,7 +525,9 @@ class PlannedFile(google.protobuf.message.Message):
     SIZE_BYTES_FIELD_NUMBER: builtins.int
     ETAG_FIELD_NUMBER: builtins.int
     uri: builtins.str
+    """As listed: no pattern."""
     size_bytes: builtins.int
+    """As stored."""
     etag: builtins.str
     """Entity tag or version of the store. Empty: the store has none."""
     def __init__(
@@ -503,9 +552,11 @@ class PlannedColumn(google.protobuf.message.Message):
     NULLABLE_FIELD_NUMBER: builtins.int
     ORIGIN_FIELD_NUMBER: builtins.int
     name: builtins.str
+    """Name of the column."""
     type: builtins.str
     """Type in Iceberg's words."""
     nullable: builtins.bool
+    """Whether it may hold nulls."""
     origin: builtins.str
     """For input columns: `declared`, `inferred` or `file`. Empty for output columns."""
     def __init__(

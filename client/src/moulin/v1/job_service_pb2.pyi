@@ -27,9 +27,13 @@ class SubmitRequest(google.protobuf.message.Message):
     epoch: builtins.int
     """The caller's try number. In Airflow: `try_number`."""
     @property
-    def key(self) -> moulin.v1.job_pb2.JobKey: ...
+    def key(self) -> moulin.v1.job_pb2.JobKey:
+        """Who asks."""
+
     @property
-    def spec(self) -> moulin.v1.job_pb2.JobSpec: ...
+    def spec(self) -> moulin.v1.job_pb2.JobSpec:
+        """What to do. Not looked at when the job is there already."""
+
     def __init__(
         self,
         *,
@@ -52,7 +56,9 @@ class SubmitResponse(google.protobuf.message.Message):
     created: builtins.bool
     """False: the job was there already and the caller is attached to it now."""
     @property
-    def job(self) -> moulin.v1.job_pb2.Job: ...
+    def job(self) -> moulin.v1.job_pb2.Job:
+        """The job as it stands."""
+
     def __init__(
         self,
         *,
@@ -70,6 +76,7 @@ class GetRequest(google.protobuf.message.Message):
 
     JOB_ID_FIELD_NUMBER: builtins.int
     job_id: builtins.str
+    """From a submit or a list."""
     def __init__(
         self,
         *,
@@ -85,7 +92,9 @@ class GetResponse(google.protobuf.message.Message):
 
     JOB_FIELD_NUMBER: builtins.int
     @property
-    def job(self) -> moulin.v1.job_pb2.Job: ...
+    def job(self) -> moulin.v1.job_pb2.Job:
+        """The job as it stands."""
+
     def __init__(
         self,
         *,
@@ -103,6 +112,7 @@ class WatchRequest(google.protobuf.message.Message):
     JOB_ID_FIELD_NUMBER: builtins.int
     INTERVAL_FIELD_NUMBER: builtins.int
     job_id: builtins.str
+    """From a submit or a list."""
     @property
     def interval(self) -> google.protobuf.duration_pb2.Duration:
         """Longest time between two answers. Absent: one second. Never less than 100 ms."""
@@ -124,7 +134,9 @@ class WatchResponse(google.protobuf.message.Message):
 
     JOB_FIELD_NUMBER: builtins.int
     @property
-    def job(self) -> moulin.v1.job_pb2.Job: ...
+    def job(self) -> moulin.v1.job_pb2.Job:
+        """The job as it stands."""
+
     def __init__(
         self,
         *,
@@ -143,6 +155,7 @@ class CancelRequest(google.protobuf.message.Message):
     EPOCH_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     job_id: builtins.str
+    """From a submit or a list."""
     epoch: builtins.int
     """The caller's try number."""
     reason: builtins.str
@@ -222,7 +235,9 @@ class ListResponse(google.protobuf.message.Message):
     next_page_token: builtins.str
     """Empty: there are no more."""
     @property
-    def jobs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[moulin.v1.job_pb2.Job]: ...
+    def jobs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[moulin.v1.job_pb2.Job]:
+        """One page, newest first."""
+
     def __init__(
         self,
         *,
@@ -239,7 +254,9 @@ class PlanRequest(google.protobuf.message.Message):
 
     SPEC_FIELD_NUMBER: builtins.int
     @property
-    def spec(self) -> moulin.v1.job_pb2.JobSpec: ...
+    def spec(self) -> moulin.v1.job_pb2.JobSpec:
+        """The job that is not to be run."""
+
     def __init__(
         self,
         *,
@@ -256,7 +273,9 @@ class PlanResponse(google.protobuf.message.Message):
 
     PLAN_FIELD_NUMBER: builtins.int
     @property
-    def plan(self) -> moulin.v1.job_pb2.JobPlan: ...
+    def plan(self) -> moulin.v1.job_pb2.JobPlan:
+        """What it would do."""
+
     def __init__(
         self,
         *,

@@ -49,6 +49,7 @@ class DescribeResponse(google.protobuf.message.Message):
     STORE_FIELD_NUMBER: builtins.int
     CHECKS_FIELD_NUMBER: builtins.int
     worker_id: builtins.str
+    """Stable over restarts on the same state folder."""
     version: builtins.str
     """Version of Moulin."""
     draining: builtins.bool
@@ -62,13 +63,19 @@ class DescribeResponse(google.protobuf.message.Message):
     polars_version: builtins.str
     """Version of Polars in the worker, and the Python release whose plans it reads."""
     python_polars_version: builtins.str
+    """The Python release whose plans are accepted, e.g. `1.41.2`."""
     datafusion_version: builtins.str
+    """Version of the SQL engine."""
     catalog: builtins.str
     """Catalog and warehouse in words, without credentials."""
     warehouse: builtins.str
+    """Where tables are made."""
     store: builtins.str
+    """Where jobs are kept, without credentials."""
     @property
-    def started_at(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def started_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the process began."""
+
     @property
     def checks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Check]:
         """One entry a thing checked; empty unless `check` was asked."""
@@ -109,10 +116,13 @@ class Check(google.protobuf.message.Message):
     name: builtins.str
     """`config`, `store`, `catalog`, `warehouse`."""
     ok: builtins.bool
+    """Whether it is in order."""
     detail: builtins.str
     """What was found, or what is wrong and what to do."""
     @property
-    def took(self) -> google.protobuf.duration_pb2.Duration: ...
+    def took(self) -> google.protobuf.duration_pb2.Duration:
+        """Time the check took."""
+
     def __init__(
         self,
         *,

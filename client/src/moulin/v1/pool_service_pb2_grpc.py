@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class PoolServiceStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """What a worker says about itself, and how an operator takes it out of service.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -47,7 +48,8 @@ class PoolServiceStub(object):
 
 
 class PoolServiceServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """What a worker says about itself, and how an operator takes it out of service.
+    """
 
     def Describe(self, request, context):
         """What this worker is, what it can do and how its surroundings are.
@@ -85,7 +87,8 @@ def add_PoolServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PoolService(object):
-    """Missing associated documentation comment in .proto file."""
+    """What a worker says about itself, and how an operator takes it out of service.
+    """
 
     @staticmethod
     def Describe(request,

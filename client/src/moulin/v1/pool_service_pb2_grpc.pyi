@@ -18,6 +18,8 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class PoolServiceStub:
+    """What a worker says about itself, and how an operator takes it out of service."""
+
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     Describe: grpc.UnaryUnaryMultiCallable[
         moulin.v1.pool_service_pb2.DescribeRequest,
@@ -32,6 +34,8 @@ class PoolServiceStub:
     """Claims no more jobs; running ones go on. The process ends by itself only on SIGTERM."""
 
 class PoolServiceAsyncStub:
+    """What a worker says about itself, and how an operator takes it out of service."""
+
     Describe: grpc.aio.UnaryUnaryMultiCallable[
         moulin.v1.pool_service_pb2.DescribeRequest,
         moulin.v1.pool_service_pb2.DescribeResponse,
@@ -45,6 +49,8 @@ class PoolServiceAsyncStub:
     """Claims no more jobs; running ones go on. The process ends by itself only on SIGTERM."""
 
 class PoolServiceServicer(metaclass=abc.ABCMeta):
+    """What a worker says about itself, and how an operator takes it out of service."""
+
     @abc.abstractmethod
     def Describe(
         self,

@@ -28,6 +28,7 @@ class _CompressionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     COMPRESSION_UNSPECIFIED: _Compression.ValueType  # 0
     """By the ending of the file's name: `.gz`, `.zst`, else none."""
     COMPRESSION_NONE: _Compression.ValueType  # 1
+    """Plain bytes, whatever the ending says."""
     COMPRESSION_GZIP: _Compression.ValueType  # 2
     """RFC 1952, one or several members."""
     COMPRESSION_ZSTD: _Compression.ValueType  # 3
@@ -39,6 +40,7 @@ class Compression(_Compression, metaclass=_CompressionEnumTypeWrapper):
 COMPRESSION_UNSPECIFIED: Compression.ValueType  # 0
 """By the ending of the file's name: `.gz`, `.zst`, else none."""
 COMPRESSION_NONE: Compression.ValueType  # 1
+"""Plain bytes, whatever the ending says."""
 COMPRESSION_GZIP: Compression.ValueType  # 2
 """RFC 1952, one or several members."""
 COMPRESSION_ZSTD: Compression.ValueType  # 3
@@ -90,11 +92,17 @@ class Source(google.protobuf.message.Message):
         """
 
     @property
-    def csv(self) -> global___CsvFormat: ...
+    def csv(self) -> global___CsvFormat:
+        """Delimited text."""
+
     @property
-    def ndjson(self) -> global___NdjsonFormat: ...
+    def ndjson(self) -> global___NdjsonFormat:
+        """One JSON object a line."""
+
     @property
-    def parquet(self) -> global___ParquetFormat: ...
+    def parquet(self) -> global___ParquetFormat:
+        """Apache Parquet."""
+
     @property
     def columns(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Column]:
         """Declared columns: a name and a type. A column named here has this type; the rest is inferred from a

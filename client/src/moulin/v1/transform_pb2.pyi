@@ -19,9 +19,13 @@ class Transform(google.protobuf.message.Message):
     SQL_FIELD_NUMBER: builtins.int
     POLARS_FIELD_NUMBER: builtins.int
     @property
-    def sql(self) -> global___SqlTransform: ...
+    def sql(self) -> global___SqlTransform:
+        """A query."""
+
     @property
-    def polars(self) -> global___PolarsTransform: ...
+    def polars(self) -> global___PolarsTransform:
+        """A LazyFrame written in Python."""
+
     def __init__(
         self,
         *,
@@ -42,6 +46,7 @@ class SqlTransform(google.protobuf.message.Message):
 
     QUERY_FIELD_NUMBER: builtins.int
     query: builtins.str
+    """The text of the SELECT, e.g. `SELECT *, dep_delay > 15 AS late FROM input`."""
     def __init__(
         self,
         *,

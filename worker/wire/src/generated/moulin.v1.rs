@@ -3,6 +3,7 @@
 /// google.protobuf.Any of this message in google.rpc.Status.details).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fault {
+    /// What kind of thing went wrong; clients decide by it, never by the text.
     #[prost(enumeration = "FaultKind", tag = "1")]
     pub kind: i32,
     /// What was found, what was expected and where; one line, lower case.
@@ -173,10 +174,13 @@ pub mod source {
     /// How the files are written. Exactly one must be set.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Format {
+        /// Delimited text.
         #[prost(message, tag = "2")]
         Csv(super::CsvFormat),
+        /// One JSON object a line.
         #[prost(message, tag = "3")]
         Ndjson(super::NdjsonFormat),
+        /// Apache Parquet.
         #[prost(message, tag = "4")]
         Parquet(super::ParquetFormat),
     }
@@ -229,6 +233,7 @@ pub struct ParquetFormat {}
 pub enum Compression {
     /// By the ending of the file's name: `.gz`, `.zst`, else none.
     Unspecified = 0,
+    /// Plain bytes, whatever the ending says.
     None = 1,
     /// RFC 1952, one or several members.
     Gzip = 2,
@@ -302,8 +307,10 @@ pub struct Transform {
 pub mod transform {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Kind {
+        /// A query.
         #[prost(message, tag = "1")]
         Sql(super::SqlTransform),
+        /// A LazyFrame written in Python.
         #[prost(message, tag = "2")]
         Polars(super::PolarsTransform),
     }
@@ -311,6 +318,7 @@ pub mod transform {
 /// One SELECT over the table `input`, in DataFusion's SQL.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SqlTransform {
+    /// The text of the SELECT, e.g. `SELECT *, dep_delay > 15 AS late FROM input`.
     #[prost(string, tag = "1")]
     pub query: ::prost::alloc::string::String,
 }
@@ -328,13 +336,16 @@ pub struct PolarsTransform {
 /// What a job is to do. Two submits of one key and generation make one job, whatever the second spec says.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JobSpec {
+    /// Where rows come from. Must be set.
     #[prost(message, optional, tag = "1")]
     pub source: ::core::option::Option<Source>,
     /// Absent: rows land as they are read.
     #[prost(message, optional, tag = "2")]
     pub transform: ::core::option::Option<Transform>,
+    /// Where they go. Must be set.
     #[prost(message, optional, tag = "3")]
     pub landing: ::core::option::Option<Landing>,
+    /// What to do with a row that does not fit.
     #[prost(enumeration = "OnBadRow", tag = "4")]
     pub on_bad_row: i32,
     /// Time the job may take from its submit, over all attempts. Absent: the worker's `job.deadline`.
@@ -345,10 +356,13 @@ pub struct JobSpec {
 /// makes a `run_id` of its own.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JobKey {
+    /// The DAG. Also what `ListRequest.dag_id` looks for.
     #[prost(string, tag = "1")]
     pub dag_id: ::prost::alloc::string::String,
+    /// The run of the DAG.
     #[prost(string, tag = "2")]
     pub run_id: ::prost::alloc::string::String,
+    /// The task. Never empty.
     #[prost(string, tag = "3")]
     pub task_id: ::prost::alloc::string::String,
     /// -1: the task is not mapped.
@@ -361,6 +375,7 @@ pub struct Job {
     /// The worker's name for it: stable over attempts, different for each generation.
     #[prost(string, tag = "1")]
     pub job_id: ::prost::alloc::string::String,
+    /// Who asked for it.
     #[prost(message, optional, tag = "2")]
     pub key: ::core::option::Option<JobKey>,
     /// How often the user asked for the work anew (a cleared task); 0 the first time.
@@ -369,6 +384,7 @@ pub struct Job {
     /// The newest try that submitted or re-attached.
     #[prost(uint32, tag = "4")]
     pub epoch: u32,
+    /// How it stands.
     #[prost(enumeration = "JobState", tag = "5")]
     pub state: i32,
     /// How often a worker has begun it.
@@ -380,6 +396,7 @@ pub struct Job {
     /// The target, `namespace.table`.
     #[prost(string, tag = "8")]
     pub table: ::prost::alloc::string::String,
+    /// When its first submit was taken.
     #[prost(message, optional, tag = "9")]
     pub submitted_at: ::core::option::Option<::prost_types::Timestamp>,
     /// Absent: not begun.
@@ -388,6 +405,7 @@ pub struct Job {
     /// Absent: not over.
     #[prost(message, optional, tag = "11")]
     pub finished_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// How far the running or last attempt is. Absent: never claimed.
     #[prost(message, optional, tag = "12")]
     pub progress: ::core::option::Option<Progress>,
     /// Present when state is SUCCEEDED.
@@ -400,10 +418,13 @@ pub struct Job {
 /// How far the running attempt is. All figures count from the start of the attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Progress {
+    /// The room of the newest news.
     #[prost(enumeration = "Room", tag = "1")]
     pub room: i32,
+    /// Input files.
     #[prost(uint64, tag = "2")]
     pub files_total: u64,
+    /// Of those, read to their end.
     #[prost(uint64, tag = "3")]
     pub files_done: u64,
     /// Size of all input files, as stored (compressed).
@@ -412,13 +433,16 @@ pub struct Progress {
     /// Of those, fetched.
     #[prost(uint64, tag = "5")]
     pub bytes_done: u64,
+    /// Records seen by the reader, good or bad.
     #[prost(uint64, tag = "6")]
     pub rows_read: u64,
+    /// Of those, the ones that did not fit.
     #[prost(uint64, tag = "7")]
     pub rows_rejected: u64,
     /// Rows handed to the landing.
     #[prost(uint64, tag = "8")]
     pub rows_out: u64,
+    /// Since the attempt began.
     #[prost(message, optional, tag = "9")]
     pub elapsed: ::core::option::Option<::prost_types::Duration>,
 }
@@ -426,6 +450,7 @@ pub struct Progress {
 /// rows_read = rows_landed + rows_rejected + rows_filtered, for every row-wise transform.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Receipt {
+    /// The job's name.
     #[prost(string, tag = "1")]
     pub job_id: ::prost::alloc::string::String,
     /// `namespace.table`.
@@ -434,10 +459,13 @@ pub struct Receipt {
     /// Input files.
     #[prost(uint64, tag = "3")]
     pub files: u64,
+    /// Records seen by the reader, good or bad.
     #[prost(uint64, tag = "4")]
     pub rows_read: u64,
+    /// Rows in the committed data files.
     #[prost(uint64, tag = "5")]
     pub rows_landed: u64,
+    /// Records that did not fit and were left out.
     #[prost(uint64, tag = "6")]
     pub rows_rejected: u64,
     /// Rows that went into the transform less rows that came out. Absent when the transform is not row-wise
@@ -468,6 +496,7 @@ pub struct Receipt {
     /// The first ten rejected rows.
     #[prost(message, repeated, tag = "15")]
     pub rejects: ::prost::alloc::vec::Vec<Reject>,
+    /// The attempt that succeeded, counted from 1.
     #[prost(uint32, tag = "16")]
     pub attempt: u32,
     /// The commit token found in the snapshot summary under `moulin.job`.
@@ -477,14 +506,17 @@ pub struct Receipt {
 /// Time spent in one room.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RoomTime {
+    /// Which room.
     #[prost(enumeration = "Room", tag = "1")]
     pub room: i32,
+    /// Time its threads worked, not waited.
     #[prost(message, optional, tag = "2")]
     pub busy: ::core::option::Option<::prost_types::Duration>,
 }
 /// One row that did not fit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reject {
+    /// Where the row stands.
     #[prost(message, optional, tag = "1")]
     pub place: ::core::option::Option<Place>,
     /// Stable, e.g. `type.int`, `csv.field_count`.
@@ -497,6 +529,7 @@ pub struct Reject {
 /// What a job would do.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JobPlan {
+    /// Input files in the order they are read.
     #[prost(message, repeated, tag = "1")]
     pub files: ::prost::alloc::vec::Vec<PlannedFile>,
     /// Schema of the rows read.
@@ -505,6 +538,7 @@ pub struct JobPlan {
     /// Schema of the rows landed.
     #[prost(message, repeated, tag = "3")]
     pub output: ::prost::alloc::vec::Vec<PlannedColumn>,
+    /// `namespace.table`.
     #[prost(string, tag = "4")]
     pub table: ::prost::alloc::string::String,
     /// Whether the table is there already.
@@ -523,8 +557,10 @@ pub struct JobPlan {
 /// An input file.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlannedFile {
+    /// As listed: no pattern.
     #[prost(string, tag = "1")]
     pub uri: ::prost::alloc::string::String,
+    /// As stored.
     #[prost(uint64, tag = "2")]
     pub size_bytes: u64,
     /// Entity tag or version of the store. Empty: the store has none.
@@ -534,11 +570,13 @@ pub struct PlannedFile {
 /// A column of a plan.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlannedColumn {
+    /// Name of the column.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// Type in Iceberg's words.
     #[prost(string, tag = "2")]
     pub r#type: ::prost::alloc::string::String,
+    /// Whether it may hold nulls.
     #[prost(bool, tag = "3")]
     pub nullable: bool,
     /// For input columns: `declared`, `inferred` or `file`. Empty for output columns.
@@ -594,11 +632,17 @@ impl JobState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Room {
+    /// Not begun.
     Unspecified = 0,
+    /// Bytes from a store.
     Fetch = 1,
+    /// Bytes to rows.
     Read = 2,
+    /// SQL or a Polars plan.
     Transform = 3,
+    /// Rows to data files.
     Land = 4,
+    /// The Iceberg commit.
     Commit = 5,
 }
 impl Room {
@@ -631,6 +675,7 @@ impl Room {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SubmitRequest {
+    /// Who asks.
     #[prost(message, optional, tag = "1")]
     pub key: ::core::option::Option<JobKey>,
     /// How often the user asked for this work anew. In Airflow: `max_tries - retries`.
@@ -639,11 +684,13 @@ pub struct SubmitRequest {
     /// The caller's try number. In Airflow: `try_number`.
     #[prost(uint32, tag = "3")]
     pub epoch: u32,
+    /// What to do. Not looked at when the job is there already.
     #[prost(message, optional, tag = "4")]
     pub spec: ::core::option::Option<JobSpec>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SubmitResponse {
+    /// The job as it stands.
     #[prost(message, optional, tag = "1")]
     pub job: ::core::option::Option<Job>,
     /// False: the job was there already and the caller is attached to it now.
@@ -652,16 +699,19 @@ pub struct SubmitResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetRequest {
+    /// From a submit or a list.
     #[prost(string, tag = "1")]
     pub job_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetResponse {
+    /// The job as it stands.
     #[prost(message, optional, tag = "1")]
     pub job: ::core::option::Option<Job>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchRequest {
+    /// From a submit or a list.
     #[prost(string, tag = "1")]
     pub job_id: ::prost::alloc::string::String,
     /// Longest time between two answers. Absent: one second. Never less than 100 ms.
@@ -670,11 +720,13 @@ pub struct WatchRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WatchResponse {
+    /// The job as it stands.
     #[prost(message, optional, tag = "1")]
     pub job: ::core::option::Option<Job>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CancelRequest {
+    /// From a submit or a list.
     #[prost(string, tag = "1")]
     pub job_id: ::prost::alloc::string::String,
     /// The caller's try number.
@@ -711,6 +763,7 @@ pub struct ListRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListResponse {
+    /// One page, newest first.
     #[prost(message, repeated, tag = "1")]
     pub jobs: ::prost::alloc::vec::Vec<Job>,
     /// Empty: there are no more.
@@ -719,11 +772,13 @@ pub struct ListResponse {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PlanRequest {
+    /// The job that is not to be run.
     #[prost(message, optional, tag = "1")]
     pub spec: ::core::option::Option<JobSpec>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PlanResponse {
+    /// What it would do.
     #[prost(message, optional, tag = "1")]
     pub plan: ::core::option::Option<JobPlan>,
 }
@@ -1391,11 +1446,13 @@ pub struct DescribeRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DescribeResponse {
+    /// Stable over restarts on the same state folder.
     #[prost(string, tag = "1")]
     pub worker_id: ::prost::alloc::string::String,
     /// Version of Moulin.
     #[prost(string, tag = "2")]
     pub version: ::prost::alloc::string::String,
+    /// When the process began.
     #[prost(message, optional, tag = "3")]
     pub started_at: ::core::option::Option<::prost_types::Timestamp>,
     /// Whether the worker claims jobs.
@@ -1413,15 +1470,19 @@ pub struct DescribeResponse {
     /// Version of Polars in the worker, and the Python release whose plans it reads.
     #[prost(string, tag = "8")]
     pub polars_version: ::prost::alloc::string::String,
+    /// The Python release whose plans are accepted, e.g. `1.41.2`.
     #[prost(string, tag = "9")]
     pub python_polars_version: ::prost::alloc::string::String,
+    /// Version of the SQL engine.
     #[prost(string, tag = "10")]
     pub datafusion_version: ::prost::alloc::string::String,
     /// Catalog and warehouse in words, without credentials.
     #[prost(string, tag = "11")]
     pub catalog: ::prost::alloc::string::String,
+    /// Where tables are made.
     #[prost(string, tag = "12")]
     pub warehouse: ::prost::alloc::string::String,
+    /// Where jobs are kept, without credentials.
     #[prost(string, tag = "13")]
     pub store: ::prost::alloc::string::String,
     /// One entry a thing checked; empty unless `check` was asked.
@@ -1434,11 +1495,13 @@ pub struct Check {
     /// `config`, `store`, `catalog`, `warehouse`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// Whether it is in order.
     #[prost(bool, tag = "2")]
     pub ok: bool,
     /// What was found, or what is wrong and what to do.
     #[prost(string, tag = "3")]
     pub detail: ::prost::alloc::string::String,
+    /// Time the check took.
     #[prost(message, optional, tag = "4")]
     pub took: ::core::option::Option<::prost_types::Duration>,
 }
@@ -1461,6 +1524,7 @@ pub mod pool_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
+    /// What a worker says about itself, and how an operator takes it out of service.
     #[derive(Debug, Clone)]
     pub struct PoolServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1617,6 +1681,7 @@ pub mod pool_service_server {
             request: tonic::Request<super::DrainRequest>,
         ) -> std::result::Result<tonic::Response<super::DrainResponse>, tonic::Status>;
     }
+    /// What a worker says about itself, and how an operator takes it out of service.
     #[derive(Debug)]
     pub struct PoolServiceServer<T> {
         inner: Arc<T>,
