@@ -1,0 +1,109 @@
+"""The rows of a job over Arrow Flight, on the worker's own port."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import flight
+
+from moulin.connection import MESSAGE_MAX_BYTES, Connection, pem_bytes
+from moulin.errors import MoulinError, RowsDropped, error_of
+from moulin.fault import Fault, FaultKind
+
+# Arrow puts its own words around those of the worker.
+_ARROW_WORDS = re.compile(
+    r"^.*?, with message: (.*?)(?:\. (?:gRPC client debug context|Detail|Client context).*)?$", re.DOTALL
+)
+
+_KINDS: tuple[tuple[type[BaseException], FaultKind], ...] = (
+    (flight.FlightUnavailableError, FaultKind.UNAVAILABLE),
+    (flight.FlightUnauthenticatedError, FaultKind.PERMISSION_DENIED),
+    (flight.FlightUnauthorizedError, FaultKind.PERMISSION_DENIED),
+    (flight.FlightTimedOutError, FaultKind.DEADLINE_EXCEEDED),
+    (flight.FlightCancelledError, FaultKind.CANCELLED),
+    (pa.lib.ArrowKeyError, FaultKind.NOT_FOUND),
+    (pa.lib.ArrowInvalid, FaultKind.INVALID_SPEC),
+)
+
+
+def reader(connection: Connection, job_id: str, on_dropped: Callable[[int], object] | None) -> pa.RecordBatchReader:
+    """The rows of a job as they come; closing the reader ends the reading only, never the job."""
+    client = _client(connection)
+    options = flight.FlightCallOptions(headers=[(name.encode(), value.encode()) for name, value in connection.metadata])
+    try:
+        info = client.get_flight_info(flight.FlightDescriptor.for_path("job", job_id), options)
+        stream = client.do_get(info.endpoints[0].ticket, options)
+        schema = stream.schema
+    except (pa.lib.ArrowException, OSError) as error:
+        client.close()
+        raise _error(error, connection.target, job_id) from error
+    batches = _batches(client, stream, connection.target, job_id, on_dropped or _warn)
+    return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def _client(connection: Connection) -> flight.FlightClient:
+    tls = connection.tls
+    scheme = "grpc" if tls is None else "grpc+tls"
+    options: dict[str, Any] = {}
+    if tls is not None:
+        options = {
+            "tls_root_certs": pem_bytes(tls.root_certificates),
+            "cert_chain": pem_bytes(tls.client_certificate),
+            "private_key": pem_bytes(tls.client_key),
+            "override_hostname": tls.server_name,
+        }
+    limits = [("grpc.max_receive_message_length", MESSAGE_MAX_BYTES)]
+    return flight.FlightClient(f"{scheme}://{connection.target}", generic_options=limits, **options)
+
+
+def _batches(
+    client: flight.FlightClient,
+    stream: flight.FlightStreamReader,
+    target: str,
+    job_id: str,
+    on_dropped: Callable[[int], object],
+) -> Iterator[pa.RecordBatch]:
+    try:
+        while True:
+            try:
+                chunk = stream.read_chunk()
+            except StopIteration:
+                return
+            except (pa.lib.ArrowException, OSError) as error:
+                raise _error(error, target, job_id) from error
+            if chunk.app_metadata is not None:
+                dropped = _dropped_rows(chunk.app_metadata.to_pybytes())
+                if dropped:
+                    on_dropped(dropped)
+            if chunk.data is not None:
+                yield chunk.data
+    finally:
+        stream.cancel()
+        client.close()
+
+
+def _dropped_rows(metadata: bytes) -> int:
+    """`{"dropped_rows": n}` on the first batch after a gap; anything else is none of ours."""
+    try:
+        told = json.loads(metadata)
+    except ValueError:
+        return 0
+    return int(told.get("dropped_rows", 0)) if isinstance(told, dict) else 0
+
+
+def _warn(rows: int) -> None:
+    warnings.warn(f"{rows:,} rows were produced faster than they were read and are left out here", RowsDropped, 2)
+
+
+def _error(error: BaseException, target: str, job_id: str) -> MoulinError:
+    kind = next((kind for found, kind in _KINDS if isinstance(error, found)), FaultKind.INTERNAL)
+    text = str(error).strip("'")
+    said = match[1] if (match := _ARROW_WORDS.match(text)) else text
+    lost = kind is FaultKind.UNAVAILABLE
+    hint = "read again" if lost else "`Client.get(job_id)` says how the job stands"
+    return error_of(Fault(kind, f"the rows of job {job_id} cannot be read from {target}: {said}", hint, retryable=lost))

@@ -1,0 +1,222 @@
+"""A job as it stands, how far it is, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from moulin.fault import Fault, Place
+from moulin.spec import JobKey
+
+
+class JobState(StrEnum):
+    """How a job stands. A newer worker's state that this client does not know is `UNKNOWN`."""
+
+    UNKNOWN = "unknown"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can change any more."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+class Room(StrEnum):
+    """The parts a job goes through."""
+
+    UNKNOWN = "unknown"
+    FETCH = "fetch"
+    READ = "read"
+    TRANSFORM = "transform"
+    LAND = "land"
+    COMMIT = "commit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the running attempt is, counted from its start."""
+
+    room: Room = Room.UNKNOWN
+    files_total: int = 0
+    files_done: int = 0
+    bytes_total: int = 0
+    """Size of all input files as stored."""
+    bytes_done: int = 0
+    """Of those, fetched."""
+    rows_read: int = 0
+    rows_rejected: int = 0
+    rows_out: int = 0
+    """Rows handed to the landing."""
+    elapsed: timedelta = timedelta(0)
+
+    @property
+    def fraction(self) -> float | None:
+        """How much of the input is fetched, 0 to 1; None while its size is not known."""
+        return min(self.bytes_done / self.bytes_total, 1.0) if self.bytes_total else None
+
+    def __str__(self) -> str:
+        share = "" if self.fraction is None else f"{self.fraction:.0%}, "
+        rejected = f", {self.rows_rejected:,} rejected" if self.rows_rejected else ""
+        return (
+            f"{self.room}: {share}{self.rows_read:,} rows read, {self.rows_out:,} to land{rejected}, "
+            f"{self.files_done}/{self.files_total} files, {self.elapsed.total_seconds():.1f} s"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RoomTime:
+    """Time spent working in one room, summed over its threads."""
+
+    room: Room
+    busy: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One row that did not fit."""
+
+    place: Place
+    code: str
+    """Stable, e.g. `type.int`, `csv.field_count`."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """Proof that every row is accounted for: read = landed + rejected + filtered, for row-wise transforms."""
+
+    job_id: str
+    table: str
+    files: int
+    rows_read: int
+    rows_landed: int
+    rows_rejected: int
+    rows_filtered: int | None
+    """Rows into the transform less rows out of it; None when it is not row-wise."""
+    bytes_read: int
+    """Size of the input as stored."""
+    bytes_written: int
+    """Size of the data files."""
+    data_files: int
+    snapshot_id: int | None
+    """The snapshot that made the rows visible; None: no row landed, so none was needed."""
+    metadata_location: str
+    elapsed: timedelta
+    """From the start of the successful attempt to the report."""
+    rooms: tuple[RoomTime, ...]
+    rejects: tuple[Reject, ...]
+    """The first ten rejected rows."""
+    attempt: int
+    token: str
+    """The commit token in the snapshot summary under `moulin.job`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The receipt as JSON values. The snapshot id is a text: 64 bits do not survive JavaScript."""
+        found = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        found["snapshot_id"] = None if self.snapshot_id is None else str(self.snapshot_id)
+        found["elapsed_seconds"] = self.elapsed.total_seconds()
+        found["busy_seconds"] = {time.room.value: time.busy.total_seconds() for time in self.rooms}
+        found["rejects"] = [
+            {"place": one.place.to_dict(), "code": one.code, "reason": one.reason} for one in self.rejects
+        ]
+        return found
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Receipt:
+        """Reads what `to_dict` wrote."""
+        snapshot_id = value["snapshot_id"]
+        return cls(
+            **{name: value[name] for name in _PLAIN_FIELDS},
+            snapshot_id=None if snapshot_id is None else int(snapshot_id),
+            elapsed=timedelta(seconds=value["elapsed_seconds"]),
+            rooms=tuple(RoomTime(Room(room), timedelta(seconds=s)) for room, s in value["busy_seconds"].items()),
+            rejects=tuple(
+                Reject(Place.from_dict(one["place"]), one["code"], one["reason"]) for one in value["rejects"]
+            ),
+        )
+
+    def __str__(self) -> str:
+        filtered = "" if self.rows_filtered is None else f", {self.rows_filtered:,} filtered"
+        snapshot = "no snapshot" if self.snapshot_id is None else f"snapshot {self.snapshot_id}"
+        return (
+            f"{self.table}: {self.rows_landed:,} rows landed of {self.rows_read:,} read from {self.files} files "
+            f"({self.rows_rejected:,} rejected{filtered}), {snapshot}, {self.elapsed.total_seconds():.1f} s"
+        )
+
+
+_PLAIN_FIELDS = (
+    "job_id", "table", "files", "rows_read", "rows_landed", "rows_rejected", "rows_filtered", "bytes_read",
+    "bytes_written", "data_files", "metadata_location", "attempt", "token",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it stands."""
+
+    job_id: str
+    """The worker's name for it: stable over attempts, different for each generation."""
+    key: JobKey
+    generation: int
+    """How often the user asked for the work anew; 0 the first time."""
+    epoch: int
+    """The newest try that submitted or re-attached."""
+    state: JobState
+    attempt: int
+    """How often a worker has begun it."""
+    worker_id: str
+    """The worker that holds or last held the job; empty: never begun."""
+    table: str
+    submitted_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    progress: Progress
+    receipt: Receipt | None
+    """Present when the job succeeded."""
+    fault: Fault | None
+    """Present when the job failed or was cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """An input file."""
+
+    uri: str
+    size_bytes: int
+    etag: str
+    """Entity tag or version; empty: the store has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedColumn:
+    """A column of a plan, its type in Iceberg's words."""
+
+    name: str
+    type: str
+    nullable: bool
+    origin: str
+    """For input columns: `declared`, `inferred` or `file`; empty for output columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPlan:
+    """What a job would do."""
+
+    files: tuple[PlannedFile, ...]
+    input: tuple[PlannedColumn, ...]
+    """Columns of the rows read."""
+    output: tuple[PlannedColumn, ...]
+    """Columns of the rows landed."""
+    table: str
+    table_exists: bool
+    table_location: str
+    partition_by: tuple[str, ...]
+    row_wise: bool
+    """Whether the transform keeps at the most one row for one row, so that it runs in constant memory."""

@@ -1,0 +1,70 @@
+"""How long a watcher goes on asking after the connection broke."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from moulin.errors import MoulinError, Unavailable, WaitTimeout
+from moulin.fault import Fault, FaultKind
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+
+
+class Patience:
+    """Pauses that double from 0.2 s to 5 s, with jitter, until nothing was heard for a bound; hearing resets both."""
+
+    def __init__(self, bound: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bound = bound
+        self._clock = clock
+        self._lost_since: float | None = None
+        self._pause = _FIRST_PAUSE
+
+    def heard(self) -> None:
+        """The worker answered."""
+        self._lost_since = None
+        self._pause = _FIRST_PAUSE
+
+    def pause(self, lost: MoulinError) -> float:
+        """Seconds until the next try; raises `lost` when nothing was heard for longer than the bound."""
+        now = self._clock()
+        if self._lost_since is None:
+            self._lost_since = now
+        left = self._lost_since + self._bound - now
+        if left <= 0:
+            raise lost
+        pause = self._pause * random.uniform(0.5, 1.0)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        return min(pause, left)
+
+
+class Deadline:
+    """The end of a wait; None: never."""
+
+    def __init__(self, timeout: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._timeout = timeout
+        self._clock = clock
+        self._end = None if timeout is None else clock() + timeout
+
+    def left(self) -> float | None:
+        """Seconds left, never negative; None: no end."""
+        return None if self._end is None else max(self._end - self._clock(), 0.0)
+
+    def passed(self) -> bool:
+        """Whether the wait is over."""
+        return self._end is not None and self._clock() >= self._end
+
+    def error(self, job_id: str) -> WaitTimeout:
+        """What a wait that ran out raises."""
+        message = f"job {job_id} was not over after {self._timeout:g} s"
+        hint = "it goes on in the worker; wait again, or cancel it"
+        return WaitTimeout(Fault(FaultKind.DEADLINE_EXCEEDED, message, hint, retryable=True))
+
+
+def stream_ended(target: str, job_id: str) -> Unavailable:
+    """The worker ended the watch of a job that is not over, as it does when it shuts down."""
+    message = f"the worker at {target} ended the watch of job {job_id} before the job was over"
+    hint = "the job goes on when the worker is started again; wait for it again"
+    return Unavailable(Fault(FaultKind.UNAVAILABLE, message, hint, retryable=True))
