@@ -21,6 +21,14 @@ pub enum Error {
         /// Who held it.
         worker: String,
     },
+    /// The job was asked to stop before it said that it will commit.
+    #[error("cancelled: {reason}")]
+    Stopped {
+        /// As given with the request.
+        reason: String,
+        /// Whether it was the deadline that asked.
+        deadline_passed: bool,
+    },
     /// Two commits of one token.
     #[error("the ledger holds snapshot {recorded} for `{token}`, and snapshot {offered} was to be recorded")]
     LedgerConflict {
@@ -88,6 +96,8 @@ impl Error {
         match self {
             Self::NotFound { .. } => FaultKind::NotFound,
             Self::LeaseLost { .. } => FaultKind::LeaseLost,
+            Self::Stopped { deadline_passed: true, .. } => FaultKind::DeadlineExceeded,
+            Self::Stopped { .. } => FaultKind::Cancelled,
             Self::LedgerConflict { .. } | Self::Unreadable { .. } => FaultKind::Internal,
             Self::PageToken { .. } | Self::Url { .. } | Self::NewerSchema { .. } => FaultKind::InvalidSpec,
             Self::Folder { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {

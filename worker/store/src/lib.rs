@@ -52,7 +52,15 @@ pub trait JobStore: Send + Sync + 'static {
     ///
     /// The attempt number grows by one and is the fencing epoch of everything the attempt writes. A job whose
     /// cancel is requested can be claimed too: only an attempt can find out whether an earlier one committed.
-    async fn claim(&self, worker: &str, lease: Duration, now: SystemTime) -> Result<Option<Claim>, Error>;
+    ///
+    /// `only`: no other job than this one.
+    async fn claim(
+        &self,
+        worker: &str,
+        lease: Duration,
+        only: Option<&JobId>,
+        now: SystemTime,
+    ) -> Result<Option<Claim>, Error>;
 
     /// Holds the lease for `lease` more from now on, stores the progress, and answers whether to stop.
     ///
@@ -85,8 +93,11 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Stores the receipt as it will be if the commit succeeds. The newest one of an attempt stands.
     ///
+    /// This is where a cancel and a commit meet: a job that was asked to stop may not commit any more, and a cancel
+    /// that comes later is too late for this attempt.
+    ///
     /// # Errors
-    /// `LeaseLost`.
+    /// `LeaseLost`; `Stopped` when a cancel is requested.
     async fn record_intent(&self, lease: &Lease, receipt: &Receipt, now: SystemTime) -> Result<(), Error>;
 
     /// The receipt an attempt was about to commit.

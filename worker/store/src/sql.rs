@@ -23,7 +23,8 @@ macro_rules! job_columns {
 macro_rules! claimable {
     () => {
         "((state = 'queued' AND (not_before IS NULL OR not_before <= $3 OR cancel_reason IS NOT NULL)) \
-          OR (state = 'running' AND lease_until <= $3))"
+          OR (state = 'running' AND lease_until <= $3)) \
+         AND (CAST($4 AS TEXT) IS NULL OR job_id = $4)"
     };
 }
 
@@ -33,9 +34,9 @@ pub(crate) const CREATE_SCHEMA_VERSION: &str =
 pub(crate) const RECORD_SCHEMA_VERSION: &str = "INSERT INTO schema_version (version) VALUES ($1)";
 
 pub(crate) const INSERT_JOB: &str = "\
-    INSERT INTO jobs (job_id, dag_id, run_id, task_id, map_index, generation, epoch, state, attempt, worker_id, \
+    INSERT INTO jobs (job_id, dag_id, run_id, task_id, map_index, generation, epoch, state, attempt, \
                       table_name, spec, submitted_at, deadline) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, '', $8, $9, $10, $11) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, $8, $9, $10, $11) \
     ON CONFLICT DO NOTHING";
 
 pub(crate) const RAISE_EPOCH: &str = "UPDATE jobs SET epoch = $2 WHERE job_id = $1 AND epoch < $2";
@@ -48,18 +49,17 @@ pub(crate) const LIST_JOBS: &str = concat!(
     job_columns!(),
     " FROM jobs \
      WHERE ($1 = '' OR $1 LIKE '%,' || state || ',%') \
-       AND ($2 = '' OR dag_id = $2) \
-       AND ($3 = '' OR table_name = $3) \
-       AND ($4 = 0 OR (dag_id = $5 AND run_id = $6 AND task_id = $7 AND map_index = $8)) \
-       AND seq < $9 \
-     ORDER BY seq DESC LIMIT $10"
+       AND (CAST($2 AS TEXT) IS NULL OR dag_id = $2) \
+       AND (CAST($3 AS TEXT) IS NULL OR table_name = $3) \
+       AND seq < $4 \
+     ORDER BY seq DESC LIMIT $5"
 );
 
 // SQLite has one writer at a time. PostgreSQL needs FOR UPDATE SKIP LOCKED in the inner SELECT to let workers
 // pass each other; it stays right without.
 pub(crate) const CLAIM: &str = concat!(
     "UPDATE jobs SET state = 'running', attempt = attempt + 1, worker_id = $1, lease_until = $2, \
-                     started_at = COALESCE(started_at, $3), not_before = NULL, progress = NULL \
+                     started_at = $3, progress = NULL, fault = NULL \
      WHERE seq = (SELECT seq FROM jobs WHERE ",
     claimable!(),
     " ORDER BY seq LIMIT 1) AND ",
@@ -99,7 +99,7 @@ pub(crate) const RECORD_INTENT: &str = concat!(
     "UPDATE attempts SET intent = $4, intended_at = $5 \
      WHERE job_id = $1 AND attempt = $2 AND EXISTS (SELECT 1 FROM jobs WHERE ",
     fence!(),
-    ")"
+    " AND cancel_reason IS NULL)"
 );
 
 pub(crate) const INTENT: &str = "SELECT intent FROM attempts WHERE job_id = $1 AND attempt = $2";

@@ -45,25 +45,25 @@ pub struct StoredJob {
     pub state: JobState,
     /// How often a worker has begun it; the fencing epoch of the newest lease.
     pub attempt: u32,
-    /// The worker that holds or last held the lease; empty: never claimed.
-    pub worker_id: String,
+    /// The worker that holds or last held the lease; `None`: never claimed.
+    pub worker_id: Option<String>,
     /// The target, `namespace.table`.
     pub table: String,
     /// The spec as submitted first.
     pub spec: Vec<u8>,
     /// When it was submitted first.
     pub submitted_at: SystemTime,
-    /// When its first attempt began.
+    /// When its newest attempt began.
     pub started_at: Option<SystemTime>,
     /// When it was over.
     pub finished_at: Option<SystemTime>,
     /// When it must be over.
     pub deadline: Option<SystemTime>,
-    /// The newest progress of the newest attempt; `None`: no attempt has told any.
-    pub progress: Option<Progress>,
+    /// What the newest attempt told last; all zero until it tells.
+    pub progress: Progress,
     /// Of a job that succeeded.
     pub receipt: Option<Receipt>,
-    /// Of a job that failed or was cancelled.
+    /// Of a job that failed or was cancelled, or that waits for another attempt.
     pub fault: Option<Fault>,
     /// Why the job is to stop, when somebody asked for it.
     pub cancel_requested: Option<String>,
@@ -82,16 +82,14 @@ impl StoredJob {
 pub struct JobFilter {
     /// In any of these states; empty: in any.
     pub states: Vec<JobState>,
-    /// Of this DAG; empty: of any.
-    pub dag_id: String,
-    /// Into this table; empty: into any.
-    pub table: String,
-    /// The generations of this key; `None`: of any.
-    pub key: Option<JobKey>,
+    /// Of this DAG; `None`: of any.
+    pub dag_id: Option<String>,
+    /// Into this table; `None`: into any.
+    pub table: Option<String>,
     /// At the most this many: 100 when 0, never more than 1,000.
     pub page_size: u32,
-    /// From the page before; empty: from the newest.
-    pub page_token: String,
+    /// From the page before; `None`: from the newest.
+    pub page_token: Option<String>,
 }
 
 /// One page of jobs.
@@ -99,8 +97,8 @@ pub struct JobFilter {
 pub struct JobPage {
     /// Newest first.
     pub jobs: Vec<StoredJob>,
-    /// Empty: there are no more.
-    pub next_page_token: String,
+    /// `None`: there are no more.
+    pub next_page_token: Option<String>,
 }
 
 /// The right to work on a job, until it runs out and somebody else claims the job.

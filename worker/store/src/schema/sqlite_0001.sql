@@ -10,7 +10,7 @@ CREATE TABLE jobs (
     epoch         BIGINT  NOT NULL,
     state         TEXT    NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
     attempt       BIGINT  NOT NULL,
-    worker_id     TEXT    NOT NULL,                   -- holds or last held the lease
+    worker_id     TEXT,                               -- holds or last held the lease
     table_name    TEXT    NOT NULL,
     spec          BLOB    NOT NULL,
     submitted_at  BIGINT  NOT NULL,

@@ -61,6 +61,10 @@ fn lost(lease: &Lease) -> Error {
     Error::LeaseLost { job_id: lease.job_id.clone(), attempt: lease.attempt, worker: lease.worker.clone() }
 }
 
+fn holds(job: &StoredJob, lease: &Lease) -> bool {
+    job.state == JobState::Running && job.attempt == lease.attempt && job.worker_id.as_deref() == Some(&lease.worker)
+}
+
 #[async_trait]
 impl JobStore for SqliteStore {
     async fn submit(&self, new: NewJob, now: SystemTime) -> Result<Submitted, Error> {
@@ -91,9 +95,9 @@ impl JobStore for SqliteStore {
     }
 
     async fn list(&self, filter: &JobFilter) -> Result<JobPage, Error> {
-        let before = match filter.page_token.as_str() {
-            "" => i64::MAX,
-            token => token.parse().map_err(|_| Error::PageToken { token: token.to_owned() })?,
+        let before: i64 = match &filter.page_token {
+            None => i64::MAX,
+            Some(token) => token.parse().map_err(|_| Error::PageToken { token: token.clone() })?,
         };
         let page_rows = match filter.page_size {
             0 => PAGE_ROWS,
@@ -103,32 +107,30 @@ impl JobStore for SqliteStore {
         if !states.is_empty() {
             states.push(',');
         }
-        let key = filter.key.as_ref();
         let query = sqlx::query(sql::LIST_JOBS)
             .bind(states)
             .bind(&filter.dag_id)
             .bind(&filter.table)
-            .bind(i64::from(key.is_some()))
-            .bind(key.map(|key| &key.dag_id))
-            .bind(key.map(|key| &key.run_id))
-            .bind(key.map(|key| &key.task_id))
-            .bind(key.map(|key| i64::from(key.map_index)))
             .bind(before)
             .bind(i64::from(page_rows) + 1); // one more, to know whether there is a next page
         let mut rows = query.fetch_all(&self.pool).await.map_err(self.failed("list jobs"))?;
         let more = rows.len() > page_rows as usize;
         rows.truncate(page_rows as usize);
-        let next_page_token = match rows.last() {
-            Some(last) if more => last.get::<i64, _>("seq").to_string(),
-            _ => String::new(),
-        };
+        let next_page_token = rows.last().filter(|_| more).map(|last| last.get::<i64, _>("seq").to_string());
         Ok(JobPage { jobs: rows.iter().map(job_from_row).collect::<Result<_, _>>()?, next_page_token })
     }
 
-    async fn claim(&self, worker: &str, lease: Duration, now: SystemTime) -> Result<Option<Claim>, Error> {
+    async fn claim(
+        &self,
+        worker: &str,
+        lease: Duration,
+        only: Option<&JobId>,
+        now: SystemTime,
+    ) -> Result<Option<Claim>, Error> {
         const ACTION: &str = "claim a job";
         let mut transaction = self.begin(ACTION).await?;
-        let claim = sqlx::query(sql::CLAIM).bind(worker).bind(micros(now + lease)).bind(micros(now));
+        let claim =
+            sqlx::query(sql::CLAIM).bind(worker).bind(micros(now + lease)).bind(micros(now)).bind(only.map(|id| &id.0));
         let Some(row) = claim.fetch_optional(&mut *transaction).await.map_err(self.failed(ACTION))? else {
             return Ok(None);
         };
@@ -192,9 +194,16 @@ impl JobStore for SqliteStore {
 
     async fn record_intent(&self, lease: &Lease, receipt: &Receipt, now: SystemTime) -> Result<(), Error> {
         let query = fenced(sql::RECORD_INTENT, lease).bind(to_json("receipt", receipt)?).bind(micros(now));
-        match self.write("record an intended commit", query).await? {
-            0 => Err(lost(lease)),
-            _ => Ok(()),
+        if self.write("record an intended commit", query).await? == 1 {
+            return Ok(());
+        }
+        let job = self.get(&lease.job_id).await?.ok_or_else(|| lost(lease))?;
+        match job.cancel_requested {
+            Some(reason) if holds(&job, lease) => {
+                let deadline_passed = job.deadline.is_some_and(|deadline| deadline <= now);
+                Err(Error::Stopped { reason, deadline_passed })
+            }
+            _ => Err(lost(lease)),
         }
     }
 
@@ -252,7 +261,7 @@ impl JobStore for SqliteStore {
         let finish = fenced(sql::FINISH, lease)
             .bind(ended.state.as_str())
             .bind(&ended.receipt)
-            .bind(ended.fault.as_ref().filter(|_| ended.state.is_final()))
+            .bind(&ended.fault)
             .bind(ended.state.is_final().then(|| micros(now)))
             .bind(ended.not_before.map(micros));
         let Some(row) = finish.fetch_optional(&mut *transaction).await.map_err(self.failed(ACTION))? else {
@@ -262,7 +271,7 @@ impl JobStore for SqliteStore {
             let said_already = ended.state.is_final()
                 && job.state == ended.state
                 && job.attempt == lease.attempt
-                && job.worker_id == lease.worker;
+                && job.worker_id.as_deref() == Some(&lease.worker);
             return if said_already { Ok(job) } else { Err(lost(lease)) };
         };
         let attempt = sqlx::query(sql::END_ATTEMPT)

@@ -35,7 +35,7 @@ pub(super) fn job_from_row(row: &SqliteRow) -> Result<StoredJob, Error> {
         started_at: time("started_at"),
         finished_at: time("finished_at"),
         deadline: time("deadline"),
-        progress: json_from_row(row, "progress")?,
+        progress: json_from_row(row, "progress")?.unwrap_or_default(),
         receipt: json_from_row(row, "receipt")?,
         fault: json_from_row(row, "fault")?,
         cancel_requested: row.get("cancel_reason"),

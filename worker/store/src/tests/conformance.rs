@@ -31,7 +31,10 @@ mod on_sqlite {
         a_newer_epoch_takes_over_and_an_older_one_attaches,
         jobs_are_claimed_oldest_first_and_once,
         a_job_is_claimed_again_when_its_lease_ran_out,
+        only_the_job_that_is_named_is_claimed,
+        a_new_attempt_has_no_progress_yet,
         a_lost_lease_changes_nothing,
+        a_lease_in_the_name_of_another_worker_is_none,
         a_renewed_lease_holds_and_tells_progress,
         a_restarted_worker_gives_its_jobs_back,
         an_attempt_to_be_repeated_waits_until_then,
@@ -42,6 +45,8 @@ mod on_sqlite {
         an_intent_comes_back_as_it_was,
         a_job_nobody_began_is_cancelled_at_once,
         a_begun_job_is_asked_to_stop,
+        a_job_that_was_asked_to_stop_may_not_commit,
+        a_job_past_its_deadline_may_not_commit,
         a_job_that_may_have_committed_is_not_cancelled_unseen,
         a_stale_cancel_is_refused,
         a_finished_job_is_not_cancelled,
@@ -75,9 +80,8 @@ async fn a_new_generation_is_another_job(store: Store) {
     let cleared = store.submit(NewJob { generation: 1, ..job("t") }, clock.now()).await.unwrap();
     assert!(cleared.created);
     assert_ne!(cleared.job.id, first.id);
-    let of_key = JobFilter { key: Some(key("t")), ..JobFilter::default() };
-    let generations: Vec<_> = store.list(&of_key).await.unwrap().jobs.iter().map(|job| job.generation).collect();
-    assert_eq!(generations, [1, 0]);
+    let listed = store.list(&JobFilter::default()).await.unwrap().jobs;
+    assert_eq!(listed, [cleared.job, first]);
 }
 
 async fn a_newer_epoch_takes_over_and_an_older_one_attaches(store: Store) {
@@ -94,30 +98,58 @@ async fn jobs_are_claimed_oldest_first_and_once(store: Store) {
         store.submit(job(task), clock.now()).await.unwrap();
     }
     clock.advance(Duration::from_secs(3));
-    let first = store.claim("w1", LEASE, clock.now()).await.unwrap().unwrap();
-    let second = store.claim("w2", LEASE, clock.now()).await.unwrap().unwrap();
+    let first = store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap();
+    let second = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap();
     assert_eq!((first.job.id, second.job.id), (id("a"), id("b")));
     assert_eq!((first.job.state, first.lease.attempt, second.lease.attempt), (JobState::Running, 1, 1));
-    assert_eq!((first.job.worker_id.as_str(), first.job.started_at), ("w1", Some(clock.now())));
-    assert_eq!(store.claim("w1", LEASE, clock.now()).await.unwrap(), None);
+    assert_eq!((first.job.worker_id.as_deref(), first.job.started_at), (Some("w1"), Some(clock.now())));
+    assert_eq!(store.claim("w1", LEASE, None, clock.now()).await.unwrap(), None);
 }
 
 async fn a_job_is_claimed_again_when_its_lease_ran_out(store: Store) {
     let clock = FakeClock::default();
-    let first = claim_new(&store, &clock, "t").await;
+    claim_new(&store, &clock, "t").await;
     clock.advance(LEASE - Duration::from_micros(1));
-    assert_eq!(store.claim("w2", LEASE, clock.now()).await.unwrap(), None);
+    assert_eq!(store.claim("w2", LEASE, None, clock.now()).await.unwrap(), None);
     clock.advance(Duration::from_micros(1));
-    let second = store.claim("w2", LEASE, clock.now()).await.unwrap().unwrap();
+    let second = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap();
     assert_eq!((second.lease.attempt, second.lease.worker.as_str()), (2, "w2"));
-    assert_eq!(second.job.started_at, first.job.started_at);
+    assert_eq!(second.job.started_at, Some(clock.now()));
+}
+
+async fn only_the_job_that_is_named_is_claimed(store: Store) {
+    let clock = FakeClock::default();
+    for task in ["a", "b"] {
+        store.submit(job(task), clock.now()).await.unwrap();
+    }
+    let claim = store.claim("w1", LEASE, Some(&id("b")), clock.now()).await.unwrap().unwrap();
+    assert_eq!(claim.job.id, id("b"));
+    assert_eq!(store.claim("w1", LEASE, Some(&id("b")), clock.now()).await.unwrap(), None);
+}
+
+async fn a_new_attempt_has_no_progress_yet(store: Store) {
+    let clock = FakeClock::default();
+    let first = claim_new(&store, &clock, "t").await;
+    let progress = Progress { rows_read: 1, ..Progress::default() };
+    store.renew(&first.lease, LEASE, &progress, clock.now()).await.unwrap();
+    clock.advance(LEASE);
+    let second = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap();
+    assert_eq!(second.job.progress, Progress::default());
+}
+
+async fn a_lease_in_the_name_of_another_worker_is_none(store: Store) {
+    let clock = FakeClock::default();
+    let mut lease = claim_new(&store, &clock, "t").await.lease;
+    lease.worker = "w2".into();
+    is_lost(store.renew(&lease, LEASE, &Progress::default(), clock.now()).await);
+    is_lost(store.finish(&lease, Outcome::Failed(fault("x")), clock.now()).await);
 }
 
 async fn a_lost_lease_changes_nothing(store: Store) {
     let clock = FakeClock::default();
     let old = claim_new(&store, &clock, "t").await.lease;
     clock.advance(LEASE);
-    let new = store.claim("w2", LEASE, clock.now()).await.unwrap().unwrap();
+    let new = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap();
     let (now, token) = (clock.now(), new.job.token());
     let progress = Progress::default();
     is_lost(store.renew(&old, LEASE, &progress, now).await);
@@ -135,27 +167,26 @@ async fn a_lost_lease_changes_nothing(store: Store) {
 async fn a_renewed_lease_holds_and_tells_progress(store: Store) {
     let clock = FakeClock::default();
     let claim = claim_new(&store, &clock, "t").await;
-    assert_eq!(claim.job.progress, None);
     clock.advance(LEASE - Duration::from_secs(1));
     let progress = Progress { rows_read: 12, elapsed: Duration::from_nanos(1_000_000_001), ..Progress::default() };
     let renewed = store.renew(&claim.lease, LEASE, &progress, clock.now()).await.unwrap();
     assert_eq!((renewed.cancel, renewed.deadline_passed), (None, false));
-    assert_eq!(store.get(&id("t")).await.unwrap().unwrap().progress, Some(progress));
+    assert_eq!(store.get(&id("t")).await.unwrap().unwrap().progress, progress);
     clock.advance(LEASE - Duration::from_secs(1));
-    assert_eq!(store.claim("w2", LEASE, clock.now()).await.unwrap(), None);
+    assert_eq!(store.claim("w2", LEASE, None, clock.now()).await.unwrap(), None);
 }
 
 async fn a_restarted_worker_gives_its_jobs_back(store: Store) {
     let clock = FakeClock::default();
     let mine = claim_new(&store, &clock, "mine").await;
     store.submit(job("theirs"), clock.now()).await.unwrap();
-    store.claim("w2", LEASE, clock.now()).await.unwrap().unwrap();
+    store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap();
     assert_eq!(store.release_worker("w1", clock.now()).await.unwrap(), 1);
     is_lost(store.renew(&mine.lease, LEASE, &Progress::default(), clock.now()).await);
     assert_eq!(store.get(&id("mine")).await.unwrap().unwrap().state, JobState::Queued);
-    let again = store.claim("w1", LEASE, clock.now()).await.unwrap().unwrap();
+    let again = store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap();
     assert_eq!((again.job.id, again.lease.attempt), (id("mine"), 2));
-    assert_eq!(store.claim("w1", LEASE, clock.now()).await.unwrap(), None);
+    assert_eq!(store.claim("w1", LEASE, None, clock.now()).await.unwrap(), None);
 }
 
 async fn an_attempt_to_be_repeated_waits_until_then(store: Store) {
@@ -164,11 +195,13 @@ async fn an_attempt_to_be_repeated_waits_until_then(store: Store) {
     let not_before = clock.now() + Duration::from_secs(60);
     let again = Outcome::Again { fault: fault("the store does not answer"), not_before };
     let stored = store.finish(&claim.lease, again, clock.now()).await.unwrap();
-    assert_eq!((stored.state, stored.fault, stored.finished_at), (JobState::Queued, None, None));
+    let why = Some(fault("the store does not answer"));
+    assert_eq!((stored.state, stored.fault, stored.finished_at), (JobState::Queued, why, None));
     clock.advance(Duration::from_secs(59));
-    assert_eq!(store.claim("w1", LEASE, clock.now()).await.unwrap(), None);
+    assert_eq!(store.claim("w1", LEASE, None, clock.now()).await.unwrap(), None);
     clock.advance(Duration::from_secs(1));
-    assert_eq!(store.claim("w1", LEASE, clock.now()).await.unwrap().unwrap().lease.attempt, 2);
+    let again = store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap();
+    assert_eq!((again.lease.attempt, again.job.fault), (2, None));
 }
 
 async fn a_final_outcome_may_be_said_twice(store: Store) {
@@ -190,7 +223,7 @@ async fn staged_files_are_known_until_forgotten(store: Store) {
         store.stage_file(&first, uri, clock.now()).await.unwrap();
     }
     clock.advance(LEASE);
-    let second = store.claim("w2", LEASE, clock.now()).await.unwrap().unwrap().lease;
+    let second = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
     store.stage_file(&second, "file:///2", clock.now()).await.unwrap();
     let file = |attempt, uri: &str| StagedFile { attempt, uri: uri.into() };
     let all = [file(1, "file:///1a"), file(1, "file:///1b"), file(2, "file:///2")];
@@ -218,7 +251,7 @@ async fn a_later_attempt_records_the_commit_of_an_earlier_one(store: Store) {
     let first = claim_new(&store, &clock, "t").await;
     let commit = entry(&first.lease, &first.job.token(), 7);
     clock.advance(LEASE);
-    let second = store.claim("w2", LEASE, clock.now()).await.unwrap().unwrap();
+    let second = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap();
     store.record_commit(&second.lease, &commit, clock.now()).await.unwrap();
     assert_eq!(store.ledger(&commit.token).await.unwrap().unwrap().attempt, 1);
 }
@@ -241,7 +274,7 @@ async fn a_job_nobody_began_is_cancelled_at_once(store: Store) {
     let fault = cancelled.fault.unwrap();
     assert_eq!(fault.kind, FaultKind::Cancelled);
     assert!(fault.message.contains("task marked failed"), "{}", fault.message);
-    assert_eq!(store.claim("w1", LEASE, clock.now()).await.unwrap(), None);
+    assert_eq!(store.claim("w1", LEASE, None, clock.now()).await.unwrap(), None);
     let unknown = store.cancel(&id("nobody"), 1, "", clock.now()).await;
     assert!(matches!(unknown, Err(Error::NotFound { .. })), "{unknown:?}");
 }
@@ -259,6 +292,27 @@ async fn a_begun_job_is_asked_to_stop(store: Store) {
     assert_eq!((job.state, job.fault), (JobState::Cancelled, Some(fault("stopped"))));
 }
 
+async fn a_job_that_was_asked_to_stop_may_not_commit(store: Store) {
+    let clock = FakeClock::default();
+    let lease = claim_new(&store, &clock, "t").await.lease;
+    store.cancel(&id("t"), 1, "enough", clock.now()).await.unwrap();
+    let stopped = store.record_intent(&lease, &receipt(&lease), clock.now()).await.unwrap_err();
+    assert_eq!(stopped.kind(), FaultKind::Cancelled);
+    assert!(stopped.to_string().contains("enough"), "{stopped}");
+    assert_eq!(store.intent(&id("t"), 1).await.unwrap(), None);
+}
+
+async fn a_job_past_its_deadline_may_not_commit(store: Store) {
+    let clock = FakeClock::default();
+    let deadline = Some(clock.now() + Duration::from_secs(10));
+    store.submit(NewJob { deadline, ..job("t") }, clock.now()).await.unwrap();
+    let lease = store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
+    clock.advance(Duration::from_secs(10));
+    store.expire_deadlines(clock.now()).await.unwrap();
+    let stopped = store.record_intent(&lease, &receipt(&lease), clock.now()).await.unwrap_err();
+    assert_eq!(stopped.kind(), FaultKind::DeadlineExceeded);
+}
+
 async fn a_job_that_may_have_committed_is_not_cancelled_unseen(store: Store) {
     let clock = FakeClock::default();
     let lease = claim_new(&store, &clock, "t").await.lease;
@@ -266,7 +320,7 @@ async fn a_job_that_may_have_committed_is_not_cancelled_unseen(store: Store) {
     store.finish(&lease, Outcome::Again { fault: fault("x"), not_before }, clock.now()).await.unwrap();
     let outcome = store.cancel(&id("t"), 1, "enough", clock.now()).await.unwrap();
     assert!(matches!(&outcome, CancelOutcome::Requested(job) if job.state == JobState::Queued), "{outcome:?}");
-    let claim = store.claim("w1", LEASE, clock.now()).await.unwrap().expect("a requested cancel does not wait");
+    let claim = store.claim("w1", LEASE, None, clock.now()).await.unwrap().expect("a requested cancel does not wait");
     assert_eq!(claim.job.cancel_requested.as_deref(), Some("enough"));
 }
 
@@ -294,18 +348,25 @@ async fn a_passed_deadline_ends_what_was_not_begun_and_stops_what_was(store: Sto
         store.submit(NewJob { deadline, ..job(task) }, clock.now()).await.unwrap();
     }
     store.submit(job("forever"), clock.now()).await.unwrap();
-    let lease = store.claim("w1", LEASE, clock.now()).await.unwrap().unwrap().lease;
+    store.submit(NewJob { deadline, ..job("waiting") }, clock.now()).await.unwrap();
+    let lease = store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
+    let waiting = store.claim("w1", LEASE, Some(&id("waiting")), clock.now()).await.unwrap().unwrap().lease;
+    let again = Outcome::Again { fault: fault("x"), not_before: clock.now() };
+    store.finish(&waiting, again, clock.now()).await.unwrap();
     clock.advance(Duration::from_secs(9));
     assert_eq!(store.expire_deadlines(clock.now()).await.unwrap(), []);
     clock.advance(Duration::from_secs(1));
     let expired: BTreeSet<_> = store.expire_deadlines(clock.now()).await.unwrap().into_iter().collect();
-    assert_eq!(expired, BTreeSet::from([id("begun"), id("unbegun")]));
+    assert_eq!(expired, BTreeSet::from([id("begun"), id("unbegun"), id("waiting")]));
     assert_eq!(store.expire_deadlines(clock.now()).await.unwrap(), []);
     let unbegun = store.get(&id("unbegun")).await.unwrap().unwrap();
     assert_eq!((unbegun.state, unbegun.fault.unwrap().kind), (JobState::Failed, FaultKind::DeadlineExceeded));
+    assert_eq!(store.get(&id("begun")).await.unwrap().unwrap().state, JobState::Running);
     let renewed = store.renew(&lease, LEASE, &Progress::default(), clock.now()).await.unwrap();
     assert_eq!((renewed.cancel.as_deref(), renewed.deadline_passed), (Some("the job's deadline passed"), true));
-    assert_eq!(store.get(&id("forever")).await.unwrap().unwrap().state, JobState::Queued);
+    for task in ["forever", "waiting"] {
+        assert_eq!(store.get(&id(task)).await.unwrap().unwrap().state, JobState::Queued);
+    }
 }
 
 async fn lists_are_newest_first_filtered_and_paged(store: Store) {
@@ -320,14 +381,14 @@ async fn lists_are_newest_first_filtered_and_paged(store: Store) {
     store.cancel(&id("c"), 1, "", clock.now()).await.unwrap();
     let none = JobFilter::default();
     assert_eq!(tasks(&store, none.clone()).await, "fedcba");
-    assert_eq!(tasks(&store, JobFilter { dag_id: "dag".into(), ..none.clone() }).await, "edcba");
-    assert_eq!(tasks(&store, JobFilter { table: "x.y".into(), ..none.clone() }).await, "f");
+    assert_eq!(tasks(&store, JobFilter { dag_id: Some("dag".into()), ..none.clone() }).await, "edcba");
+    assert_eq!(tasks(&store, JobFilter { table: Some("x.y".into()), ..none.clone() }).await, "f");
     assert_eq!(tasks(&store, JobFilter { states: vec![JobState::Cancelled], ..none.clone() }).await, "c");
     let either = vec![JobState::Running, JobState::Queued];
     assert_eq!(tasks(&store, JobFilter { states: either, ..none.clone() }).await, "fedba");
     assert_eq!(tasks(&store, JobFilter { page_size: 2, ..none.clone() }).await, "fe dc ba");
     assert_eq!(tasks(&store, JobFilter { page_size: 4, ..none.clone() }).await, "fedc ba");
-    let wrong = store.list(&JobFilter { page_token: "x".into(), ..none }).await.unwrap_err();
+    let wrong = store.list(&JobFilter { page_token: Some("x".into()), ..none }).await.unwrap_err();
     assert!(matches!(&wrong, Error::PageToken { token } if token == "x"), "{wrong:?}");
 }
 
@@ -343,7 +404,7 @@ async fn the_check_counts_open_jobs(store: Store) {
 
 async fn claim_new(store: &Store, clock: &FakeClock, task: &str) -> Claim {
     store.submit(job(task), clock.now()).await.unwrap();
-    store.claim("w1", LEASE, clock.now()).await.unwrap().unwrap()
+    store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap()
 }
 
 /// Task names page by page.
@@ -352,7 +413,7 @@ async fn tasks(store: &Store, mut filter: JobFilter) -> String {
     loop {
         let page = store.list(&filter).await.unwrap();
         pages.push(page.jobs.iter().map(|job| job.key.task_id.as_str()).collect::<String>());
-        if page.next_page_token.is_empty() {
+        if page.next_page_token.is_none() {
             return pages.join(" ");
         }
         filter.page_token = page.next_page_token;

@@ -122,7 +122,9 @@ impl World {
             Call::Cancel { task, epoch } => self.cancel(TASKS[task], epoch).await,
             Call::Release { worker } => {
                 let jobs = self.jobs().await;
-                let mine = |job: &&StoredJob| job.state == JobState::Running && job.worker_id == WORKERS[worker];
+                let mine = |job: &&StoredJob| {
+                    job.state == JobState::Running && job.worker_id.as_deref() == Some(WORKERS[worker])
+                };
                 let expected = jobs.values().filter(mine).count() as u64;
                 assert_eq!(self.store.release_worker(WORKERS[worker], now).await.unwrap(), expected);
             }
@@ -168,7 +170,7 @@ impl World {
             job => job.state == JobState::Running && self.lease_ends[*id] <= now,
         };
         let expected = self.order.iter().find(free).cloned();
-        let claim = self.store.claim(worker, LEASE, now).await.unwrap();
+        let claim = self.store.claim(worker, LEASE, None, now).await.unwrap();
         assert_eq!(claim.as_ref().map(|claim| claim.job.id.clone()), expected);
         if let Some(claim) = claim {
             assert!(
@@ -184,7 +186,7 @@ impl World {
     async fn guarded(&mut self, call: &Call, lease: Lease) {
         let now = self.clock.now();
         let before = self.store.get(&lease.job_id).await.unwrap().unwrap();
-        let newest = before.attempt == lease.attempt && before.worker_id == lease.worker;
+        let newest = before.attempt == lease.attempt && before.worker_id.as_ref() == Some(&lease.worker);
         let mut allowed = newest && before.state == JobState::Running;
         let token = before.token();
         let answer = match *call {
@@ -220,7 +222,14 @@ impl World {
             _ => unreachable!("not a guarded call"),
         };
         match answer {
+            Ok(()) if matches!(call, Call::Intend { .. }) => assert!(allowed && before.cancel_requested.is_none()),
             Ok(()) => assert!(allowed, "{call:?} under {lease:?} succeeded on {before:?}"),
+            Err(Error::Stopped { .. }) => {
+                assert!(
+                    matches!(call, Call::Intend { .. }) && allowed && before.cancel_requested.is_some(),
+                    "{before:?}"
+                );
+            }
             Err(Error::LeaseLost { .. }) => assert!(!allowed, "{call:?} under {lease:?} was refused on {before:?}"),
             Err(other) => panic!("{call:?}: {other}"),
         }

@@ -38,7 +38,7 @@ async fn two_workers_of_one_file_never_claim_one_job() {
     }
     let claims = (0..40).map(|n| {
         let (store, worker) = if n % 2 == 0 { (&one, "w1") } else { (&two, "w2") };
-        store.claim(worker, Duration::from_secs(15), now)
+        store.claim(worker, Duration::from_secs(15), None, now)
     });
     let claims = futures::future::try_join_all(claims).await.unwrap();
     let mut claimed: Vec<_> = claims.into_iter().flatten().map(|claim| claim.lease.job_id).collect();
