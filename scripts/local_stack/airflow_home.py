@@ -9,11 +9,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from local_stack.processes import MARK, LocalProcess, StackError, free_port, stop_marked, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 FINAL_RUN_STATES = ("success", "failed")
@@ -55,7 +57,11 @@ class LocalAirflow:
 
     def _settings(self, dag_folders: Mapping[str, Path]) -> dict[str, str]:
         bundles = [
-            {"name": name, "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {"path": str(folder.resolve())}}
+            {
+                "name": name,
+                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                "kwargs": {"path": str(folder.resolve())},
+            }
             for name, folder in dag_folders.items()
         ]
         secret = uuid.uuid4().hex + uuid.uuid4().hex
@@ -98,10 +104,18 @@ class LocalAirflow:
     def cli(self, *arguments: str, timeout: float = 120.0) -> str:
         """Runs `airflow ...` in this home and gives back what it printed."""
         done = subprocess.run(
-            [str(self.python), "-m", "airflow", *arguments], env=self.env, cwd=self.home, capture_output=True, text=True, timeout=timeout, check=False
+            [str(self.python), "-m", "airflow", *arguments],
+            env=self.env,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
         if done.returncode != 0:
-            raise StackError(f"airflow {' '.join(arguments)} ended with code {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+            raise StackError(
+                f"airflow {' '.join(arguments)} ended with code {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+            )
         return done.stdout
 
     def start(self) -> None:
@@ -182,7 +196,9 @@ class LocalAirflow:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 text = answer.read().decode()
         except urllib.error.HTTPError as error:
-            raise ApiError(error.code, f"{method} {path} answered {error.code}: {error.read().decode()[:2000]}") from None
+            raise ApiError(
+                error.code, f"{method} {path} answered {error.code}: {error.read().decode()[:2000]}"
+            ) from None
         return json.loads(text) if text else None
 
     def wait_dag(self, dag_id: str, timeout: float = 90.0) -> None:
@@ -214,7 +230,9 @@ class LocalAirflow:
         """`queued`, `running`, `success` or `failed`."""
         return str(self.api("GET", f"/dags/{_quote(dag_id)}/dagRuns/{_quote(run_id)}")["state"])
 
-    def wait_run(self, dag_id: str, run_id: str, timeout: float = 120.0, *, states: Sequence[str] = FINAL_RUN_STATES) -> str:
+    def wait_run(
+        self, dag_id: str, run_id: str, timeout: float = 120.0, *, states: Sequence[str] = FINAL_RUN_STATES
+    ) -> str:
         """Waits for the end of a run and gives back its state."""
 
         def look() -> str | None:
@@ -228,7 +246,9 @@ class LocalAirflow:
         found: dict[str, Any] = self.api("GET", _task_path(dag_id, run_id, task_id))
         return found
 
-    def wait_task(self, dag_id: str, run_id: str, task_id: str, *states: str, timeout: float = 90.0, try_number: int = 0) -> dict[str, Any]:
+    def wait_task(
+        self, dag_id: str, run_id: str, task_id: str, *states: str, timeout: float = 90.0, try_number: int = 0
+    ) -> dict[str, Any]:
         """Waits until the task instance (of at least the given try) is in one of the states."""
 
         def look() -> dict[str, Any] | None:
@@ -250,7 +270,9 @@ class LocalAirflow:
                 lines.append(f"  {error.get('exc_type')}: {error.get('exc_value')}")
         return "\n".join(lines)
 
-    def wait_task_log(self, dag_id: str, run_id: str, task_id: str, text: str, try_number: int = 1, timeout: float = 60.0) -> str:
+    def wait_task_log(
+        self, dag_id: str, run_id: str, task_id: str, text: str, try_number: int = 1, timeout: float = 60.0
+    ) -> str:
         """Waits until the log of one try holds the text."""
 
         def look() -> str | None:
@@ -261,7 +283,9 @@ class LocalAirflow:
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """One XCom value of an unmapped task."""
-        return self.api("GET", f"{_task_path(dag_id, run_id, task_id)}/xcomEntries/{_quote(key)}?deserialize=false")["value"]
+        return self.api("GET", f"{_task_path(dag_id, run_id, task_id)}/xcomEntries/{_quote(key)}?deserialize=false")[
+            "value"
+        ]
 
     def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
         """What the UI's "mark as failed / success" does."""
@@ -286,5 +310,3 @@ def _task_path(dag_id: str, run_id: str, task_id: str) -> str:
 
 def _quote(text: str) -> str:
     return urllib.parse.quote(text, safe="")
-
-

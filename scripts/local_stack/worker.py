@@ -5,17 +5,26 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from local_stack.processes import MARK, LocalProcess, StackError, free_port, stop_marked, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 
 class LocalWorker:
     """`moulin serve` with its embedded defaults, on a free port that stays the same over restarts."""
 
     def __init__(
-        self, binary: Path, state_dir: Path, *, env: Mapping[str, str] | None = None, port: int | None = None, mark: str | None = None
+        self,
+        binary: Path,
+        state_dir: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        port: int | None = None,
+        mark: str | None = None,
     ):
         self.binary = binary
         self.state_dir = state_dir

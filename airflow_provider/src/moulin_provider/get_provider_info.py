@@ -1,0 +1,53 @@
+"""What Airflow finds at the entry point `apache_airflow_provider`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Everything this package adds to Airflow, as data: nothing else is imported to know it."""
+    return {
+        "package-name": "airflow-provider-moulin",
+        "name": "Moulin",
+        "description": "Lands files in Apache Iceberg tables through Moulin workers, each row exactly once.",
+        "integrations": [{"integration-name": "Moulin", "tags": ["service"]}],
+        "hooks": [{"integration-name": "Moulin", "python-modules": ["moulin_provider.hooks.moulin"]}],
+        "operators": [{"integration-name": "Moulin", "python-modules": ["moulin_provider.operators.moulin"]}],
+        "triggers": [{"integration-name": "Moulin", "python-modules": ["moulin_provider.triggers.moulin"]}],
+        "task-decorators": [{"name": "moulin", "class-name": "moulin_provider.decorators.moulin.moulin_task"}],
+        "extra-links": ["moulin_provider.links.moulin.MoulinReceiptLink"],
+        "connection-types": [
+            {
+                "connection-type": "moulin",
+                "hook-name": "Moulin worker",
+                "hook-class-name": "moulin_provider.hooks.moulin.MoulinHook",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "login"],
+                    "relabeling": {"host": "Worker host", "password": "Token"},
+                    "placeholders": {
+                        "host": "localhost",
+                        "port": "7070",
+                        "password": "bearer token for a proxy in front of the worker; else empty",
+                    },
+                },
+                "conn-fields": {
+                    "tls": {
+                        "label": "TLS",
+                        "description": "Encrypt the connection; the worker stands behind something that ends TLS.",
+                        "schema": {"type": ["boolean", "null"], "default": False},
+                    },
+                    "timeout": {
+                        "label": "Call timeout (seconds)",
+                        "description": "How long one call may take. Waiting for a job has no such limit.",
+                        "schema": {"type": ["number", "null"], "default": 30},
+                    },
+                    "reconnect": {
+                        "label": "Reconnect (seconds)",
+                        "description": "How long a job is followed although its worker does not answer.",
+                        "schema": {"type": ["number", "null"], "default": 600},
+                    },
+                },
+            }
+        ],
+    }

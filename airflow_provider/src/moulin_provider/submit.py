@@ -1,0 +1,62 @@
+"""Asking a worker for a job, so that one task instance never has two."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+    from moulin.client import Client
+    from moulin.job import Job
+    from moulin.spec import JobSpec
+
+    from moulin_provider.task_identity import TaskIdentity
+
+
+def submit(client: Client, spec: JobSpec, identity: TaskIdentity, log: Logger, *, durable: bool = True) -> Job:
+    """The job of this task instance: a new one, or the one that an earlier try asked for.
+
+    The worker knows a job by key and generation and answers a second submit with the job as it stands. A job of
+    an earlier try that is over and landed nothing would fail this try at once, so the next generation is asked
+    for instead; Airflow's own generations cannot meet these, since a clear starts from the number of tries made.
+    """
+    job: Job | None = None
+    for generation in identity.generations(durable=durable):
+        handle = client.submit(spec, identity.key, generation=generation, epoch=identity.epoch)
+        job = handle.job
+        if handle.created:
+            log.info(
+                "submitted job %s into %s (generation %s, try %s)", job.job_id, job.table, generation, identity.epoch
+            )
+            return job
+        if not _landed_nothing(job):
+            break
+        log.info("job %s of an earlier try %s and landed nothing: asking for another", job.job_id, job.state)
+    assert job is not None, "there is at least one generation"
+    log.info(
+        "attached to job %s of an earlier try: it is %s (generation %s, try %s)",
+        job.job_id,
+        job.state,
+        job.generation,
+        identity.epoch,
+    )
+    return job
+
+
+def _landed_nothing(job: Job) -> bool:
+    """Whether a job is over, cannot have landed, and may be tried again.
+
+    After COMMIT_UNKNOWN the rows may be in the table: another job could land them twice.
+    """
+    from moulin.fault import FaultKind
+    from moulin.job import JobState
+
+    if job.state == JobState.CANCELLED:
+        return True
+    fault = job.fault
+    return (
+        job.state == JobState.FAILED
+        and fault is not None
+        and fault.retryable
+        and fault.kind != FaultKind.COMMIT_UNKNOWN
+    )

@@ -1,0 +1,1 @@
+"""Waiting for a job without holding a worker slot."""

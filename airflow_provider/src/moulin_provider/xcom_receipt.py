@@ -1,0 +1,50 @@
+"""A job's receipt as an XCom: JSON, small, safe for JavaScript."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from moulin.job import Receipt
+
+MAX_BYTES = 2000
+_MAX_TEXT = 300
+
+
+def xcom_receipt(receipt: Receipt) -> dict[str, Any]:
+    """The receipt in less than `MAX_BYTES` of JSON: 64-bit ids are texts, long texts are cut, and of the rejected
+    rows as many are named as there is room for (the receipt at the worker names the first ten).
+    """
+    found: dict[str, Any] = {
+        "job_id": receipt.job_id,
+        "table": _cut(receipt.table),
+        "snapshot_id": None if receipt.snapshot_id is None else str(receipt.snapshot_id),
+        "files": receipt.files,
+        "rows_read": receipt.rows_read,
+        "rows_landed": receipt.rows_landed,
+        "rows_rejected": receipt.rows_rejected,
+        "rows_filtered": receipt.rows_filtered,
+        "bytes_read": receipt.bytes_read,
+        "bytes_written": receipt.bytes_written,
+        "data_files": receipt.data_files,
+        "seconds": round(receipt.elapsed.total_seconds(), 3),
+        "busy_seconds": {time.room.value: round(time.busy.total_seconds(), 3) for time in receipt.rooms},
+        "attempt": receipt.attempt,
+        "token": _cut(receipt.token),
+        "metadata_location": _cut(receipt.metadata_location),
+        "rejects": [],
+    }
+    for reject in receipt.rejects:
+        found["rejects"].append({"place": _cut(str(reject.place)), "code": reject.code, "reason": _cut(reject.reason)})
+        if len(json.dumps(found)) >= MAX_BYTES:
+            found["rejects"].pop()
+            break
+    return found
+
+
+def _cut(text: str) -> str:
+    """The end of a long text says more than its beginning: a file's name, a value. JSON escapes count too."""
+    while len(json.dumps(text)) > _MAX_TEXT:
+        text = "..." + text[max(4, len(text) // 8) :]
+    return text
