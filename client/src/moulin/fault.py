@@ -100,7 +100,7 @@ class Fault:
         place = value.get("place")
         kind = value["kind"]
         return cls(
-            kind=FaultKind(kind) if kind in FaultKind else FaultKind.UNKNOWN,
+            kind=FaultKind(kind) if kind in tuple(FaultKind) else FaultKind.UNKNOWN,
             message=value["message"],
             hint=value.get("hint", ""),
             retryable=bool(value.get("retryable", False)),
