@@ -1,0 +1,166 @@
+//! Where tables are found by name, and the one atomic step of a commit.
+//!
+//! Catalogs differ in three things only: how a table is loaded, how it is created, and how its metadata is
+//! swapped. A catalog in a SQL database swaps a metadata file's location; a REST catalog takes the updates and
+//! requirements of [`Swap`] as they are.
+
+mod sqlite;
+
+use std::collections::HashMap;
+
+use iceberg::spec::TableMetadata;
+use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
+use moulin_core::TableName;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, warehouse::Warehouse};
+use sqlite::Sqlite;
+
+/// The Iceberg catalog a worker lands into: `[catalog]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogSettings {
+    /// The catalog's name in its database; PyIceberg must use the same. Default `moulin`.
+    #[serde(default = "default_name")]
+    pub name: String,
+    /// `sqlite:///absolute/path/catalog.db`.
+    pub uri: String,
+    /// Root of the tables a job makes: `file:///absolute/path`, an absolute path, or `s3://bucket/prefix`.
+    pub warehouse: String,
+}
+
+fn default_name() -> String {
+    "moulin".to_owned()
+}
+
+/// A table as it stood when it was loaded.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    pub(crate) metadata: TableMetadata,
+    pub(crate) location: String,
+}
+
+/// What a commit asks of the catalog.
+#[derive(Debug)]
+pub(crate) struct Swap {
+    /// The metadata as it will be.
+    pub(crate) metadata: TableMetadata,
+    /// How it is made from the base; for catalogs that make it themselves.
+    #[allow(dead_code, reason = "a REST catalog sends them; the SQL catalogs compare the metadata location")]
+    pub(crate) updates: Vec<TableUpdate>,
+    /// What must still hold of the base.
+    pub(crate) requirements: Vec<TableRequirement>,
+}
+
+/// The answer to a [`Swap`].
+#[derive(Debug)]
+pub(crate) enum Swapped {
+    /// The table now stands at this metadata location.
+    Done(String),
+    /// Somebody else changed the table first; nothing of this try is visible or ever will be.
+    Conflict,
+    /// The question was sent and the answer was lost: the table stands at this location, or will, or never does.
+    Unknown(Error),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Catalog {
+    Sqlite(Sqlite),
+}
+
+impl Catalog {
+    pub(crate) async fn open(settings: &CatalogSettings, warehouse: Warehouse) -> Result<Self, Error> {
+        if settings.name.trim().is_empty() {
+            return Err(Error::invalid("catalog.name is empty"));
+        }
+        let scheme = settings.uri.split(':').next().unwrap_or_default();
+        match scheme {
+            "sqlite" => Ok(Self::Sqlite(Sqlite::open(settings, warehouse).await?)),
+            "postgresql" | "postgres" | "http" | "https" => Err(Error::invalid(format!(
+                "catalog.uri `{}`: {scheme} catalogs are not in this version; use sqlite:///absolute/path/catalog.db",
+                without_password(&settings.uri)
+            ))),
+            _ => Err(Error::invalid(format!(
+                "catalog.uri `{}` is not a catalog; write sqlite:///absolute/path/catalog.db",
+                without_password(&settings.uri)
+            ))),
+        }
+    }
+
+    /// Whether the database answers; in words, for a person.
+    pub(crate) async fn check(&self) -> Result<String, Error> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.check().await,
+        }
+    }
+
+    /// The table as it stands now.
+    pub(crate) async fn load(&self, table: &TableName) -> Result<Option<Loaded>, Error> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.load(table).await,
+        }
+    }
+
+    /// Creates namespace and table; `false`: somebody else created the table first.
+    pub(crate) async fn create(&self, table: &TableName, metadata: &TableMetadata) -> Result<bool, Error> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.create(table, metadata).await,
+        }
+    }
+
+    /// Properties of a namespace; empty when it does not exist.
+    pub(crate) async fn namespace(&self, namespace: &[String]) -> Result<HashMap<String, String>, Error> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.namespace(&namespace.join(".")).await,
+        }
+    }
+
+    /// Replaces the table's metadata if it still is `base`.
+    ///
+    /// # Errors
+    /// Nothing was sent to the catalog, and nothing is visible.
+    pub(crate) async fn swap(&self, table: &TableName, base: &Loaded, swap: &Swap) -> Result<Swapped, Error> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.swap(table, base, swap).await,
+        }
+    }
+}
+
+/// The location of the metadata file that follows `base`.
+fn next_metadata_location(base: &Loaded, metadata: &TableMetadata) -> MetadataLocation {
+    // A table that another engine named differently (`v3.metadata.json`) goes on with Moulin's names.
+    match base.location.parse::<MetadataLocation>() {
+        Ok(location) => location.with_next_version().with_new_metadata(metadata),
+        Err(_) => MetadataLocation::new_with_metadata(metadata.location(), metadata),
+    }
+}
+
+// A connection string in an error must not carry its password.
+fn without_password(uri: &str) -> String {
+    let Ok(mut url) = url::Url::parse(uri) else { return uri.split('@').next_back().unwrap_or_default().to_owned() };
+    if url.password().is_some() && url.set_password(Some("***")).is_err() {
+        return url.scheme().to_owned();
+    }
+    url.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        assert_eq!(without_password("postgresql://me:secret@db/x"), "postgresql://me:***@db/x");
+        assert!(!without_password("me:secret@db").contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_catalog_is_refused_with_what_is_possible() {
+        for uri in ["postgresql://db/x", "mysql://db/x", "catalog.db"] {
+            let settings = CatalogSettings { name: "moulin".into(), uri: uri.into(), warehouse: "/w".into() };
+            let error = Catalog::open(&settings, Warehouse::new(&Default::default())).await.unwrap_err();
+            assert!(error.to_string().contains("sqlite:///"), "{error}");
+            assert_eq!(error.kind(), moulin_core::FaultKind::InvalidSpec);
+        }
+    }
+}

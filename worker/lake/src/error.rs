@@ -1,0 +1,210 @@
+//! Everything that can go wrong between a batch and a snapshot.
+
+use moulin_core::{Fault, FaultKind, TableName, Token};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The one error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The catalog, the landing or a table property asks for something that is not possible.
+    #[error("{message}")]
+    Invalid {
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// The table does not take the rows of the job.
+    #[error("{table}: {message}")]
+    SchemaMismatch {
+        /// The table.
+        table: TableName,
+        /// Names the column, what was found and what was expected.
+        message: String,
+    },
+    /// A value does not fit the table's column.
+    #[error("{table}: column `{column}`: {message}")]
+    Value {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// A table or snapshot does not exist.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// The table, or the snapshot with its table.
+        what: String,
+    },
+    /// The catalog's database did not do what it was asked.
+    #[error("catalog {uri}: cannot {doing}")]
+    Catalog {
+        /// The database.
+        uri: String,
+        /// What was tried.
+        doing: String,
+        /// Why not.
+        source: sqlx::Error,
+    },
+    /// A file of the warehouse could not be read or written.
+    #[error("cannot {doing} {location}")]
+    Storage {
+        /// What was tried: `read`, `write`, `remove`.
+        doing: &'static str,
+        /// The file.
+        location: String,
+        /// Why not.
+        source: BoxError,
+    },
+    /// Iceberg metadata is damaged, or the library refused it.
+    #[error("{table}: cannot {doing}")]
+    Iceberg {
+        /// The table.
+        table: String,
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        source: Box<iceberg::Error>,
+    },
+    /// A batch could not be encoded.
+    #[error("cannot encode rows for {location}")]
+    Encode {
+        /// The data file.
+        location: String,
+        /// Why not.
+        source: BoxError,
+    },
+    /// Other writers won every try.
+    #[error("{table}: other writers won all {tries} tries to commit")]
+    CommitConflict {
+        /// The table.
+        table: TableName,
+        /// How many.
+        tries: u32,
+    },
+    /// The answer to a commit was lost, and looking did not tell.
+    #[error("{table}: it is not known whether the commit of {token} landed")]
+    CommitUnknown {
+        /// The table.
+        table: TableName,
+        /// The commit's token.
+        token: Token,
+        /// The last failure.
+        source: Box<Error>,
+    },
+    /// The job store did not take a file's name, so the file was not created.
+    #[error(transparent)]
+    Stage {
+        /// As the job store said it.
+        fault: Box<Fault>,
+    },
+    /// A task of this crate ended without an answer.
+    #[error("{task} ended unexpectedly")]
+    TaskLost {
+        /// Which.
+        task: &'static str,
+        /// What is known about it.
+        source: Option<tokio::task::JoinError>,
+    },
+}
+
+impl Error {
+    /// What kind of thing went wrong.
+    #[must_use]
+    pub fn kind(&self) -> FaultKind {
+        match self {
+            Self::Invalid { .. } => FaultKind::InvalidSpec,
+            Self::SchemaMismatch { .. } | Self::Value { .. } => FaultKind::SchemaMismatch,
+            Self::NotFound { .. } => FaultKind::NotFound,
+            Self::Catalog { .. } => FaultKind::Unavailable,
+            Self::Storage { source, .. } => storage_kind(source.as_ref()),
+            Self::Iceberg { source, .. } => storage_kind(source.as_ref()),
+            Self::Encode { source, .. } => encode_kind(source.as_ref()),
+            Self::CommitConflict { .. } => FaultKind::CommitConflict,
+            Self::CommitUnknown { .. } => FaultKind::CommitUnknown,
+            Self::Stage { fault } => fault.kind,
+            Self::TaskLost { .. } => FaultKind::Internal,
+        }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into() }
+    }
+
+    pub(crate) fn storage(doing: &'static str, location: &str, source: impl Into<BoxError>) -> Self {
+        Self::Storage { doing, location: location.to_owned(), source: source.into() }
+    }
+
+    pub(crate) fn encode(location: &str, source: impl Into<BoxError>) -> Self {
+        Self::Encode { location: location.to_owned(), source: source.into() }
+    }
+
+    /// For `map_err`: wraps an error of the iceberg library.
+    pub(crate) fn iceberg(table: impl ToString, doing: &'static str) -> impl FnOnce(iceberg::Error) -> Self {
+        move |source| Self::Iceberg { table: table.to_string(), doing, source: Box::new(source) }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Stage { fault } => *fault,
+            other => Self::from_error(other.kind(), &other),
+        }
+    }
+}
+
+// An error of a store may be wrapped several times; the innermost io error knows best.
+fn storage_kind(error: &(dyn std::error::Error + 'static)) -> FaultKind {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return match io.kind() {
+                std::io::ErrorKind::NotFound => FaultKind::NotFound,
+                std::io::ErrorKind::PermissionDenied => FaultKind::PermissionDenied,
+                _ => FaultKind::Unavailable,
+            };
+        }
+        if let Some(iceberg) = error.downcast_ref::<iceberg::Error>()
+            && matches!(iceberg.kind(), iceberg::ErrorKind::DataInvalid | iceberg::ErrorKind::FeatureUnsupported)
+            && std::error::Error::source(iceberg).is_none()
+        {
+            return FaultKind::BadFile;
+        }
+        next = error.source();
+    }
+    FaultKind::Unavailable
+}
+
+// Encoding fails on what is under it (a full disk) or on a defect.
+fn encode_kind(error: &(dyn std::error::Error + 'static)) -> FaultKind {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<std::io::Error>() {
+            return storage_kind(error);
+        }
+        next = error.source();
+    }
+    FaultKind::Internal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_directory_is_not_found_and_a_full_disk_is_retried() {
+        let io = |kind| std::io::Error::new(kind, "x");
+        assert_eq!(Error::storage("read", "/a", io(std::io::ErrorKind::NotFound)).kind(), FaultKind::NotFound);
+        assert_eq!(Error::storage("write", "/a", io(std::io::ErrorKind::StorageFull)).kind(), FaultKind::Unavailable);
+        assert_eq!(Error::encode("/a", io(std::io::ErrorKind::PermissionDenied)).kind(), FaultKind::PermissionDenied);
+    }
+
+    #[test]
+    fn a_fault_of_the_job_store_comes_through_unchanged() {
+        let fault = Fault::new(FaultKind::LeaseLost, "attempt 2 has the job").with_hint("nothing");
+        assert_eq!(Fault::from(Error::Stage { fault: Box::new(fault.clone()) }), fault);
+    }
+}

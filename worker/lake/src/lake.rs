@@ -1,0 +1,294 @@
+//! The front door: one catalog, its tables, and what a job does with them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use iceberg::spec::{FormatVersion, SortOrder, TableMetadata, TableMetadataBuilder, TableProperties};
+use moulin_core::{Landing, StorageSettings, TableName, Token};
+
+use crate::catalog::{Catalog, Loaded};
+use crate::schema::{self, Alignment};
+use crate::warehouse::Warehouse;
+use crate::write::FileSettings;
+use crate::{CatalogSettings, Commit, Committed, Error, WriteOptions, Writer, commit, read};
+
+/// Reads at once when many files are removed.
+const REMOVALS: usize = 16;
+
+/// An Iceberg catalog and its warehouse; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Lake {
+    catalog: Catalog,
+    warehouse: Warehouse,
+    root: String,
+    turns: Arc<commit::Turns>,
+}
+
+/// What landing would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TablePlan {
+    /// Whether the table is there; if not, the job makes it.
+    pub exists: bool,
+    /// Where the table's files are or will be.
+    pub location: String,
+    /// Its partition fields, e.g. `month(time_hour)`; empty: not partitioned.
+    pub partition_by: Vec<String>,
+}
+
+/// A table that is there and takes the job's rows.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub(crate) table: TableName,
+    pub(crate) metadata: Arc<TableMetadata>,
+    pub(crate) alignment: Arc<Alignment>,
+    pub(crate) settings: Arc<FileSettings>,
+}
+
+impl Target {
+    /// The table.
+    #[must_use]
+    pub fn table(&self) -> &TableName {
+        &self.table
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn location(&self) -> &str {
+        self.metadata.location()
+    }
+}
+
+impl Lake {
+    /// Opens the catalog; an SQLite file and the catalog's tables in it are created when they are absent.
+    ///
+    /// # Errors
+    /// `InvalidSpec` for a catalog this version does not have; `Unavailable` when the database does not answer.
+    pub async fn open(catalog: &CatalogSettings, storage: &StorageSettings) -> Result<Self, Error> {
+        let warehouse = Warehouse::new(storage);
+        let root = warehouse_root(&catalog.warehouse)?;
+        let catalog = Catalog::open(catalog, warehouse.clone()).await?;
+        Ok(Self { catalog, warehouse, root, turns: Arc::default() })
+    }
+
+    /// Asks the catalog something; says in words what was found.
+    ///
+    /// # Errors
+    /// `Unavailable` when it does not answer.
+    pub async fn check_catalog(&self) -> Result<String, Error> {
+        self.catalog.check().await
+    }
+
+    /// Writes, reads and removes a small file in the warehouse; says in words what was found.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, `NotFound` or `Unavailable`, naming the file.
+    pub async fn check_warehouse(&self) -> Result<String, Error> {
+        let location = format!("{}/.moulin-check-{}", self.root, uuid::Uuid::new_v4().simple());
+        let content = Bytes::from_static(b"written, read and removed by a check");
+        self.warehouse.write(&location, content.clone()).await?;
+        let found = self.warehouse.read(&location).await;
+        self.warehouse.remove(&location).await?;
+        if found? != content {
+            return Err(Error::storage("read", &location, "what was read is not what was written"));
+        }
+        Ok(format!("warehouse {} can be written, read and cleaned", self.root))
+    }
+
+    /// What landing would do. Changes nothing.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` when the table does not take the rows; `InvalidSpec` for partition fields or properties
+    /// that cannot be.
+    pub async fn plan(&self, landing: &Landing, schema: &SchemaRef) -> Result<TablePlan, Error> {
+        if let Some(loaded) = self.catalog.load(&landing.table).await? {
+            check_fit(landing, &loaded.metadata, schema)?;
+            let (table_schema, spec) = (loaded.metadata.current_schema(), loaded.metadata.default_partition_spec());
+            let partition_by = schema::describe_spec(table_schema, spec);
+            return Ok(TablePlan { exists: true, location: loaded.metadata.location().to_owned(), partition_by });
+        }
+        let location = self.new_location(&landing.table).await?;
+        new_metadata(landing, schema, location.clone())?;
+        let partition_by = landing.partition_by.iter().map(ToString::to_string).collect();
+        Ok(TablePlan { exists: false, location, partition_by })
+    }
+
+    /// Loads the table for landing, creating namespace and table when they are absent; two at once is fine.
+    ///
+    /// # Errors
+    /// As [`Lake::plan`].
+    pub async fn target(&self, landing: &Landing, schema: &SchemaRef) -> Result<Target, Error> {
+        let table = &landing.table;
+        if let Some(loaded) = self.catalog.load(table).await? {
+            return target_of(landing, loaded, schema);
+        }
+        let location = self.new_location(table).await?;
+        let metadata = new_metadata(landing, schema, location)?;
+        if self.catalog.create(table, &metadata).await? {
+            tracing::info!(%table, location = metadata.location(), "created the table");
+        }
+        // Also the loser of two creations goes on with what the catalog now holds.
+        let loaded =
+            self.catalog.load(table).await?.ok_or_else(|| Error::NotFound { what: format!("table {table}") })?;
+        target_of(landing, loaded, schema)
+    }
+
+    /// A writer of data files for one attempt of a job.
+    #[must_use]
+    pub fn writer(&self, target: &Target, options: WriteOptions) -> Writer {
+        Writer::new(target, options, self.warehouse.clone())
+    }
+
+    /// The snapshot that carries the token, if the table as it stands now has one.
+    ///
+    /// # Errors
+    /// The catalog or the table's metadata cannot be read. A table that does not exist has no such snapshot.
+    pub async fn find_token(&self, table: &TableName, token: &Token) -> Result<Option<Committed>, Error> {
+        let loaded = self.catalog.load(table).await?;
+        Ok(loaded.and_then(|loaded| commit::find(&loaded, token)))
+    }
+
+    /// Makes data files visible in one snapshot that carries the token; the same token never twice.
+    ///
+    /// # Errors
+    /// `CommitConflict` when other writers win every try; `CommitUnknown` when an answer was lost and looking
+    /// does not tell. No data file is removed in any case.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped half-way, it may or may not have committed; [`Lake::find_token`] tells.
+    pub async fn commit(&self, target: &Target, commit: Commit) -> Result<Committed, Error> {
+        let _turn = self.turns.take(&target.table).await;
+        commit::run(&self.catalog, &self.warehouse, target, commit).await
+    }
+
+    /// Removes data files by location; files that are absent are fine.
+    ///
+    /// # Errors
+    /// The first file that could not be removed; the others are gone.
+    pub async fn remove_files(&self, uris: &[String]) -> Result<(), Error> {
+        let removals = futures::stream::iter(uris).map(|uri| self.warehouse.remove(uri)).buffer_unordered(REMOVALS);
+        let failures: Vec<Error> = removals.filter_map(|done| async { done.err() }).collect().await;
+        failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// The rows a snapshot added, exactly those of the data files it added, in the table's columns as they were
+    /// at that snapshot.
+    ///
+    /// Memory is bounded by a few batches; dropping the stream stops the reading.
+    ///
+    /// # Errors
+    /// `NotFound` when the table or the snapshot does not exist (any more).
+    pub async fn added_by(
+        &self,
+        table: &TableName,
+        snapshot_id: i64,
+    ) -> Result<(SchemaRef, BoxStream<'static, Result<arrow::array::RecordBatch, Error>>), Error> {
+        let loaded = self.load(table).await?;
+        let added = read::added_files(&self.warehouse, table, &loaded.metadata, snapshot_id).await?;
+        let schema = schema::arrow_schema(table, &added.schema)?;
+        let schema = without_metadata(&schema);
+        let stream = read::stream(self.warehouse.clone(), added, schema.clone());
+        Ok((schema, stream.into_stream().boxed()))
+    }
+
+    /// The table's columns as they are now.
+    ///
+    /// # Errors
+    /// `NotFound` when the table does not exist.
+    pub async fn table_schema(&self, table: &TableName) -> Result<SchemaRef, Error> {
+        let loaded = self.load(table).await?;
+        let schema = schema::arrow_schema(table, loaded.metadata.current_schema())?;
+        Ok(without_metadata(&schema))
+    }
+
+    async fn load(&self, table: &TableName) -> Result<Loaded, Error> {
+        let loaded = self.catalog.load(table).await?;
+        loaded.ok_or_else(|| Error::NotFound { what: format!("table {table}") })
+    }
+
+    // PyIceberg's rule, so that both put the same table in the same place.
+    async fn new_location(&self, table: &TableName) -> Result<String, Error> {
+        let properties = self.catalog.namespace(&table.namespace).await?;
+        let folder = match properties.get("location") {
+            Some(location) => location.trim_end_matches('/').to_owned(),
+            None => format!("{}/{}", self.root, table.namespace.join(".")),
+        };
+        Ok(format!("{folder}/{}", table.name))
+    }
+}
+
+fn warehouse_root(text: &str) -> Result<String, Error> {
+    let root = text.trim_end_matches('/');
+    let absolute = root.starts_with("file:///") || root.starts_with('/');
+    let scheme = root.split_once("://").map(|(scheme, _)| scheme);
+    match scheme {
+        None if absolute => Ok(format!("file://{root}")),
+        Some("file") if absolute => Ok(root.to_owned()),
+        Some("s3" | "s3a" | "gs" | "abfs" | "abfss" | "wasb" | "wasbs") => Ok(root.to_owned()),
+        _ => Err(Error::invalid(format!(
+            "catalog.warehouse `{text}` is not a place for tables; write file:///absolute/path or s3://bucket/prefix"
+        ))),
+    }
+}
+
+fn new_metadata(landing: &Landing, schema: &ArrowSchema, location: String) -> Result<TableMetadata, Error> {
+    let table = &landing.table;
+    let schema = schema::table_schema(table, schema)?;
+    let spec = schema::partition_spec(&schema, &landing.partition_by)?;
+    let mut properties: HashMap<String, String> =
+        HashMap::from([("write.parquet.compression-codec".into(), "zstd".into())]);
+    for (name, value) in &landing.properties {
+        properties.insert(name.clone(), value.clone());
+    }
+    let version = match properties.remove(TableProperties::PROPERTY_FORMAT_VERSION).as_deref() {
+        None | Some("2") => FormatVersion::V2,
+        Some(other) => {
+            return Err(Error::invalid(format!(
+                "target.properties: format-version is `{other}`, but tables are made with 2"
+            )));
+        }
+    };
+    FileSettings::from_properties(&properties, &location)?;
+    TableMetadataBuilder::new(schema, spec, SortOrder::unsorted_order(), location, version, properties)
+        .and_then(TableMetadataBuilder::build)
+        .map(|built| built.metadata)
+        .map_err(|e| Error::invalid(format!("{table} cannot be made: {}", e.message())))
+}
+
+fn check_fit(landing: &Landing, metadata: &TableMetadata, schema: &ArrowSchema) -> Result<(), Error> {
+    let table_schema = metadata.current_schema();
+    schema::compare(&landing.table, table_schema, &schema::table_schema(&landing.table, schema)?)?;
+    schema::check_spec(&landing.table, table_schema, metadata.default_partition_spec(), &landing.partition_by)
+}
+
+fn target_of(landing: &Landing, loaded: Loaded, schema: &ArrowSchema) -> Result<Target, Error> {
+    let (table, metadata) = (landing.table.clone(), loaded.metadata);
+    check_fit(landing, &metadata, schema)?;
+    let table_schema = metadata.current_schema();
+    let spec = metadata.default_partition_spec();
+    let partitioned_by: HashSet<&str> =
+        spec.fields().iter().filter_map(|f| table_schema.name_by_field_id(f.source_id)).collect();
+    let arrow = schema::arrow_schema(&table, table_schema)?;
+    let alignment = Arc::new(Alignment::new(&table, &arrow, schema, &partitioned_by));
+    let settings = Arc::new(FileSettings::from_properties(metadata.properties(), metadata.location())?);
+    Ok(Target { table, metadata: Arc::new(metadata), alignment, settings })
+}
+
+// Field ids are for files; a reader of rows has no use for them.
+fn without_metadata(schema: &ArrowSchema) -> SchemaRef {
+    use arrow::datatypes::{DataType, Field, FieldRef};
+    fn bare(field: &Field) -> Field {
+        let nested = |f: &FieldRef| Arc::new(bare(f));
+        let ty = match field.data_type() {
+            DataType::List(item) => DataType::List(nested(item)),
+            DataType::Map(entries, sorted) => DataType::Map(nested(entries), *sorted),
+            DataType::Struct(fields) => DataType::Struct(fields.iter().map(nested).collect()),
+            other => other.clone(),
+        };
+        Field::new(field.name(), ty, field.is_nullable())
+    }
+    Arc::new(ArrowSchema::new(schema.fields().iter().map(|f| bare(f)).collect::<Vec<_>>()))
+}

@@ -1,0 +1,189 @@
+//! Batches of a job in the shape of the table: its columns, in its order, in its types.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
+use arrow::util::display::FormatOptions;
+use moulin_core::TableName;
+
+use crate::Error;
+
+const CHECKED: CastOptions<'static> = CastOptions { safe: false, format_options: FormatOptions::new() };
+
+/// How each column of the table is made from a batch of the job; built once, used by all lanes.
+#[derive(Debug, Clone)]
+pub(crate) struct Alignment {
+    table: TableName,
+    schema: SchemaRef,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// The column as it is.
+    Keep(usize),
+    Cast(usize),
+    /// A cast that must not lose digits.
+    CastExactly(usize),
+    Null,
+}
+
+impl Alignment {
+    /// Plans the way from `incoming` to the columns of `table_schema` (own Arrow types with field ids);
+    /// `partitioned_by` are columns whose values are looked at, which need the table's very type.
+    pub(crate) fn new(
+        table: &TableName,
+        table_schema: &ArrowSchema,
+        incoming: &ArrowSchema,
+        partitioned_by: &HashSet<&str>,
+    ) -> Self {
+        let mut fields = Vec::with_capacity(table_schema.fields().len());
+        let mut steps = Vec::with_capacity(table_schema.fields().len());
+        for to in table_schema.fields() {
+            let Some(index) = incoming.fields().iter().position(|f| f.name() == to.name()) else {
+                fields.push(to.as_ref().clone());
+                steps.push(Step::Null);
+                continue;
+            };
+            let from = incoming.field(index).data_type();
+            if from == to.data_type() {
+                fields.push(to.as_ref().clone());
+                steps.push(Step::Keep(index));
+            } else if written_alike(from, to.data_type()) && !partitioned_by.contains(to.name().as_str()) {
+                fields.push(to.as_ref().clone().with_data_type(from.clone()));
+                steps.push(Step::Keep(index));
+            } else {
+                fields.push(to.as_ref().clone());
+                steps.push(if may_lose_digits(from) { Step::CastExactly(index) } else { Step::Cast(index) });
+            }
+        }
+        Self { table: table.clone(), schema: Arc::new(ArrowSchema::new(fields)), steps }
+    }
+
+    /// A batch in the table's shape; columns that fit are shared, not copied.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` naming the column: a value that the table's type cannot hold, or a null in a required
+    /// column.
+    pub(crate) fn align(&self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
+        let columns = self.steps.iter().zip(self.schema.fields()).map(|(step, field)| self.column(batch, step, field));
+        let columns = columns.collect::<Result<Vec<ArrayRef>, Error>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(|e| Error::SchemaMismatch {
+            table: self.table.clone(),
+            message: format!("a batch does not have the announced columns: {e}"),
+        })
+    }
+
+    fn column(&self, batch: &RecordBatch, step: &Step, field: &Field) -> Result<ArrayRef, Error> {
+        let refused =
+            |message: String| Error::Value { table: self.table.clone(), column: field.name().clone(), message };
+        let incoming = |index: usize| {
+            batch
+                .columns()
+                .get(index)
+                .ok_or_else(|| refused("the batch does not have it, though it was announced".to_owned()))
+        };
+        let column = match step {
+            Step::Null => new_null_array(field.data_type(), batch.num_rows()),
+            Step::Keep(index) => incoming(*index)?.clone(),
+            Step::Cast(index) => {
+                cast_with_options(incoming(*index)?, field.data_type(), &CHECKED).map_err(|e| refused(e.to_string()))?
+            }
+            Step::CastExactly(index) => {
+                let from = incoming(*index)?;
+                let to = cast_with_options(from, field.data_type(), &CHECKED).map_err(|e| refused(e.to_string()))?;
+                let back = cast_with_options(&to, from.data_type(), &CHECKED).map_err(|e| refused(e.to_string()))?;
+                if back.as_ref() != from.as_ref() {
+                    return Err(refused(format!(
+                        "a value of {} has more digits than {} holds; round it in the transform, e.g. date_trunc('microsecond', {})",
+                        from.data_type(),
+                        field.data_type(),
+                        field.name()
+                    )));
+                }
+                to
+            }
+        };
+        if !field.is_nullable() && column.null_count() > 0 {
+            return Err(refused("the table requires a value, but there is a null".to_owned()));
+        }
+        Ok(column)
+    }
+}
+
+// Types that differ in memory only: Parquet has one for all of them.
+fn written_alike(from: &DataType, to: &DataType) -> bool {
+    match to {
+        DataType::Utf8 => matches!(from, DataType::LargeUtf8 | DataType::Utf8View),
+        DataType::Binary => matches!(from, DataType::LargeBinary | DataType::BinaryView),
+        _ => false,
+    }
+}
+
+// Iceberg (v2) holds microseconds.
+fn may_lose_digits(from: &DataType) -> bool {
+    match from {
+        DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Time64(TimeUnit::Nanosecond) => true,
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => may_lose_digits(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|f| may_lose_digits(f.data_type())),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int32Array, Int64Array, StringViewArray, TimestampNanosecondArray, UInt64Array};
+
+    use super::*;
+
+    fn aligned(to: Field, name: &str, column: ArrayRef) -> Result<RecordBatch, Error> {
+        let incoming = ArrowSchema::new(vec![Field::new(name, column.data_type().clone(), true)]);
+        let batch = RecordBatch::try_new(Arc::new(incoming.clone()), vec![column]).unwrap();
+        let table = "bronze.t".parse().unwrap();
+        Alignment::new(&table, &ArrowSchema::new(vec![to]), &incoming, &HashSet::new()).align(&batch)
+    }
+
+    #[test]
+    fn int_becomes_long_and_a_missing_column_null() {
+        let batch =
+            aligned(Field::new("a", DataType::Int64, true), "a", Arc::new(Int32Array::from(vec![1, -2]))).unwrap();
+        assert_eq!(batch.column(0).as_ref(), &Int64Array::from(vec![1, -2]) as &dyn Array);
+        let batch =
+            aligned(Field::new("b", DataType::Int64, true), "a", Arc::new(Int32Array::from(vec![1, -2]))).unwrap();
+        assert_eq!((batch.num_rows(), batch.column(0).null_count()), (2, 2));
+    }
+
+    #[test]
+    fn a_text_view_is_not_copied() {
+        let column: ArrayRef = Arc::new(StringViewArray::from(vec!["a text longer than twelve bytes"]));
+        let batch = aligned(Field::new("a", DataType::Utf8, true), "a", column.clone()).unwrap();
+        assert_eq!(batch.column(0).data_type(), &DataType::Utf8View);
+        assert_eq!(batch.column(0).as_ref(), column.as_ref());
+    }
+
+    #[test]
+    fn nothing_is_lost_silently() {
+        let micros = Field::new("t", DataType::Timestamp(TimeUnit::Microsecond, None), true);
+        let column = |ns| Arc::new(TimestampNanosecondArray::from(vec![Some(ns), None])) as ArrayRef;
+        aligned(micros.clone(), "t", column(5_000)).unwrap();
+        let error = aligned(micros, "t", column(5_001)).unwrap_err().to_string();
+        assert!(error.starts_with("bronze.t: column `t`: a value of Timestamp(ns) has more digits"), "{error}");
+        let error = aligned(Field::new("n", DataType::Int64, true), "n", Arc::new(UInt64Array::from(vec![u64::MAX])))
+            .unwrap_err();
+        assert!(error.to_string().contains("18446744073709551615"), "{error}");
+    }
+
+    #[test]
+    fn a_null_in_a_required_column_is_refused_by_name() {
+        let column = Arc::new(Int32Array::from(vec![Some(1), None]));
+        let error = aligned(Field::new("id", DataType::Int32, false), "id", column).unwrap_err();
+        assert_eq!(error.to_string(), "bronze.t: column `id`: the table requires a value, but there is a null");
+    }
+}

@@ -1,0 +1,12 @@
+//! What a job lands, in Iceberg's words: Arrow types to a table's schema, partition fields to a spec, and
+//! whether an existing table takes it.
+
+mod align;
+mod compare;
+mod convert;
+mod partition;
+
+pub(crate) use align::Alignment;
+pub(crate) use compare::compare;
+pub(crate) use convert::{arrow_schema, table_schema};
+pub(crate) use partition::{check_spec, describe_spec, partition_spec};

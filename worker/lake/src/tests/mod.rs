@@ -1,0 +1,1 @@
+//! The lake against real files and a real SQLite catalog.

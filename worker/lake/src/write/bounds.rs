@@ -1,0 +1,107 @@
+//! Lower and upper bounds of a column, from Parquet statistics to Iceberg's single values.
+
+use iceberg::spec::{Datum, PrimitiveType};
+use parquet::file::statistics::Statistics;
+
+/// Iceberg's default metrics mode, `truncate(16)`.
+const BOUND_LENGTH: usize = 16;
+
+/// A value that no value of the column is below.
+pub(super) fn lower_bound(ty: &PrimitiveType, statistics: &Statistics) -> Option<Datum> {
+    let bytes = statistics.min_bytes_opt()?;
+    match ty {
+        PrimitiveType::String => Some(Datum::string(first_chars(std::str::from_utf8(bytes).ok()?))),
+        PrimitiveType::Binary => Some(Datum::binary(bytes.iter().copied().take(BOUND_LENGTH))),
+        _ => fixed_width(ty, statistics, bytes),
+    }
+}
+
+/// A value that no value of the column is above; `None` also when there is none that is short enough.
+pub(super) fn upper_bound(ty: &PrimitiveType, statistics: &Statistics) -> Option<Datum> {
+    let bytes = statistics.max_bytes_opt()?;
+    match ty {
+        PrimitiveType::String => upper_text(std::str::from_utf8(bytes).ok()?).map(Datum::string),
+        PrimitiveType::Binary => upper_bytes(bytes).map(Datum::binary),
+        _ => fixed_width(ty, statistics, bytes),
+    }
+}
+
+// Parquet holds little-endian numbers and big-endian decimals, Iceberg's single values are the same, except for
+// decimals that Parquet holds as numbers.
+fn fixed_width(ty: &PrimitiveType, statistics: &Statistics, bytes: &[u8]) -> Option<Datum> {
+    let swapped: Vec<u8>;
+    let bytes = match (ty, statistics) {
+        (PrimitiveType::Decimal { .. }, Statistics::Int32(_) | Statistics::Int64(_)) => {
+            swapped = bytes.iter().rev().copied().collect();
+            &swapped
+        }
+        _ => bytes,
+    };
+    Datum::try_from_bytes(bytes, ty.clone()).ok()
+}
+
+fn first_chars(text: &str) -> &str {
+    text.char_indices().nth(BOUND_LENGTH).map_or(text, |(end, _)| &text[..end])
+}
+
+// The shortened text with its last character raised by one; a character that is the last of all gives way to
+// the one before it.
+fn upper_text(text: &str) -> Option<String> {
+    let short = first_chars(text);
+    if short.len() == text.len() {
+        return Some(text.to_owned());
+    }
+    let mut chars: Vec<char> = short.chars().collect();
+    while let Some(last) = chars.pop() {
+        if let Some(next) = next_char(last) {
+            chars.push(next);
+            return Some(chars.into_iter().collect());
+        }
+    }
+    None
+}
+
+fn next_char(c: char) -> Option<char> {
+    match c {
+        '\u{D7FF}' => Some('\u{E000}'),
+        c => char::from_u32(u32::from(c) + 1),
+    }
+}
+
+fn upper_bytes(bytes: &[u8]) -> Option<Vec<u8>> {
+    if bytes.len() <= BOUND_LENGTH {
+        return Some(bytes.to_vec());
+    }
+    let mut short = bytes[..BOUND_LENGTH].to_vec();
+    while let Some(last) = short.pop() {
+        if let Some(next) = last.checked_add(1) {
+            short.push(next);
+            return Some(short);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_bounded_by_sixteen_characters() {
+        assert_eq!(upper_text("short").unwrap(), "short");
+        assert_eq!(upper_text("0123456789abcdefg").unwrap(), "0123456789abcdeg");
+        assert_eq!(first_chars("äöüäöüäöüäöüäöüäöü"), "äöüäöüäöüäöüäöüä");
+        assert_eq!(upper_text(&"\u{10FFFF}".repeat(17)), None);
+        assert_eq!(upper_text(&format!("a{}", "\u{10FFFF}".repeat(17))).unwrap(), "b");
+        assert_eq!(upper_bytes(&[0xff; 17]), None);
+        assert_eq!(upper_bytes(&[1; 17]).unwrap()[15], 2);
+    }
+
+    #[test]
+    fn a_decimal_held_as_a_number_keeps_its_value_and_sign() {
+        let ty = PrimitiveType::Decimal { precision: 12, scale: 2 };
+        let statistics = Statistics::int64(Some(-12345), Some(250), None, Some(0), false);
+        assert_eq!(lower_bound(&ty, &statistics).unwrap().to_string(), "-123.45");
+        assert_eq!(upper_bound(&ty, &statistics).unwrap().to_string(), "2.50");
+    }
+}
