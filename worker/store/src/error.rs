@@ -21,8 +21,8 @@ pub enum Error {
         /// Who held it.
         worker: String,
     },
-    /// The job was asked to stop before it said that it will commit.
-    #[error("cancelled: {reason}")]
+    /// The job was asked to stop, or its deadline passed, before it said that it will commit.
+    #[error("stopped before the commit: {reason}")]
     Stopped {
         /// As given with the request.
         reason: String,

@@ -97,7 +97,7 @@ pub trait JobStore: Send + Sync + 'static {
     /// that comes later is too late for this attempt.
     ///
     /// # Errors
-    /// `LeaseLost`; `Stopped` when a cancel is requested.
+    /// `LeaseLost`; `Stopped` when a cancel is requested or the deadline has passed.
     async fn record_intent(&self, lease: &Lease, receipt: &Receipt, now: SystemTime) -> Result<(), Error>;
 
     /// The receipt an attempt was about to commit.

@@ -99,7 +99,7 @@ pub(crate) const RECORD_INTENT: &str = concat!(
     "UPDATE attempts SET intent = $4, intended_at = $5 \
      WHERE job_id = $1 AND attempt = $2 AND EXISTS (SELECT 1 FROM jobs WHERE ",
     fence!(),
-    " AND cancel_reason IS NULL)"
+    " AND cancel_reason IS NULL AND (deadline IS NULL OR deadline > $5))"
 );
 
 pub(crate) const INTENT: &str = "SELECT intent FROM attempts WHERE job_id = $1 AND attempt = $2";

@@ -198,13 +198,11 @@ impl JobStore for SqliteStore {
             return Ok(());
         }
         let job = self.get(&lease.job_id).await?.ok_or_else(|| lost(lease))?;
-        match job.cancel_requested {
-            Some(reason) if holds(&job, lease) => {
-                let deadline_passed = job.deadline.is_some_and(|deadline| deadline <= now);
-                Err(Error::Stopped { reason, deadline_passed })
-            }
-            _ => Err(lost(lease)),
+        if !holds(&job, lease) {
+            return Err(lost(lease));
         }
+        let deadline_passed = job.deadline.is_some_and(|deadline| deadline <= now);
+        Err(Error::Stopped { reason: job.cancel_requested.unwrap_or_else(|| DEADLINE_PASSED.into()), deadline_passed })
     }
 
     async fn intent(&self, id: &JobId, attempt: u32) -> Result<Option<Receipt>, Error> {

@@ -39,6 +39,7 @@ mod on_sqlite {
         a_restarted_worker_gives_its_jobs_back,
         an_attempt_to_be_repeated_waits_until_then,
         a_final_outcome_may_be_said_twice,
+        an_old_attempt_has_no_part_in_the_end_of_a_newer_one,
         staged_files_are_known_until_forgotten,
         the_ledger_takes_a_token_once,
         a_later_attempt_records_the_commit_of_an_earlier_one,
@@ -216,6 +217,15 @@ async fn a_final_outcome_may_be_said_twice(store: Store) {
     assert_eq!(store.get(&id("t")).await.unwrap().unwrap(), first);
 }
 
+async fn an_old_attempt_has_no_part_in_the_end_of_a_newer_one(store: Store) {
+    let clock = FakeClock::default();
+    let old = claim_new(&store, &clock, "t").await.lease;
+    clock.advance(LEASE);
+    let new = store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
+    store.finish(&new, Outcome::Succeeded(receipt(&new)), clock.now()).await.unwrap();
+    is_lost(store.finish(&old, Outcome::Succeeded(receipt(&old)), clock.now()).await);
+}
+
 async fn staged_files_are_known_until_forgotten(store: Store) {
     let clock = FakeClock::default();
     let first = claim_new(&store, &clock, "t").await.lease;
@@ -307,8 +317,9 @@ async fn a_job_past_its_deadline_may_not_commit(store: Store) {
     let deadline = Some(clock.now() + Duration::from_secs(10));
     store.submit(NewJob { deadline, ..job("t") }, clock.now()).await.unwrap();
     let lease = store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
-    clock.advance(Duration::from_secs(10));
-    store.expire_deadlines(clock.now()).await.unwrap();
+    clock.advance(Duration::from_secs(9));
+    store.record_intent(&lease, &receipt(&lease), clock.now()).await.unwrap();
+    clock.advance(Duration::from_secs(1));
     let stopped = store.record_intent(&lease, &receipt(&lease), clock.now()).await.unwrap_err();
     assert_eq!(stopped.kind(), FaultKind::DeadlineExceeded);
 }

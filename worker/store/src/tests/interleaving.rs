@@ -189,6 +189,7 @@ impl World {
         let newest = before.attempt == lease.attempt && before.worker_id.as_ref() == Some(&lease.worker);
         let mut allowed = newest && before.state == JobState::Running;
         let token = before.token();
+        let stopped = before.cancel_requested.is_some() || before.deadline.is_some_and(|deadline| deadline <= now);
         let answer = match *call {
             Call::Renew { .. } => {
                 let renewed = self.store.renew(&lease, LEASE, &Progress::default(), now).await;
@@ -222,13 +223,10 @@ impl World {
             _ => unreachable!("not a guarded call"),
         };
         match answer {
-            Ok(()) if matches!(call, Call::Intend { .. }) => assert!(allowed && before.cancel_requested.is_none()),
+            Ok(()) if matches!(call, Call::Intend { .. }) => assert!(allowed && !stopped),
             Ok(()) => assert!(allowed, "{call:?} under {lease:?} succeeded on {before:?}"),
             Err(Error::Stopped { .. }) => {
-                assert!(
-                    matches!(call, Call::Intend { .. }) && allowed && before.cancel_requested.is_some(),
-                    "{before:?}"
-                );
+                assert!(matches!(call, Call::Intend { .. }) && allowed && stopped, "{before:?}");
             }
             Err(Error::LeaseLost { .. }) => assert!(!allowed, "{call:?} under {lease:?} was refused on {before:?}"),
             Err(other) => panic!("{call:?}: {other}"),
