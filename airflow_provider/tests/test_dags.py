@@ -1,0 +1,44 @@
+"""The example DAGs, as the dag-processor sees them. `tests/airflow` runs them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+from conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def dags():
+    bag = DagBag(dag_folder=str(ROOT / "dags"), bundle_name="dags")
+    assert bag.import_errors == {}
+    return bag.dags
+
+
+@pytest.mark.parametrize("dag_id", ["land_flights", "clean_flights"])
+def test_an_example_can_be_stored_and_explains_itself(dags, dag_id):
+    dag = dags[dag_id]
+    assert "moulin_default" in dag.doc_md
+    stored = DagSerialization.to_dict(dag)
+    json.dumps(stored)
+    assert set(DagSerialization.from_dict(stored).task_ids) == set(dag.task_ids)
+
+
+@pytest.mark.parametrize("dag_id", ["land_flights", "clean_flights"])
+def test_wrong_params_are_refused(dags, dag_id):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    params = dags[dag_id].params
+    with pytest.raises(ParamValidationError):
+        params["flights"] = ""
+
+
+def test_the_decorated_function_did_not_run(dags):
+    import sys
+
+    (task,) = dags["clean_flights"].tasks
+    assert task.op_args == (None,)
+    assert task.custom_operator_name == "@task.moulin"
+    assert "polars" not in getattr(sys.modules[task.python_callable.__module__], "__dict__", {})

@@ -1,0 +1,100 @@
+"""The operator's arguments, as Airflow stores, renders and shows them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+from airflow.sdk.execution_time.context import ConnectionAccessor
+from moulin import csv, empty_frame, iceberg, sql
+from moulin.errors import SpecError
+from moulin.transform import PolarsPlan, Sql
+
+from moulin_provider.assets import asset_uri, assets_of, iceberg_asset
+from moulin_provider.links.moulin import MoulinReceiptLink
+from moulin_provider.operators.moulin import MoulinLandOperator
+
+
+def land(**changes) -> MoulinLandOperator:
+    values = {"task_id": "t", "source": csv("file:///data/a.csv"), "target": iceberg("bronze.a")}
+    return MoulinLandOperator(**{**values, **changes})
+
+
+def rendered(tmp_path, **changes) -> MoulinLandOperator:
+    with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), template_searchpath=[str(tmp_path)]):
+        operator = land(**changes)
+    operator.resolve_template_files()
+    operator.render_template_fields({"day": "2026-11-21", "table": "flights", "conn": ConnectionAccessor()})
+    return operator
+
+
+def test_builders_are_templates(tmp_path):
+    spec = rendered(
+        tmp_path,
+        source=csv("s3://raw/{{ day }}/*.csv", null_values=["NA"], columns={"price": "decimal(12,2)"}),
+        transform=sql("SELECT '{{ day }}' AS day FROM input"),
+        target=iceberg("bronze.{{ table }}", partition_by=["day"]),
+        on_bad_row="{{ 'skip' }}",
+    ).job_spec()
+    assert spec.source == csv("s3://raw/2026-11-21/*.csv", null_values=["NA"], columns={"price": "decimal(12,2)"})
+    assert spec.transform == Sql("SELECT '2026-11-21' AS day FROM input")
+    assert spec.target == iceberg("bronze.flights", partition_by=["day"])
+    assert spec.on_bad_row == "skip"
+
+
+def test_dicts_files_and_builders_say_the_same(tmp_path):
+    (tmp_path / "clean.sql").write_text("SELECT * FROM input WHERE day = '{{ day }}'")
+    (tmp_path / "source.yaml").write_text("uris: ['s3://raw/{{ day }}.csv']\nformat: {csv: {delimiter: '|'}}\n")
+    from_files = rendered(tmp_path, source="source.yaml", transform="clean.sql", target={"table": "bronze.{{ table }}"})
+    built = land(
+        source=csv("s3://raw/2026-11-21.csv", delimiter="|"),
+        transform=sql("SELECT * FROM input WHERE day = '2026-11-21'"),
+        target=iceberg("bronze.flights"),
+    )
+    assert from_files.job_spec() == built.job_spec()
+
+
+def test_a_lazy_frame_becomes_a_plan_that_airflow_can_store(tmp_path):
+    frame = empty_frame({"a": "long"}).with_columns(b=pl.col("a") + 1)
+    operator = rendered(tmp_path, transform=frame)
+    assert isinstance(operator.job_spec().transform, PolarsPlan)
+    from airflow.serialization.helpers import serialize_template_field
+
+    assert len(str(serialize_template_field(operator.transform, "transform"))) < 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"source": "uris: [a.csv"}, "source"),
+        ({"source": {"uris": ["a.csv"], "format": "cvs"}}, "format"),
+        ({"target": {"tabel": "a.b"}}, "tabel"),
+        ({"transform": 7}, "transform"),
+        ({"on_bad_row": "ignore"}, "on_bad_row"),
+    ],
+)
+def test_a_wrong_argument_is_named(changes, named):
+    with pytest.raises(SpecError, match=named):
+        land(**changes).job_spec()
+
+
+def test_execution_timeout_is_the_jobs_deadline():
+    assert land(execution_timeout=timedelta(minutes=5)).job_spec().deadline == timedelta(minutes=5)
+    assert land().job_spec().deadline is None
+
+
+def test_the_link_opens_the_xcoms_of_the_task_instance():
+    ti = SimpleNamespace(dag_id="d", run_id="manual__2026-11-21T00:00:00+00:00", task_id="g.t", map_index=-1)
+    link = MoulinReceiptLink().get_link(land(), ti_key=ti)
+    assert link == "http://airflow.test/dags/d/runs/manual__2026-11-21T00%3A00%3A00%2B00%3A00/tasks/g.t/xcom"
+    mapped = SimpleNamespace(**{**vars(ti), "map_index": 3})
+    assert MoulinReceiptLink().get_link(land(), ti_key=mapped).endswith("/tasks/g.t/mapped/3/xcom")
+
+
+def test_an_asset_is_one_table_of_one_namespace():
+    assert iceberg_asset("bronze.flights").uri == asset_uri("bronze.flights") == "iceberg://moulin/bronze/flights"
+    outlets = [iceberg_asset("bronze.flights"), iceberg_asset("old.bronze.flights"), "something else"]
+    assert [asset.name for asset in assets_of("bronze.flights", outlets)] == ["moulin.bronze.flights"]

@@ -1,0 +1,69 @@
+"""What Airflow itself finds in the installed package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.resources import files
+
+import jsonschema
+import pytest
+from airflow.providers_manager import ProvidersManager
+from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+
+from moulin_provider import __version__, get_provider_info
+
+
+@pytest.fixture(scope="module")
+def providers() -> ProvidersManager:
+    return ProvidersManager()
+
+
+def test_the_provider_info_is_what_airflow_expects():
+    schema = json.loads(files("airflow").joinpath("provider_info.schema.json").read_text())
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_airflow_finds_the_provider(providers):
+    assert providers.providers["airflow-provider-moulin"].version == __version__
+
+
+def test_airflow_finds_the_connection_type_and_its_fields(providers):
+    hook = ProvidersManagerTaskRuntime().hooks["moulin"]
+    assert hook is not None
+    assert hook.hook_class_name == "moulin_provider.hooks.moulin.MoulinHook"
+    assert hook.connection_testable
+    names = {name.removeprefix("extra__moulin__") for name in providers.connection_form_widgets}
+    assert {"tls", "timeout", "reconnect"} <= {name.rpartition("__")[2] for name in names}
+    assert providers.field_behaviours["moulin"]["relabeling"]["password"] == "Token"
+
+
+def test_airflow_finds_the_extra_link_and_the_decorator(providers):
+    assert "moulin_provider.links.moulin.MoulinReceiptLink" in providers.extra_links_class_names
+    assert "moulin" in dict(ProvidersManagerTaskRuntime().taskflow_decorators)
+
+
+def test_a_dag_file_costs_no_heavy_import():
+    code = """
+import sys, time
+import airflow.sdk, airflow.providers.common.compat.sdk, airflow.sdk.bases.operator
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, BaseOperatorLink, conf
+conf.getboolean("operators", "default_deferrable", fallback=False)
+before = set(sys.modules)
+began = time.perf_counter()
+from moulin import csv, iceberg, sql
+from moulin_provider.operators.moulin import MoulinLandOperator
+MoulinLandOperator(task_id="t", source=csv("a.csv"), transform=sql("SELECT 1"), target=iceberg("a.b"))
+took = time.perf_counter() - began
+heavy = {"grpc", "pyarrow", "polars", "google.protobuf", "yaml", "pandas", "numpy"} & (set(sys.modules) - before)
+print(took, *sorted(heavy))
+"""
+    runs = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        took, *heavy = done.stdout.strip().splitlines()[-1].split()
+        assert heavy == []
+        runs.append(float(took))
+    # The machine may be busy with other things; the import itself is the fastest of the runs.
+    assert min(runs) < 0.05
