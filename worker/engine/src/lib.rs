@@ -11,6 +11,7 @@ use futures::Stream;
 
 mod error;
 pub mod fetch;
+mod landable;
 pub mod read;
 pub mod stream;
 pub mod transform;

@@ -1,0 +1,5 @@
+//! Batches for those who watch a job run.
+
+mod tap;
+
+pub use tap::{Tap, TapItem, TapStream};

@@ -1,0 +1,150 @@
+//! SQL or a Polars plan over the batches of a job.
+//!
+//! [`prepare`] checks and plans against the input's schema, so that what can be known to be wrong is known before
+//! a row is read; [`Prepared::apply`] runs it. Rows stream through: a row-wise transform holds a few batches, SQL
+//! that groups or sorts spills to disk, a Polars plan that does gathers its input in memory up to the job's limit.
+//! Whatever the engines make is cast to types Iceberg has ([`crate::iceberg_type_name`] names them).
+//!
+//! It refuses to read anything but the job's rows and to call Python.
+
+mod bridge;
+mod output;
+mod polars;
+mod sql;
+mod stage;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use futures::StreamExt;
+use moulin_core::{Counters, Transform};
+
+use crate::{BatchStream, Error};
+
+/// What a transform may use.
+#[derive(Debug, Clone)]
+pub struct TransformOptions {
+    /// Memory for rows that a transform must hold at once (groups, sorts, joins); row-wise work does not count.
+    pub memory_bytes: u64,
+    /// Directory for rows that do not fit; made when absent. Polars plans do not spill.
+    pub spill_dir: PathBuf,
+    /// Threads SQL may use. Polars takes its own number from `POLARS_MAX_THREADS`.
+    pub threads: usize,
+}
+
+/// A transform that was checked and planned for one input schema.
+pub struct Prepared {
+    output: SchemaRef,
+    row_wise: bool,
+    plan: Plan,
+}
+
+enum Plan {
+    Identity,
+    Sql(Box<sql::SqlPlan>),
+    Polars(Box<polars::PolarsPlan>),
+}
+
+/// Checks and plans a transform of rows of schema `input`. `None` hands rows on as they are.
+///
+/// # Errors
+/// `TransformInvalid` for what the user can correct (an unknown column or table, wrong SQL), `TransformRefused`
+/// for what no worker runs (Python functions, scans, another Polars' plan, several statements).
+pub async fn prepare(transform: Option<&Transform>, input: &SchemaRef, options: TransformOptions) -> Result<Prepared, Error> {
+    let input = Arc::clone(input);
+    match transform {
+        None => Ok(Prepared { output: input, row_wise: true, plan: Plan::Identity }),
+        Some(Transform::Sql(query)) => {
+            let query = query.clone();
+            let plan = stage::off_the_async_threads("moulin-plan-sql", move || sql::prepare(&query, &input, &options)).await?;
+            Ok(Prepared { output: Arc::clone(plan.output()), row_wise: plan.row_wise(), plan: Plan::Sql(Box::new(plan)) })
+        }
+        Some(Transform::Polars { plan, polars_version }) => {
+            let (bytes, client) = (plan.clone(), polars_version.clone());
+            let plan = stage::off_the_async_threads("moulin-plan-polars", move || {
+                polars::prepare(&bytes, &client, &input, options.memory_bytes)
+            })
+            .await?;
+            Ok(Prepared { output: Arc::clone(plan.output()), row_wise: plan.row_wise(), plan: Plan::Polars(Box::new(plan)) })
+        }
+    }
+}
+
+impl Prepared {
+    /// The schema of the rows that come out.
+    #[must_use]
+    pub fn output(&self) -> &SchemaRef {
+        &self.output
+    }
+
+    /// Whether every row that comes out is one row that went in, so that the difference was filtered out.
+    ///
+    /// It also means constant memory. A transform that sorts, limits, groups, joins or unnests says no.
+    #[must_use]
+    pub fn row_wise(&self) -> bool {
+        self.row_wise
+    }
+
+    /// Runs the transform over `input`, whose batches have the schema it was prepared for.
+    ///
+    /// Counts `rows_in`, `rows_out` and the transform's busy time; also without a transform. Needs a tokio runtime
+    /// when the stream is first polled.
+    ///
+    /// # Cancel safety
+    /// Dropping the stream stops the transform after the batch it is at, and the input above it at once.
+    #[must_use]
+    pub fn apply(self, input: BatchStream, counters: Arc<Counters>) -> BatchStream {
+        match self.plan {
+            Plan::Identity => Box::pin(input.inspect(move |item| {
+                if let Ok(batch) = item {
+                    Counters::add(&counters.rows_in, batch.num_rows() as u64);
+                    Counters::add(&counters.rows_out, batch.num_rows() as u64);
+                }
+            })),
+            Plan::Sql(plan) => {
+                let busy = Arc::clone(&counters);
+                stage::run("moulin-sql", input, counters, move |inlet, outlet| plan.run(inlet, &outlet, &busy))
+            }
+            Plan::Polars(plan) => {
+                let busy = Arc::clone(&counters);
+                stage::run("moulin-polars", input, counters, move |inlet, outlet| plan.run(inlet, &outlet, &busy))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let engine = match self.plan {
+            Plan::Identity => "none",
+            Plan::Sql(_) => "sql",
+            Plan::Polars(_) => "polars",
+        };
+        f.debug_struct("Prepared")
+            .field("engine", &engine)
+            .field("row_wise", &self.row_wise)
+            .field("output", &self.output)
+            .finish()
+    }
+}
+
+/// The engines of this worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// The crate `polars`.
+    pub polars: &'static str,
+    /// The Python Polars whose plans it reads: the two share their plan format with no other pair.
+    pub python_polars: &'static str,
+    /// The crate `datafusion`.
+    pub datafusion: &'static str,
+}
+
+/// The engines of this worker.
+#[must_use]
+pub fn versions() -> Versions {
+    Versions { polars: ::polars::VERSION, python_polars: "1.41.2", datafusion: datafusion::DATAFUSION_VERSION }
+}
+
+#[cfg(test)]
+mod tests;

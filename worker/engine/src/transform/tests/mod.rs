@@ -1,0 +1,6 @@
+//! What a transform does to rows, through the public door.
+
+mod crossing;
+mod plans;
+mod rows;
+mod sql;
