@@ -51,6 +51,62 @@ if TYPE_CHECKING:
     from moulin.spec import JobKey, JobSpec
     from moulin.transform import PolarsPlan, Sql, polars_plan, sql
 
+__all__ = [
+    "AsyncClient",
+    "AsyncJobHandle",
+    "BadInput",
+    "CallTimeout",
+    "Check",
+    "Client",
+    "Column",
+    "CsvFormat",
+    "Fault",
+    "FaultKind",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "JobHandle",
+    "JobKey",
+    "JobPlan",
+    "JobSpec",
+    "JobState",
+    "Landing",
+    "MoulinError",
+    "NdjsonFormat",
+    "NotFound",
+    "ParquetFormat",
+    "PermissionDenied",
+    "Place",
+    "PlannedColumn",
+    "PlannedFile",
+    "PolarsPlan",
+    "Progress",
+    "Receipt",
+    "Reject",
+    "ResourceExhausted",
+    "Room",
+    "RoomTime",
+    "RowsDropped",
+    "SchemaMismatch",
+    "Source",
+    "SpecError",
+    "SpecTypeError",
+    "Sql",
+    "StaleEpoch",
+    "TLSConfig",
+    "TransformError",
+    "Unavailable",
+    "WaitTimeout",
+    "Worker",
+    "csv",
+    "empty_frame",
+    "iceberg",
+    "ndjson",
+    "parquet",
+    "polars_plan",
+    "sql",
+]
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -75,8 +131,6 @@ _HOMES = {
     "transform": ("PolarsPlan", "Sql", "polars_plan", "sql"),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-__all__ = sorted(_HOME_OF)
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ import grpc.aio
 
 from moulin import request
 from moulin.connection import Connection, TLSConfig
-from moulin.errors import MoulinError
+from moulin.errors import JobFailed, MoulinError
 from moulin.job import Job, JobPlan, JobState, Receipt
 from moulin.pool import Worker
 from moulin.spec import JobKey, JobSpec
@@ -26,6 +26,7 @@ from moulin.wire import decode_job, decode_plan, decode_worker, encode_spec
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from moulin.flight import Rows
     from moulin.v1.job_service_pb2_grpc import JobServiceAsyncStub
     from moulin.v1.pool_service_pb2_grpc import PoolServiceAsyncStub
 
@@ -207,7 +208,7 @@ class AsyncJobHandle:
                 told = on_progress(job)
                 if isinstance(told, Awaitable):
                     await told
-        request.raise_unless_succeeded(self.job)
+        request.raise_if_over_without_success(self.job)
         return self
 
     async def get(self) -> Job:
@@ -222,19 +223,40 @@ class AsyncJobHandle:
 
     async def batches(self, *, on_dropped: Callable[[int], object] | None = None) -> AsyncIterator[pa.RecordBatch]:
         """The rows as Arrow batches, as `JobHandle.reader` gives them. Needs pyarrow."""
-        from moulin import flight
-
-        reader = await asyncio.to_thread(flight.reader, self._client.connection, self.job_id, on_dropped)
+        rows: Rows | None = None
         try:
-            while (batch := await asyncio.to_thread(next, reader, None)) is not None:
+            rows = await self._rows(on_dropped)
+            batches = iter(rows)
+            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
                 yield batch
+        except MoulinError as error:
+            raise await self._job_error(error) from error
         finally:
-            reader.close()
+            if rows is not None:
+                rows.cancel()
 
     async def to_arrow(self, timeout: float | None = None) -> pa.Table:
         """Waits for the job and reads exactly the rows it landed. Needs pyarrow."""
-        from moulin import flight
+        import pyarrow as pa
 
         if self.job.state is not JobState.SUCCEEDED:
             await self.wait(timeout)
-        return await asyncio.to_thread(lambda: flight.reader(self._client.connection, self.job_id, None).read_all())
+        rows = await self._rows(None)
+        try:
+            batches = await asyncio.to_thread(list, rows)
+        finally:
+            rows.cancel()
+        return pa.Table.from_batches(batches, rows.schema)
+
+    async def _rows(self, on_dropped: Callable[[int], object] | None) -> Rows:
+        from moulin import flight
+
+        return await asyncio.to_thread(flight.Rows, self._client.connection, self.job_id, on_dropped)
+
+    async def _job_error(self, error: MoulinError) -> MoulinError:
+        """What to raise when rows cannot be read: the job's own failure, if that is why."""
+        try:
+            request.raise_if_over_without_success(await self.get())
+        except MoulinError as found:
+            return found if isinstance(found, JobFailed) else error
+        return error

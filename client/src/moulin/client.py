@@ -10,6 +10,7 @@ import grpc
 
 from moulin import request
 from moulin.connection import Connection, TLSConfig
+from moulin.errors import JobFailed, MoulinError
 from moulin.job import Job, JobPlan, JobState, Receipt
 from moulin.pool import Worker
 from moulin.spec import JobKey, JobSpec
@@ -23,6 +24,8 @@ from moulin.wire import decode_job, decode_plan, decode_worker, encode_spec
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from moulin.flight import Rows
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -110,6 +113,7 @@ class Client:
         """
         patience, deadline = Patience(self._reconnect), Deadline(timeout)
         while True:
+            lost: MoulinError
             call = self._jobs.Watch(
                 request.watch(job_id, interval), timeout=deadline.left(), metadata=self.connection.metadata
             )
@@ -124,7 +128,7 @@ class Client:
             except grpc.RpcError as error:
                 if deadline.passed():
                     raise deadline.error(job_id) from error
-                lost = call_error(error, self.connection.target, "Watch")  # type: ignore[assignment]
+                lost = call_error(error, self.connection.target, "Watch")
                 if not is_lost(error):
                     raise lost from error
             finally:
@@ -229,7 +233,7 @@ class JobHandle:
             self.job = job
             if on_progress is not None:
                 on_progress(job)
-        request.raise_unless_succeeded(self.job)
+        request.raise_if_over_without_success(self.job)
         return self
 
     def get(self) -> Job:
@@ -248,9 +252,15 @@ class JobHandle:
         A running job does not wait for a slow reader: rows that it had to leave out are counted to `on_dropped`,
         or warned about (`RowsDropped`). Needs pyarrow.
         """
+        import pyarrow as pa
+
         from moulin import flight
 
-        return flight.reader(self.connection, self.job_id, on_dropped)
+        try:
+            rows = flight.Rows(self.connection, self.job_id, on_dropped)
+        except MoulinError as error:
+            raise self._job_error(error) from error
+        return pa.RecordBatchReader.from_batches(rows.schema, self._batches(rows))
 
     def to_arrow(self, timeout: float | None = None) -> pa.Table:
         """Waits for the job and reads exactly the rows it landed. Needs pyarrow.
@@ -267,3 +277,17 @@ class JobHandle:
     def connection(self) -> Connection:
         """How the worker is reached."""
         return self._client.connection
+
+    def _batches(self, rows: Rows) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from rows
+        except MoulinError as error:
+            raise self._job_error(error) from error
+
+    def _job_error(self, error: MoulinError) -> MoulinError:
+        """What to raise when rows cannot be read: the job's own failure, if that is why."""
+        try:
+            request.raise_if_over_without_success(self.get())
+        except MoulinError as found:
+            return found if isinstance(found, JobFailed) else error
+        return error

@@ -47,22 +47,17 @@ class SpecError(MoulinError, ValueError):
     @classmethod
     def about(cls, argument: str, found: object, expected: str) -> Self:
         """The error of one argument: its name, what was found and what is expected instead."""
-        shown = repr(found)
+        shown = " ".join(repr(found).splitlines())
         if len(shown) > 200:
             shown = shown[:197] + "..."
+        if issubclass(cls, TypeError):
+            shown += f" of type {type(found).__name__}"
         message = f"{argument}: found {shown}, expected {expected}"
         return cls(Fault(FaultKind.INVALID_SPEC, message, "correct the argument where the job is described"))
 
 
 class SpecTypeError(SpecError, TypeError):
     """An argument of the job's description has the wrong Python type."""
-
-    @classmethod
-    def about(cls, argument: str, found: object, expected: str) -> Self:
-        """The error of one argument; also names the type that was found."""
-        error = super().about(argument, found, expected)
-        message = error.message.replace(", expected ", f" of type {type(found).__name__}, expected ", 1)
-        return cls(Fault(FaultKind.INVALID_SPEC, message, error.hint))
 
 
 class NotFound(MoulinError):

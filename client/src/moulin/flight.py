@@ -31,19 +31,46 @@ _KINDS: tuple[tuple[type[BaseException], FaultKind], ...] = (
 )
 
 
-def reader(connection: Connection, job_id: str, on_dropped: Callable[[int], object] | None) -> pa.RecordBatchReader:
-    """The rows of a job as they come; closing the reader ends the reading only, never the job."""
-    client = _client(connection)
-    options = flight.FlightCallOptions(headers=[(name.encode(), value.encode()) for name, value in connection.metadata])
-    try:
-        info = client.get_flight_info(flight.FlightDescriptor.for_path("job", job_id), options)
-        stream = client.do_get(info.endpoints[0].ticket, options)
-        schema = stream.schema
-    except (pa.lib.ArrowException, OSError) as error:
-        client.close()
-        raise _error(error, connection.target, job_id) from error
-    batches = _batches(client, stream, connection.target, job_id, on_dropped or _warn)
-    return pa.RecordBatchReader.from_batches(schema, batches)
+class Rows:
+    """The rows of one job as batches, once. Leaving off ends the reading only, never the job."""
+
+    def __init__(self, connection: Connection, job_id: str, on_dropped: Callable[[int], object] | None) -> None:
+        self._connection = connection
+        self._job_id = job_id
+        self._on_dropped = on_dropped or _warn
+        self._client = _client(connection)
+        options = flight.FlightCallOptions(
+            headers=[(name.encode(), value.encode()) for name, value in connection.metadata]
+        )
+        try:
+            info = self._client.get_flight_info(flight.FlightDescriptor.for_path("job", job_id), options)
+            self._stream = self._client.do_get(info.endpoints[0].ticket, options)
+            self.schema: pa.Schema = self._stream.schema
+        except (pa.lib.ArrowException, OSError) as error:
+            self._client.close()
+            raise _error(error, connection.target, job_id) from error
+
+    def cancel(self) -> None:
+        """Ends the reading, also while another thread waits for the next batch."""
+        self._stream.cancel()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        try:
+            while True:
+                try:
+                    chunk = self._stream.read_chunk()
+                except StopIteration:
+                    return
+                except (pa.lib.ArrowException, OSError) as error:
+                    raise _error(error, self._connection.target, self._job_id) from error
+                dropped = 0 if chunk.app_metadata is None else _dropped_rows(chunk.app_metadata.to_pybytes())
+                if dropped:
+                    self._on_dropped(dropped)
+                if chunk.data is not None and chunk.data.num_rows:
+                    yield chunk.data
+        finally:
+            self._stream.cancel()
+            self._client.close()
 
 
 def _client(connection: Connection) -> flight.FlightClient:
@@ -59,32 +86,6 @@ def _client(connection: Connection) -> flight.FlightClient:
         }
     limits = [("grpc.max_receive_message_length", MESSAGE_MAX_BYTES)]
     return flight.FlightClient(f"{scheme}://{connection.target}", generic_options=limits, **options)
-
-
-def _batches(
-    client: flight.FlightClient,
-    stream: flight.FlightStreamReader,
-    target: str,
-    job_id: str,
-    on_dropped: Callable[[int], object],
-) -> Iterator[pa.RecordBatch]:
-    try:
-        while True:
-            try:
-                chunk = stream.read_chunk()
-            except StopIteration:
-                return
-            except (pa.lib.ArrowException, OSError) as error:
-                raise _error(error, target, job_id) from error
-            if chunk.app_metadata is not None:
-                dropped = _dropped_rows(chunk.app_metadata.to_pybytes())
-                if dropped:
-                    on_dropped(dropped)
-            if chunk.data is not None:
-                yield chunk.data
-    finally:
-        stream.cancel()
-        client.close()
 
 
 def _dropped_rows(metadata: bytes) -> int:

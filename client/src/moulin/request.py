@@ -64,7 +64,7 @@ def page(states: Iterable[JobState | str], dag_id: str, table: str, page_size: i
     )
 
 
-def raise_unless_succeeded(job: Job) -> None:
+def raise_if_over_without_success(job: Job) -> None:
     """Turns a final state other than success into its exception.
 
     Raises:
@@ -72,7 +72,7 @@ def raise_unless_succeeded(job: Job) -> None:
         JobFailed: it failed.
 
     """
-    if job.state is JobState.SUCCEEDED:
+    if job.state is JobState.SUCCEEDED or not job.state.is_final:
         return
     cancelled = job.state is JobState.CANCELLED
     kind = FaultKind.CANCELLED if cancelled else FaultKind.UNKNOWN

@@ -1,0 +1,214 @@
+"""Building specs, and refusing wrong ones."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import polars as pl
+import pytest
+import yaml
+
+import moulin
+from moulin import JobKey, JobSpec, csv, iceberg, ndjson, parquet, polars_plan, sql
+
+
+def test_the_shape_is_that_of_a_job_file() -> None:
+    spec = JobSpec(
+        source=csv("file:///data/flights.csv.gz", delimiter="|", null_values=["NA"], columns={"dep_delay": "double"}),
+        transform=sql("SELECT * FROM input"),
+        target=iceberg("bronze.flights", partition_by=["month(time_hour)"], properties={"write.x": 1, "y": True}),
+        on_bad_row="skip",
+        deadline=timedelta(minutes=15),
+    )
+    assert spec.to_dict() == {
+        "source": {
+            "uris": ["file:///data/flights.csv.gz"],
+            "format": {"csv": {"delimiter": "|", "null_values": ["NA"]}},
+            "columns": [{"name": "dep_delay", "type": "double"}],
+        },
+        "transform": {"sql": "SELECT * FROM input"},
+        "target": {
+            "table": "bronze.flights",
+            "partition_by": ["month(time_hour)"],
+            "properties": {"write.x": "1", "y": "true"},
+        },
+        "on_bad_row": "skip",
+        "deadline": "900s",
+    }
+
+
+def test_what_is_the_default_is_left_out() -> None:
+    spec = JobSpec(source=csv("a.csv"), target=iceberg("a.b"))
+    assert spec.to_dict() == {"source": {"uris": ["a.csv"], "format": "csv"}, "target": {"table": "a.b"}}
+
+
+@pytest.mark.parametrize("source", [ndjson("a.ndjson", compression="zstd"), parquet(["a.parquet", "b/*.parquet"])])
+def test_other_formats_come_back_from_their_dict(source: moulin.Source) -> None:
+    assert moulin.Source.from_dict(source.to_dict()) == source
+
+
+def test_a_job_file_written_by_hand_is_a_spec() -> None:
+    written = """
+source:
+  uris: ["file:///data/flights.csv.gz"]
+  format: {csv: {null_values: [NA], delimiter: "|"}}
+  columns: [{name: dep_delay, type: "decimal( 5 , 2 )"}]
+transform: {sql: SELECT 1}
+target: {table: bronze.flights}
+deadline: 1h 30m
+"""
+    spec = JobSpec.from_dict(yaml.safe_load(written))
+    assert spec.deadline == timedelta(hours=1, minutes=30)
+    assert spec.source.columns == (moulin.Column("dep_delay", "decimal(5,2)"),)
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "a: b # c", "two\nlines\t", "é 😀 \u2028 \x7f \ufeff", '"quoted" \\ \'', "{x}"]
+)
+def test_any_text_survives_a_job_file(text: str) -> None:
+    spec = JobSpec(
+        source=csv(text, null_values=[text, ""]), transform=sql(text), target=iceberg("a.b", properties={text: text})
+    )
+    assert JobSpec.from_dict(yaml.safe_load(spec.to_yaml())) == spec
+
+
+@pytest.mark.parametrize(
+    ("deadline", "text"),
+    [(timedelta(seconds=90), "90s"), (timedelta(milliseconds=1500), "1500ms"), (timedelta(microseconds=1), "1us")],
+)
+def test_deadlines_are_exact(deadline: timedelta, text: str) -> None:
+    spec = JobSpec(source=csv("a"), target=iceberg("a.b"), deadline=deadline)
+    assert spec.to_dict()["deadline"] == text
+    assert JobSpec.from_dict(spec.to_dict()).deadline == deadline
+
+
+def test_a_lazy_frame_is_a_transform() -> None:
+    frame = pl.LazyFrame(schema={"a": pl.Int64}).filter(pl.col("a") > 1)
+    spec = JobSpec(source=csv("a"), target=iceberg("a.b"), transform=frame)
+    assert isinstance(spec.transform, moulin.PolarsPlan)
+    assert spec.transform.polars_version == pl.__version__
+    again = pl.LazyFrame.deserialize(__import__("io").BytesIO(spec.transform.plan))
+    assert again.collect_schema() == {"a": pl.Int64}
+
+
+def test_a_plan_survives_json_and_a_job_file() -> None:
+    spec = JobSpec(source=csv("a"), target=iceberg("a.b"), transform=pl.LazyFrame(schema={"a": pl.Int64}))
+    assert JobSpec.from_dict(spec.to_dict()) == spec
+    in_file = yaml.safe_load(spec.to_yaml())
+    assert isinstance(in_file["transform"]["polars"]["plan"], list)
+    assert JobSpec.from_dict(in_file) == spec
+
+
+def test_specs_can_be_copied_pickled_and_compared() -> None:
+    spec = JobSpec(source=csv("a"), target=iceberg("a.b", properties={"k": "v"}), transform=sql("SELECT 1"))
+    assert copy.deepcopy(spec) == pickle.loads(pickle.dumps(spec)) == spec
+    assert hash(spec) == hash(copy.copy(spec))
+    with pytest.raises(AttributeError):
+        spec.on_bad_row = "skip"  # type: ignore[misc]
+
+
+def test_templates_are_checked_after_they_are_rendered() -> None:
+    source = csv("{{ params.path }}", delimiter="{{ params.delimiter }}", columns={"a": "{{ params.type }}"})
+    target = iceberg("{{ params.table }}", partition_by=["{{ params.field }}"])
+    rendered = {**source.to_dict(), "format": {"csv": {"delimiter": ";;"}}}
+    with pytest.raises(moulin.SpecError, match="csv delimiter"):
+        JobSpec(source=rendered, target={**target.to_dict(), "table": "a.b"})
+    with pytest.raises(moulin.SpecError, match="iceberg table"):
+        JobSpec(source=csv("a"), target={**target.to_dict(), "table": "nowhere"})
+
+
+def test_a_path_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert csv(Path("data/a.csv")).uris == (str(tmp_path / "data" / "a.csv"),)
+    assert csv("data/a.csv").uris == ("data/a.csv",), "a text is what it says: the worker may be another machine"
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: csv([]), r"uris: found \[\], expected at least one file"),
+        (lambda: csv(["a", " "]), r"uris\[1\]: found ' ', expected a text that is not blank"),
+        (lambda: csv("a", delimiter="||"), "csv delimiter: found '||', expected one ASCII character"),
+        (lambda: csv("a", delimiter="\n"), "csv delimiter"),
+        (lambda: csv("a", delimiter="é"), "csv delimiter"),
+        (lambda: csv("a", quote=","), "csv quote: found ',', expected another character than the delimiter"),
+        (lambda: csv("a", comment='"'), "csv comment: found '\"', expected another character than the quote"),
+        (lambda: csv("a", skip_lines=-1), "csv skip_lines: found -1, expected a whole number from 0"),
+        (
+            lambda: csv("a", compression=cast("Any", "bz2")),
+            "source compression: found 'bz2', expected 'auto' or 'none'",
+        ),
+        (lambda: csv("a", columns={"n": "integer"}), r"columns\['n'\]: found 'integer', expected boolean, int, long"),
+        (lambda: csv("a", columns={"n": "decimal(39,2)"}), r"columns\['n'\]"),
+        (lambda: csv("a", columns={"n": "decimal(3,4)"}), r"columns\['n'\]"),
+        (lambda: csv("a", columns=[("n", "int"), ("n", "long")]), "columns: found 'n', expected each column once"),
+        (lambda: iceberg("flights"), "iceberg table: found 'flights', expected namespace.table"),
+        (lambda: iceberg("a..b"), "iceberg table"),
+        (lambda: iceberg("a/b.c"), "iceberg table"),
+        (lambda: iceberg("a.b", partition_by=["week(t)"]), r"iceberg partition_by\[0\]: found 'week\(t\)', expected"),
+        (lambda: iceberg("a.b", partition_by=["bucket(id)"]), r"partition_by\[0\]"),
+        (lambda: iceberg("a.b", partition_by=["bucket(0, id)"]), r"partition_by\[0\]"),
+        (lambda: sql("  "), "sql query: found '  ', expected a text that is not blank"),
+        (lambda: JobKey(""), "key task_id"),
+        (lambda: _spec(on_bad_row="ignore"), "on_bad_row: found 'ignore', expected 'fail' or 'skip'"),
+        (lambda: _spec(deadline="15 fortnights"), "deadline: found '15 fortnights', expected a text such as"),
+        (lambda: _spec(deadline=timedelta(0)), "deadline"),
+        (
+            lambda: JobSpec.from_dict({"source": {}, "target": {}, "tranform": {}}),
+            "job: found 'tranform', expected one",
+        ),
+        (lambda: JobSpec.from_dict({"source": {"uris": ["a"], "format": "csv"}}), "job: .* expected a field `target`"),
+        (lambda: moulin.Source.from_dict({"uris": ["a"], "format": "xml"}), "source format: found 'xml'"),
+        (lambda: moulin.Source.from_dict({"uris": ["a"], "format": {"csv": {"sep": ","}}}), "format csv: found 'sep'"),
+        (lambda: JobSpec.from_dict({**_job(), "transform": {"sql": "a", "polars": {}}}), "transform: .* either sql or"),
+        (lambda: JobSpec.from_dict({**_job(), "transform": {"polars": {"plan": "%"}}}), "transform polars plan"),
+    ],
+)
+def test_a_wrong_value_names_the_argument(build: Callable[[], object], said: str) -> None:
+    with pytest.raises(moulin.SpecError, match=said) as raised:
+        build()
+    assert isinstance(raised.value, ValueError)
+    assert not isinstance(raised.value, TypeError)
+    assert raised.value.kind is moulin.FaultKind.INVALID_SPEC
+    assert not raised.value.retryable
+    assert "what to do: " in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: csv(7), "uris: found 7 of type int, expected a uri or a list of them"),  # type: ignore[arg-type]
+        (lambda: csv("a", header=1), "csv header: found 1 of type int, expected True or False"),  # type: ignore[arg-type]
+        (lambda: csv("a", columns="n int"), "columns: found 'n int' of type str, expected a dict"),  # type: ignore[arg-type]
+        (lambda: csv("a", null_values=[None]), r"csv null_values\[0\]: found None"),  # type: ignore[list-item]
+        (lambda: iceberg("a.b", properties={"k": None}), r"properties\['k'\]"),  # type: ignore[dict-item]
+        (lambda: JobSpec(source="a.csv", target=iceberg("a.b")), "source: found 'a.csv' of type str, expected csv"),  # type: ignore[arg-type]
+        (lambda: _spec(transform="SELECT 1"), "transform: found 'SELECT 1' of type str, expected sql"),
+        (lambda: _spec(transform=pl.DataFrame({"a": [1]})), "transform: .* of type DataFrame"),
+        (lambda: polars_plan(pl.DataFrame()), "of type DataFrame, expected a polars.LazyFrame .*by .lazy"),  # type: ignore[arg-type]
+        (lambda: _spec(deadline=900), "deadline: found 900 of type int, expected a timedelta"),
+    ],
+)
+def test_a_wrong_type_is_a_type_error(build: Callable[[], object], said: str) -> None:
+    with pytest.raises(moulin.SpecTypeError, match=said) as raised:
+        build()
+    assert isinstance(raised.value, TypeError)
+
+
+def test_a_plan_that_carries_rows_is_refused() -> None:
+    frame = pl.LazyFrame({"a": pl.Series(range(5_000_000), dtype=pl.Int64)})
+    with pytest.raises(moulin.SpecError, match="start from an empty frame"):
+        polars_plan(frame)
+
+
+def _job() -> dict[str, object]:
+    return {"source": {"uris": ["a"], "format": "csv"}, "target": {"table": "a.b"}}
+
+
+def _spec(**more: object) -> JobSpec:
+    return JobSpec(source=csv("a"), target=iceberg("a.b"), **more)  # type: ignore[arg-type]
