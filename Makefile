@@ -38,8 +38,8 @@ fmt: setup ## Format Rust and Python
 	@.venv/bin/ruff format --quiet .
 	@.venv/bin/ruff check --quiet --fix-only --select I .
 
-bench: setup ## Compare with Polars, DuckDB and pandas; SCALE=1 FORMATS=csv,ndjson,parquet REPEAT=3
-	@$(PYTHON) -m benches --scale "$(or $(SCALE),1)" --formats "$(or $(FORMATS),csv,ndjson,parquet)" --repeat "$(or $(REPEAT),3)"
+bench: setup ## Compare with Polars, DuckDB and pandas; SCALE=1 FORMATS=csv,ndjson,parquet REPEAT=3 TOOLS=...
+	@$(PYTHON) -m benches --scale "$(or $(SCALE),1)" --formats "$(or $(FORMATS),csv,ndjson,parquet)" --repeat "$(or $(REPEAT),3)" --tools "$(or $(TOOLS),moulin,polars,duckdb,pandas)"
 
 clean: ## Remove what builds, the demo and the tests left in the clone (not a build folder outside it)
 	rm -rf target .venv .venv-gen .demo .cache .moulin .mypy_cache .ruff_cache .pytest_cache

@@ -114,7 +114,9 @@ def main() -> None:
     for outcome in outcomes:
         skipped = f", {outcome.skipped} skipped" if outcome.skipped else ""
         note = f"  <- {outcome.broken}" if outcome.broken else ""
-        print(f"{outcome.name:<18} {outcome.passed} passed, {outcome.failed} failed{skipped} ({outcome.seconds:.0f} s){note}")
+        print(
+            f"{outcome.name:<18} {outcome.passed} passed, {outcome.failed} failed{skipped} ({outcome.seconds:.0f} s){note}"
+        )
     # A suite that could not run is a failure too: the last line must not look better than the run was.
     failed = sum(outcome.failed or bool(outcome.broken) for outcome in outcomes)
     print(f"{sum(outcome.passed for outcome in outcomes)} passed, {failed} failed", flush=True)

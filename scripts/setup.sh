@@ -76,8 +76,13 @@ install_packages() {
     editable+=(--editable "$package")
   done
   "$VENV/bin/uv" pip install --quiet --python "$VENV/bin/python" --requirement requirements/dev.txt
-  # The lock holds their dependencies; the constraint makes an unlocked one an error instead of a surprise.
-  "$VENV/bin/uv" pip install --quiet --python "$VENV/bin/python" --constraint requirements/dev.txt "${editable[@]}"
+  # The lock holds what they depend on and what builds them; the check below says when it no longer does.
+  "$VENV/bin/uv" pip install --quiet --python "$VENV/bin/python" --no-build-isolation --no-deps "${editable[@]}"
+  "$VENV/bin/uv" pip check --quiet --python "$VENV/bin/python" || {
+    "$VENV/bin/uv" pip check --python "$VENV/bin/python" || true
+    fail "requirements/dev.txt does not hold what client/ and airflow_provider/ ask for" \
+      "add it to requirements/dev.in and run: scripts/setup.sh --lock"
+  }
 }
 
 lock() {
