@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import moulin
+from landed_table import LandedTable
+from worker_process import WorkerProcess, binary
+
+StartWorker = Callable[..., WorkerProcess]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_worker_is_built() -> None:
+    assert binary().exists(), f"there is no worker at {binary()}: `make build` makes it"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """The folder with a worker's job store, catalog and warehouse."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def new_worker(state: Path, request: pytest.FixtureRequest) -> Iterator[StartWorker]:
+    """Makes workers, not started yet; all of them share the job store, catalog and warehouse of `state`."""
+    made: list[WorkerProcess] = []
+
+    def make(name: str = "", **settings: str) -> WorkerProcess:
+        shared = {
+            "MOULIN_STORE_URL": f"sqlite://{state}/jobs.db",
+            "MOULIN_CATALOG_URI": f"sqlite://{state}/catalog.db",
+            "MOULIN_WAREHOUSE": f"file://{state}/warehouse",
+        }
+        made.append(WorkerProcess(state / name, **(shared if name else {}), **settings))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        worker.close()
+        # Shown by pytest when the test failed.
+        print(f"--- {worker.state.name}\n{worker.log()[-4000:]}")
+
+
+@pytest.fixture
+def worker(new_worker: StartWorker) -> WorkerProcess:
+    """A worker, not started yet."""
+    return new_worker()
+
+
+@pytest.fixture
+def client(worker: WorkerProcess) -> moulin.Client:
+    """A client of a worker that runs."""
+    return worker.start()
+
+
+@pytest.fixture
+def table(state: Path) -> LandedTable:
+    """The table that the jobs of `input_files` land in."""
+    return LandedTable(state)

@@ -1,0 +1,93 @@
+"""A worker that is killed at any point and started again leaves each row in the table once."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+import input_files
+import moulin
+from build import ROOT
+from landed_table import LandedTable
+from worker_process import WorkerProcess
+
+KEY = moulin.JobKey(dag_id="dag", run_id="run", task_id="land")
+
+# The attempt that commits, when the worker is killed at a point in the first one.
+COMMITTED_BY = {
+    "before_claim": 1,
+    "mid_read": 2,
+    "files_written": 2,
+    "before_commit": 2,
+    "committed_not_recorded": 1,
+    "recorded_not_reported": 1,
+    "after_report": 1,
+}
+
+
+def test_every_fault_point_has_a_test() -> None:
+    source = (ROOT / "worker/core/src/fault_point.rs").read_text()
+    assert set(re.findall(r'=> "(\w+)"', source)) == set(COMMITTED_BY)
+
+
+@pytest.mark.parametrize("point", COMMITTED_BY)
+def test_a_kill_and_a_restart_leave_each_row_once(
+    point: str, worker: WorkerProcess, table: LandedTable, tmp_path: Path
+) -> None:
+    spec = input_files.job(tmp_path / "input")
+    client = worker.start(MOULIN_FAULT_POINT=f"{point}:kill")
+    with contextlib.suppress(moulin.Unavailable):  # at before_claim the answer is lost, too
+        client.submit(spec, KEY)
+    assert worker.wait_end() == -signal.SIGKILL
+
+    again = worker.start().submit(spec, KEY)
+    assert not again.created
+    receipt = again.wait(60).receipt
+
+    table.holds_each_row_once(input_files.LANDED_IDS)
+    assert receipt is not None
+    assert receipt.attempt == COMMITTED_BY[point]
+    _is_the_truth(receipt, table, tmp_path / "input")
+
+
+def test_a_worker_killed_twice_still_lands_each_row_once(
+    worker: WorkerProcess, table: LandedTable, tmp_path: Path
+) -> None:
+    spec = input_files.job(tmp_path / "input")
+    worker.start(MOULIN_FAULT_POINT="files_written:kill").submit(spec, KEY)
+    assert worker.wait_end() == -signal.SIGKILL
+    worker.start(MOULIN_FAULT_POINT="committed_not_recorded:kill")
+    assert worker.wait_end() == -signal.SIGKILL
+
+    receipt = worker.start().submit(spec, KEY).wait(60).receipt
+
+    table.holds_each_row_once(input_files.LANDED_IDS)
+    assert receipt is not None
+    assert receipt.attempt == 2
+    _is_the_truth(receipt, table, tmp_path / "input")
+
+
+def _is_the_truth(receipt: moulin.Receipt, table: LandedTable, folder: Path) -> None:
+    assert (receipt.rows_read, receipt.rows_landed, receipt.rows_rejected, receipt.rows_filtered) == (
+        input_files.GOOD_ROWS + input_files.BAD_ROWS,
+        len(input_files.LANDED_IDS),
+        input_files.BAD_ROWS,
+        input_files.FILTERED_ROWS,
+    )
+    assert [reject.place.column for reject in receipt.rejects] == ["id"] * input_files.BAD_ROWS
+    assert (receipt.files, receipt.bytes_read) == (input_files.FILES, input_files.size_bytes(folder))
+    files = table.data_files()
+    assert (receipt.data_files, receipt.bytes_written) == (len(files), sum(file.stat().st_size for file in files))
+
+    loaded = table.load()
+    snapshots = loaded.snapshots()
+    assert [snapshot.snapshot_id for snapshot in snapshots] == [receipt.snapshot_id]
+    assert receipt.metadata_location == loaded.metadata_location
+    summary = snapshots[0].summary
+    assert summary is not None
+    assert (summary["moulin.job"], summary["moulin.attempt"]) == (receipt.token, str(receipt.attempt))
+    assert summary["added-records"] == summary["total-records"] == str(receipt.rows_landed)
