@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROWS
+from local_stack.processes import wait_until
 from local_stack.worker import LocalWorker
 
 import moulin
@@ -85,9 +86,7 @@ def test_nobody_there_is_said_at_once(new_worker: NewWorker, spec: JobSpec) -> N
 
 def start_again_when_dead(worker: LocalWorker) -> threading.Thread:
     def watch() -> None:
-        until = time.monotonic() + 60
-        while worker.alive() and time.monotonic() < until:
-            time.sleep(0.02)
+        wait_until("the worker is dead", lambda: not worker.alive(), timeout=60, every=0.02)
         worker.start()
 
     thread = threading.Thread(target=watch, name="start the worker again")

@@ -114,7 +114,7 @@ def test_a_stale_try_cannot_cancel(client: moulin.Client, stalled: StalledSource
 def test_waiting_can_end_before_the_job(client: moulin.Client, stalled: StalledSource, table: str) -> None:
     spec = JobSpec(source=csv(stalled.uris, null_values=["NA"], columns=COLUMNS), target=iceberg(table))
     handle = client.submit(spec)
-    with pytest.raises(moulin.WaitTimeout, match="was not over after 0.3 s"):
+    with pytest.raises(moulin.WaitTimeout, match=r"was not over after 0\.3 s"):
         handle.wait(timeout=0.3)
     stalled.release()
     handle.wait(timeout=60)
