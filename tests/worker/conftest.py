@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import moulin
 from landed_table import LandedTable
-from worker_process import WorkerProcess, binary
-
-StartWorker = Callable[..., WorkerProcess]
+from worker_process import NewWorker, WorkerProcess, binary
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,7 +22,7 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def new_worker(state: Path, request: pytest.FixtureRequest) -> Iterator[StartWorker]:
+def new_worker(state: Path, request: pytest.FixtureRequest) -> Iterator[NewWorker]:
     """Makes workers, not started yet; all of them share the job store, catalog and warehouse of `state`."""
     made: list[WorkerProcess] = []
 
@@ -45,7 +43,7 @@ def new_worker(state: Path, request: pytest.FixtureRequest) -> Iterator[StartWor
 
 
 @pytest.fixture
-def worker(new_worker: StartWorker) -> WorkerProcess:
+def worker(new_worker: NewWorker) -> WorkerProcess:
     """A worker, not started yet."""
     return new_worker()
 

@@ -9,16 +9,13 @@ import pytest
 
 import input_files
 import moulin
-from conftest import StartWorker
 from landed_table import LandedTable
-from worker_process import WorkerProcess, until
+from worker_process import NewWorker, WorkerProcess, until
 
 KEY = moulin.JobKey(dag_id="dag", run_id="run", task_id="land")
 
 
-def test_a_cancelled_job_leaves_the_table_as_it_was(
-    new_worker: StartWorker, table: LandedTable, tmp_path: Path
-) -> None:
+def test_a_cancelled_job_leaves_the_table_as_it_was(new_worker: NewWorker, table: LandedTable, tmp_path: Path) -> None:
     spec = input_files.job(tmp_path / "input")
     before = new_worker("before").start().submit(spec).wait(60).receipt
     assert before is not None
@@ -37,7 +34,7 @@ def test_a_cancelled_job_leaves_the_table_as_it_was(
 
 
 def test_a_cancel_right_before_the_commit_is_still_kept(
-    new_worker: StartWorker, table: LandedTable, tmp_path: Path
+    new_worker: NewWorker, table: LandedTable, tmp_path: Path
 ) -> None:
     running, other = new_worker("running"), new_worker("other")
     handle = running.start(MOULIN_FAULT_POINT="files_written:pause").submit(input_files.job(tmp_path / "input"), KEY)
@@ -51,7 +48,7 @@ def test_a_cancel_right_before_the_commit_is_still_kept(
 
 
 def test_a_stale_cancel_is_refused_and_changes_nothing(
-    new_worker: StartWorker, table: LandedTable, tmp_path: Path
+    new_worker: NewWorker, table: LandedTable, tmp_path: Path
 ) -> None:
     running, other = new_worker("running"), new_worker("other")
     spec = input_files.job(tmp_path / "input")

@@ -8,16 +8,15 @@ import pytest
 
 import input_files
 import moulin
-from conftest import StartWorker
 from landed_table import LandedTable
-from worker_process import until
+from worker_process import NewWorker, until
 
 KEY = moulin.JobKey(dag_id="dag", run_id="run", task_id="land")
 
 
 @pytest.mark.parametrize("point", ["mid_read", "files_written", "before_commit", "committed_not_recorded"])
 def test_a_worker_that_lost_its_lease_lands_nothing(
-    point: str, new_worker: StartWorker, table: LandedTable, tmp_path: Path
+    point: str, new_worker: NewWorker, table: LandedTable, tmp_path: Path
 ) -> None:
     zombie, heir = new_worker("zombie", MOULIN_LEASE="1s"), new_worker("heir", MOULIN_LEASE="1s")
     asleep = zombie.start(MOULIN_FAULT_POINT=f"{point}:pause")

@@ -111,3 +111,6 @@ class WorkerProcess:
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "the worker was not started"
         return self._process
+
+
+NewWorker = Callable[..., WorkerProcess]
