@@ -10,17 +10,38 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "airflow")]
 
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__API__BASE_URL"] = "http://airflow.test"
 os.environ.pop("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", None)
 
+import build  # noqa: E402
 import pytest  # noqa: E402
+from gated_files import GatedFiles  # noqa: E402
+from local_stack import LocalWorker  # noqa: E402
 from moulin.fault import Fault, FaultKind, Place  # noqa: E402
 from moulin.job import Job, JobState, Progress, Receipt, Reject, Room, RoomTime  # noqa: E402
 from moulin.spec import JobKey  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def worker(tmp_path_factory):
+    """A real worker, and the connection `moulin_default` that names it."""
+    worker = LocalWorker(Path(os.environ.get("MOULIN_BIN") or build.worker_binary()), tmp_path_factory.mktemp("worker"))
+    worker.start()
+    os.environ["AIRFLOW_CONN_MOULIN_DEFAULT"] = f"moulin://{worker.address}"
+    yield worker
+    worker.stop_all()
+
+
+@pytest.fixture(scope="session")
+def files():
+    """Files that stop half way until a test opens their gate."""
+    files = GatedFiles()
+    yield files
+    files.close()
 
 
 @pytest.fixture

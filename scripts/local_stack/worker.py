@@ -82,6 +82,11 @@ class LocalWorker:
         """Whether the process runs."""
         return self._process is not None and self._process.alive()
 
+    def tail(self, lines: int = 30) -> str:
+        """The end of its log."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
     def kill(self) -> None:
         """SIGKILL."""
         self._running().kill()

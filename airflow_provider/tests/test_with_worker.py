@@ -1,0 +1,203 @@
+"""Hook, operator and trigger against a real worker, without Airflow's processes around them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from types import SimpleNamespace
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
+from moulin import csv, iceberg
+
+from moulin_provider.hooks.moulin import MoulinHook
+from moulin_provider.operators.moulin import XCOM_JOB_ID, MoulinLandOperator
+from moulin_provider.triggers.moulin import MoulinJobTrigger
+
+ROWS = 160_000
+
+
+class Task:
+    """A task instance that reads a gated file, and its tries."""
+
+    def __init__(self, files) -> None:
+        self.name = f"t_{uuid.uuid4().hex[:8]}"
+        self.uri = files.add(self.name)
+        self.open = lambda: files.open(self.name)
+        self.xcoms: dict[str, object] = {}
+
+    def context(self, try_number: int = 1, max_tries: int = 0):
+        ti = SimpleNamespace(
+            dag_id="d",
+            run_id=self.name,
+            task_id="t",
+            map_index=-1,
+            try_number=try_number,
+            max_tries=max_tries,
+        )
+        ti.xcom_push = lambda key, value: self.xcoms.__setitem__(key, value)
+        return {"ti": ti, "outlet_events": {}}
+
+    def operator(self, **changes) -> MoulinLandOperator:
+        values = {"task_id": "t", "source": csv(self.uri), "target": iceberg(f"cases.{self.name}"), "retries": 0}
+        return MoulinLandOperator(**{**values, **changes})
+
+    def submit(self, try_number: int = 1, **changes) -> str:
+        """Asks for the job as a try does, and gives back its id."""
+        operator = self.operator(wait_for_completion=False, **changes)
+        return operator.execute(self.context(try_number))["job_id"]
+
+
+@pytest.fixture
+def task(worker, files) -> Task:
+    return Task(files)
+
+
+@pytest.fixture
+def client(worker):
+    with MoulinHook().get_conn() as client:
+        yield client
+
+
+def trigger(job_id: str, epoch: int = 1, **changes) -> MoulinJobTrigger:
+    path, kwargs = MoulinJobTrigger(job_id, epoch, "moulin_default", poll_interval=0.2).serialize()
+    assert path == f"{MoulinJobTrigger.__module__}.{MoulinJobTrigger.__qualname__}"
+    return MoulinJobTrigger(**{**kwargs, **changes})
+
+
+async def fire(trigger: MoulinJobTrigger) -> dict:
+    events = [event async for event in trigger.run()]
+    assert len(events) == 1
+    return events[0].payload
+
+
+def test_the_connection_test_names_versions_and_checks(worker):
+    ok, said = MoulinHook().test_connection()
+    assert ok, said
+    for part in ("moulin ", "Polars", "DataFusion", "store ok", "catalog ok", "warehouse ok"):
+        assert part in said
+
+
+def test_the_connection_test_says_who_did_not_answer(monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_NOBODY", "moulin://127.0.0.1:1")
+    ok, said = MoulinHook("nobody").test_connection()
+    assert not ok
+    assert "127.0.0.1:1" in said
+
+
+def test_a_second_try_attaches_to_the_job_of_the_first(task, client):
+    first, second = task.submit(1), task.submit(2)
+    assert first == second == task.xcoms[XCOM_JOB_ID]
+    assert client.get(first).epoch == 2
+    client.cancel(first)
+
+
+async def test_an_old_try_cannot_cancel_the_job_that_a_new_one_has_taken_over(task, client, caplog):
+    job_id = task.submit(1)
+    task.submit(2)
+    with caplog.at_level(logging.INFO):
+        await trigger(job_id, epoch=1).on_kill()
+    assert f"job {job_id} goes on" in caplog.text
+    assert not client.get(job_id).state.is_final
+
+    await trigger(job_id, epoch=2, cancel_on_kill=False).on_kill()
+    assert not client.get(job_id).state.is_final
+    await trigger(job_id, epoch=2).on_kill()
+    *_, ended = client.watch(job_id)
+    assert ended.state == "cancelled"
+
+
+def test_a_try_after_a_cancelled_job_asks_for_another(task, client):
+    cancelled = task.submit(1)
+    client.cancel(cancelled)
+    list(client.watch(cancelled))
+    another = task.submit(2)
+    assert another != cancelled
+    assert task.submit(3) == another
+    assert client.get(another).generation == 1
+    client.cancel(another)
+
+
+def test_a_task_in_its_slot_waits_and_returns_the_receipt(task):
+    task.open()
+    receipt = task.operator(deferrable=False).execute(task.context())
+    assert receipt["rows_landed"] == ROWS
+    assert task.xcoms == {XCOM_JOB_ID: receipt["job_id"]}
+    # Another try finds the same job, over.
+    assert task.operator(deferrable=True).execute(task.context(2)) == receipt
+
+
+def test_without_xcom_nothing_is_pushed(task, client):
+    job_id = task.submit(1, do_xcom_push=False)
+    assert task.xcoms == {}
+    client.cancel(job_id)
+
+
+async def test_a_deferred_task_is_followed_over_a_restart_of_the_worker(task, worker):
+    operator = task.operator(deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        await asyncio.to_thread(operator.execute, task.context())
+    waiting = asyncio.create_task(fire(deferred.value.trigger))
+    await asyncio.to_thread(worker.kill)
+    task.open()
+    await asyncio.to_thread(worker.start)
+    receipt = operator.execute_complete(task.context(), await asyncio.wait_for(waiting, 60))
+    assert receipt["rows_landed"] == ROWS
+
+
+async def test_a_trigger_whose_time_is_up_says_so_and_the_task_ends_the_job(task, client):
+    job_id = task.submit(1)
+    event = await fire(trigger(job_id, deadline=time.time() + 0.3))
+    assert event == {"job_id": job_id, "status": "timeout"}
+    with pytest.raises(AirflowException) as caught:
+        task.operator().execute_complete(task.context(), event)
+    assert not isinstance(caught.value, AirflowFailException)
+    *_, ended = client.watch(job_id)
+    assert ended.state == "cancelled"
+
+
+async def test_a_trigger_that_is_stopped_leaves_the_job_alone(task, client):
+    job_id = task.submit(1)
+    following = trigger(job_id)
+    waiting = asyncio.create_task(fire(following))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await following.cleanup()
+    assert not client.get(job_id).state.is_final
+    client.cancel(job_id)
+
+
+async def test_a_job_that_nobody_knows_ends_the_task(worker):
+    event = await fire(trigger("job-00000000000000000000"))
+    with pytest.raises(AirflowFailException, match="job-00000000000000000000"):
+        MoulinLandOperator(task_id="t", source=csv("a"), target=iceberg("a.b")).execute_complete({}, event)
+
+
+def test_killing_the_task_cancels_its_job(task, client):
+    operator = task.operator(wait_for_completion=False)
+    job_id = operator.execute(task.context())["job_id"]
+    operator.on_kill()
+    *_, ended = client.watch(job_id)
+    assert ended.state == "cancelled"
+
+
+def test_a_task_that_is_killed_before_it_has_a_job_does_nothing(task):
+    task.operator().on_kill()
+
+
+def test_rows_that_were_left_out_are_named_in_the_log(worker, tmp_path, caplog):
+    path = tmp_path / "bad.csv"
+    path.write_text("id,n\n" + "".join(f"{n},1\n" for n in range(20_000)) + "x,1\n")
+    operator = MoulinLandOperator(
+        task_id="t", source=csv(path), target=iceberg(f"cases.t_{uuid.uuid4().hex[:8]}"), on_bad_row="skip"
+    )
+    ti = SimpleNamespace(
+        dag_id="d", run_id=str(path), task_id="t", map_index=-1, try_number=1, max_tries=0, xcom_push=lambda **_: None
+    )
+    with caplog.at_level(logging.INFO):
+        receipt = operator.execute({"ti": ti, "outlet_events": {}})
+    assert (receipt["rows_landed"], receipt["rows_rejected"]) == (20_000, 1)
+    assert "line 20002" in receipt["rejects"][0]["place"]
+    assert "line 20002" in caplog.text

@@ -1,0 +1,65 @@
+"""One Airflow and one worker for all cases of this folder: starting them takes longer than any case."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow_stack import Stack
+from gated_files import GatedFiles
+
+import build
+import flights
+from local_stack import LocalAirflow, LocalWorker
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def flights_csv() -> Path:
+    """The real flights, 336,776 rows."""
+    return flights.fetch()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The running worker and Airflow."""
+    from moulin import Client
+
+    home = tmp_path_factory.mktemp("stack")
+    mark = uuid.uuid4().hex
+    binary = Path(os.environ.get("MOULIN_BIN") or build.worker_binary())
+    worker = LocalWorker(binary, home / "worker", mark=mark)
+    airflow = LocalAirflow(
+        home / "airflow",
+        python=Path(sys.executable),
+        dag_folders={"examples": ROOT / "dags", "cases": Path(__file__).parent / "dags"},
+        env={"AIRFLOW_CONN_MOULIN_DEFAULT": f"moulin://{worker.address}"},
+        mark=mark,
+    )
+    files = GatedFiles()
+    try:
+        worker.start()
+        airflow.start()
+        airflow.wait_healthy()
+        with Client(worker.address) as client:
+            yield Stack(airflow, worker, client, files)
+    finally:
+        files.close()
+        worker.stop()
+        airflow.stop()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Adds the ends of all logs to the report of a case that failed."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    stack = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and isinstance(stack, Stack):
+        report.sections.append(("logs", f"{stack.airflow.logs(25)}\n--- worker\n{stack.worker.tail(60)}"))

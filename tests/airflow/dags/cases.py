@@ -1,0 +1,65 @@
+"""DAGs of the tests: one for each way a task can go. Parameters say what to read and where to land."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import DAG, task
+
+from moulin import csv, iceberg
+from moulin_provider.operators.moulin import MoulinLandOperator
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PARAMS = {"uri": "file:///nowhere.csv", "table": "cases.t", "sql": "SELECT * FROM input"}
+
+
+class LostOnFirstTry(MoulinLandOperator):
+    """A task process that is killed without warning, just after the worker has its job."""
+
+    def _wait(self, context: Any, job: Any) -> Any:
+        if context["ti"].try_number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._wait(context, job)
+
+
+def case(dag_id: str, operator: type[MoulinLandOperator] = MoulinLandOperator, **arguments: Any) -> DAG:
+    with DAG(dag_id, schedule=None, catchup=False, params=PARAMS) as dag:
+        operator(
+            task_id="land",
+            source=csv("{{ params.uri }}"),
+            transform="{{ params.sql }}",
+            target=iceberg("{{ params.table }}"),
+            poll_interval=1,
+            execution_timeout=timedelta(minutes=5),
+            **arguments,
+        )
+    return dag
+
+
+case("waits_in_worker_slot", deferrable=False)
+case("waits_in_triggerer", deferrable=True)
+case("retries", deferrable=True, retries=3, retry_delay=timedelta(seconds=1))
+case("is_lost_once", LostOnFirstTry, deferrable=False, retries=1, retry_delay=timedelta(seconds=1))
+
+with DAG("returns_rows", schedule=None, catchup=False, params=PARAMS):
+
+    @task.moulin(source=csv("{{ params.uri }}"), target=iceberg("{{ params.table }}"), retries=3)
+    def collects(frame: pl.LazyFrame) -> Any:
+        return frame.collect()
+
+    collects()
+
+with DAG("carries_python", schedule=None, catchup=False, params=PARAMS):
+
+    @task.moulin(source=csv("{{ params.uri }}"), target=iceberg("{{ params.table }}"), retries=3)
+    def maps_elements(frame: pl.LazyFrame) -> pl.LazyFrame:
+        import polars as pl
+
+        return frame.with_columns(pl.col("id").map_elements(lambda value: value + 1, return_dtype=pl.Int64))
+
+    maps_elements()
