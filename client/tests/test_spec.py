@@ -87,6 +87,20 @@ def test_deadlines_are_exact(deadline: timedelta, text: str) -> None:
     assert JobSpec.from_dict(spec.to_dict()).deadline == deadline
 
 
+@pytest.mark.parametrize(
+    ("text", "deadline"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("1h 30m", timedelta(hours=1, minutes=30)),
+        ("2 minutes 3sec", timedelta(minutes=2, seconds=3)),
+        ("1day", timedelta(days=1)),
+        ("250ms", timedelta(milliseconds=250)),
+    ],
+)
+def test_deadlines_are_read_as_job_files_write_them(text: str, deadline: timedelta) -> None:
+    assert JobSpec(source=csv("a"), target=iceberg("a.b"), deadline=text).deadline == deadline
+
+
 def test_a_lazy_frame_is_a_transform() -> None:
     frame = pl.LazyFrame(schema={"a": pl.Int64}).filter(pl.col("a") > 1)
     spec = JobSpec(source=csv("a"), target=iceberg("a.b"), transform=frame)
@@ -157,6 +171,8 @@ def test_a_path_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         (lambda: JobKey(""), "key task_id"),
         (lambda: _spec(on_bad_row="ignore"), "on_bad_row: found 'ignore', expected 'fail' or 'skip'"),
         (lambda: _spec(deadline="15 fortnights"), "deadline: found '15 fortnights', expected a text such as"),
+        (lambda: _spec(deadline=""), "deadline: found '', expected a text such as"),
+        (lambda: _spec(deadline="15m x"), "deadline: found '15m x'"),
         (lambda: _spec(deadline=timedelta(0)), "deadline"),
         (
             lambda: JobSpec.from_dict({"source": {}, "target": {}, "tranform": {}}),

@@ -16,9 +16,8 @@ from moulin.errors import MoulinError, RowsDropped, error_of
 from moulin.fault import Fault, FaultKind
 
 # Arrow puts its own words around those of the worker.
-_ARROW_WORDS = re.compile(
-    r"^.*?, with message: (.*?)(?:\. (?:gRPC client debug context|Detail|Client context).*)?$", re.DOTALL
-)
+_ARROW_BEFORE = re.compile(r"^(?:Flight|gRPC) returned [^,]*, with message: ")
+_ARROW_AFTER = re.compile(r"\. (?:Detail|gRPC client debug context|Client context): .*$", re.DOTALL)
 
 _KINDS: tuple[tuple[type[BaseException], FaultKind], ...] = (
     (flight.FlightUnavailableError, FaultKind.UNAVAILABLE),
@@ -104,7 +103,7 @@ def _warn(rows: int) -> None:
 def _error(error: BaseException, target: str, job_id: str) -> MoulinError:
     kind = next((kind for found, kind in _KINDS if isinstance(error, found)), FaultKind.INTERNAL)
     text = str(error).strip("'")
-    said = match[1] if (match := _ARROW_WORDS.match(text)) else text
+    said = _ARROW_AFTER.sub("", _ARROW_BEFORE.sub("", text))
     lost = kind is FaultKind.UNAVAILABLE
     hint = "read again" if lost else "`Client.get(job_id)` says how the job stands"
     return error_of(Fault(kind, f"the rows of job {job_id} cannot be read from {target}: {said}", hint, retryable=lost))
