@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 import uuid
 from types import SimpleNamespace
@@ -118,6 +119,15 @@ def test_a_try_after_a_cancelled_job_asks_for_another(task, client):
     assert task.submit(3) == another
     assert client.get(another).generation == 1
     client.cancel(another)
+
+
+def test_a_try_waits_for_a_worker_that_is_being_restarted(task, worker, client):
+    worker.kill()
+    restart = threading.Timer(1, worker.start)
+    restart.start()
+    job_id = task.submit(1)
+    restart.join()
+    client.cancel(job_id)
 
 
 def test_a_task_in_its_slot_waits_and_returns_the_receipt(task):

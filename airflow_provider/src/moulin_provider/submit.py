@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
-    from moulin.client import Client
+    from moulin.client import Client, JobHandle
     from moulin.job import Job
     from moulin.spec import JobSpec
 
     from moulin_provider.task_identity import TaskIdentity
+
+_PATIENCE = 20.0
 
 
 def submit(client: Client, spec: JobSpec, identity: TaskIdentity, log: Logger, *, durable: bool = True) -> Job:
@@ -22,7 +25,7 @@ def submit(client: Client, spec: JobSpec, identity: TaskIdentity, log: Logger, *
     """
     job: Job | None = None
     for generation in identity.generations(durable=durable):
-        handle = client.submit(spec, identity.key, generation=generation, epoch=identity.epoch)
+        handle = _ask(client, spec, identity, generation, log)
         job = handle.job
         if handle.created:
             log.info(
@@ -41,6 +44,27 @@ def submit(client: Client, spec: JobSpec, identity: TaskIdentity, log: Logger, *
         identity.epoch,
     )
     return job
+
+
+def _ask(client: Client, spec: JobSpec, identity: TaskIdentity, generation: int, log: Logger) -> JobHandle:
+    """Asks again for a while when no answer came.
+
+    Without the answer nobody knows whether the worker has the job. Asking again is safe and finds out; a task that
+    failed here would leave a job behind that lands its rows all the same.
+    """
+    from moulin.errors import CallTimeout, Unavailable
+
+    give_up = time.monotonic() + _PATIENCE
+    pause = 0.5
+    while True:
+        try:
+            return client.submit(spec, identity.key, generation=generation, epoch=identity.epoch)
+        except (Unavailable, CallTimeout) as error:
+            if not error.retryable or time.monotonic() + pause > give_up:
+                raise
+            log.info("asking again in %s s: %s", pause, error.message)
+        time.sleep(pause)
+        pause *= 2
 
 
 def _landed_nothing(job: Job) -> bool:

@@ -71,7 +71,7 @@ class _MoulinDecoratedOperator(DecoratedOperator, MoulinLandOperator):
         try:
             frame = self._empty_input()
         except MoulinError as error:
-            raise failure(error.fault, f"the columns of the source of {name} are not known") from error
+            raise failure(error.fault, f"the columns of the source of {name} are not known") from None
         self.transform = self._plan_of(frame, context)
         return super().execute(context)
 
@@ -106,7 +106,7 @@ class _MoulinDecoratedOperator(DecoratedOperator, MoulinLandOperator):
         try:
             return polars_plan(made)
         except MoulinError as error:
-            raise failure(error.fault, f"the plan of {function.__name__} cannot travel") from error
+            raise failure(error.fault, f"the plan of {function.__name__} cannot travel") from None
 
 
 def _described(value: object) -> str:

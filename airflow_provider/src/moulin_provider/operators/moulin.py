@@ -111,7 +111,7 @@ class MoulinLandOperator(BaseOperator):
         try:
             job = self._submit(context)
         except MoulinError as error:
-            raise failure(error.fault, f"the job of task {self.task_id} was not accepted") from error
+            raise failure(error.fault, f"the job of task {self.task_id} was not accepted") from None
         if self.do_xcom_push:
             context["ti"].xcom_push(key=XCOM_JOB_ID, value=job.job_id)
         if not self.wait_for_completion:
