@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn columns_that_cannot_land_are_named() {
         let field = |name: &str, data_type| Field::new(name, data_type, true);
-        let refused = |fields| Output::of(&Schema::new::<Vec<Field>>(fields)).unwrap_err().to_string();
+        let refused = |fields: Vec<Field>| Output::of(&Schema::new(fields)).unwrap_err().to_string();
         assert!(refused(vec![field("a", DataType::Int64), field("a", DataType::Utf8)]).contains("two columns `a`"));
         assert!(refused(vec![field("b", DataType::Null)]).contains("column `b` has no type"));
         assert!(refused(vec![field("c", DataType::Duration(TimeUnit::Second))]).contains("`c`"));

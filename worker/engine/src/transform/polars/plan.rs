@@ -44,9 +44,8 @@ pub(super) fn check(plan: &DslPlan, input: &Schema) -> Result<(), Error> {
                 check_leaf(df, schema, input)?;
                 leaves += 1;
             }
-            DslPlan::Scan { .. } => return Err(words::scan()),
             DslPlan::Sink { payload: SinkType::Memory, .. } => {}
-            DslPlan::Sink { .. } | DslPlan::SinkMultiple { .. } => return Err(words::sink()),
+            DslPlan::Scan { .. } | DslPlan::Sink { .. } | DslPlan::SinkMultiple { .. } => return Err(words::own_files()),
             DslPlan::PipeWithSchema { .. } | DslPlan::GroupBy { apply: Some(_), .. } => return Err(words::python("a function")),
             DslPlan::Cache { .. } | DslPlan::ExtContext { .. } => return Err(words::unsupported(node.into())),
             _ => {}

@@ -5,6 +5,11 @@ use ::polars::prelude::{DataType, PolarsError, Schema};
 use super::super::versions;
 use crate::Error;
 
+/// Names in a plan of what reads and writes files and asks clouds for them; this worker's Polars is built without.
+const FILES: [&str; 13] = [
+    "PythonScan", "PythonDataset", "Csv", "Parquet", "Ipc", "NDJson", "Json", "Lines", "Aws", "Gcp", "Azure", "Http", "Huggingface",
+];
+
 /// A plan of another Python Polars.
 pub(super) fn foreign(client: &str) -> Error {
     let own = versions();
@@ -22,10 +27,8 @@ pub(super) fn decoding(error: &PolarsError) -> Error {
     if text.contains("PlanCallback") || text.contains("`OpaquePython`") {
         return python("a function (map_batches, map_groups, fold, pipe_with_schema, name.map)");
     }
-    if text.contains("`PythonScan`") || ["`Csv`", "`Parquet`", "`Ipc`", "`NDJson`", "`Lines`", "`PythonDataset`"].iter().any(|s| text.contains(s)) {
-        return scan();
-    }
     match text.split("unknown variant `").nth(1).and_then(|rest| rest.split('`').next()) {
+        Some(variant) if FILES.contains(&variant) => own_files(),
         Some(operation) => unsupported(operation),
         None => Error::TransformInvalid(format!("transform.polars does not decode: {}", one_line(&text))),
     }
@@ -39,18 +42,13 @@ pub(super) fn python(what: &str) -> Error {
     ))
 }
 
-/// A plan that reads by itself.
-pub(super) fn scan() -> Error {
+/// A plan that reads or writes files.
+pub(super) fn own_files() -> Error {
     Error::TransformRefused(
-        "the plan scans something by itself; a transform reads only the job's rows: name the file as the job's source, \
-         and begin the plan with the frame it is given"
+        "the plan scans or sinks files by itself; a transform sees only the job's rows: name the file as the job's source, \
+         begin the plan with the frame it is given, and say where rows land as the job's target"
             .to_owned(),
     )
-}
-
-/// A plan that writes by itself.
-pub(super) fn sink() -> Error {
-    Error::TransformRefused("the plan sinks its rows by itself; where rows land is the job's target".to_owned())
 }
 
 /// A frame with rows inside the plan.

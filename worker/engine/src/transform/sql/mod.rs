@@ -27,8 +27,11 @@ use super::TransformOptions;
 use super::output::Output;
 use crate::Error;
 
-/// Rows DataFusion puts in a batch it makes itself.
-const BATCH_ROWS: usize = 16 * 1024;
+/// Rows DataFusion puts in a batch it makes itself, at the most.
+const BATCH_ROWS: usize = 8 * 1024;
+
+/// For each of them the job has this much memory: merging what was spilled holds some batches at once.
+const BYTES_FOR_A_ROW: usize = 16 * 1024;
 
 /// The rows of the job.
 const TABLE: &str = "input";
@@ -90,7 +93,8 @@ async fn plan(query: &str, schema: &SchemaRef, options: &TransformOptions) -> Re
 
 fn session(options: &TransformOptions) -> Result<SessionContext, Error> {
     let memory_bytes = usize::try_from(options.memory_bytes).unwrap_or(usize::MAX);
-    let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS);
+    let batch_rows = (memory_bytes / BYTES_FOR_A_ROW).clamp(256, BATCH_ROWS);
+    let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(batch_rows);
     let parser = &mut config.options_mut().sql_parser;
     parser.enable_ident_normalization = false;
     parser.map_string_types_to_utf8view = false;

@@ -74,7 +74,7 @@ pub(super) fn stream_of(batches: Vec<Result<RecordBatch, Error>>) -> BatchStream
 /// Four flights, of the schema the stored plans were made for.
 pub(super) fn flights() -> RecordBatch {
     let hours = [1_357_034_400, 1_357_038_000, 1_359_712_800, 1_359_716_400].map(|s: i64| s * 1_000_000);
-    RecordBatch::try_from_iter([
+    let columns = [
         ("id", Arc::new(Int64Array::from(vec![1, 2, 3, 4])) as ArrayRef),
         ("origin", Arc::new(StringArray::from(vec!["EWR", "JFK", "JFK", "LGA"]))),
         ("dep_delay", Arc::new(Float64Array::from(vec![Some(20.0), Some(30.5), None, Some(-3.0)]))),
@@ -82,8 +82,8 @@ pub(super) fn flights() -> RecordBatch {
         ("day", Arc::new(Date32Array::from(vec![15706, 15706, 15737, 15737]))),
         ("time_hour", Arc::new(TimestampMicrosecondArray::from(hours.to_vec()).with_timezone("UTC"))),
         ("note", Arc::new(StringArray::from(vec![Some("a b"), None, Some("c"), Some("7")]))),
-    ])
-    .unwrap()
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
 }
 
 /// `flights` in two batches, the second with an offset into its arrays.
