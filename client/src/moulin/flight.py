@@ -16,7 +16,7 @@ from moulin.errors import MoulinError, RowsDropped, error_of
 from moulin.fault import Fault, FaultKind
 
 # Arrow puts its own words around those of the worker.
-_ARROW_BEFORE = re.compile(r"^(?:Flight|gRPC) returned [^,]*, with message: ")
+_ARROW_BEFORE = re.compile(r"^(?:Flight|gRPC) [^,]*, with message: ")
 _ARROW_AFTER = re.compile(r"\. (?:Detail|gRPC client debug context|Client context): .*$", re.DOTALL)
 
 _KINDS: tuple[tuple[type[BaseException], FaultKind], ...] = (
