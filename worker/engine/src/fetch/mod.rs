@@ -1,0 +1,142 @@
+//! Files are listed and their bytes streamed.
+//!
+//! A [`Fetcher`] reaches every store by its uri: `file://` and bare paths, `s3://`, `gs://`, `az://` (and `abfss://`),
+//! `http://` and `https://`. It lists patterns, opens streams with bounded read-ahead and reads ranges. It knows
+//! nothing of formats. Local files are read with plain calls on the caller's blocking thread: they are never
+//! mapped, so that memory stays what the job holds.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use moulin_core::{Counters, PlannedFile, Room, StorageSettings};
+use object_store::{GetOptions, GetRange, ObjectStore};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+mod list;
+mod location;
+mod pattern;
+mod remote;
+mod stores;
+mod stream;
+
+pub(crate) use stream::{ByteStream, into_error, wrap};
+
+use crate::Error;
+use location::{Location, Remote};
+
+/// Lists and reads files. Cheap to clone; one connection pool per bucket is shared by all clones.
+#[derive(Clone)]
+pub struct Fetcher {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: StorageSettings,
+    stores: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+}
+
+impl std::fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetcher").finish_non_exhaustive()
+    }
+}
+
+impl Fetcher {
+    /// A fetcher with the settings of the worker; what they leave out comes from the stores' usual environment.
+    ///
+    /// # Errors
+    /// None today: a store is built when its first uri is seen, and a wrong setting shows then.
+    pub fn new(settings: &StorageSettings) -> Result<Self, Error> {
+        Ok(Self { inner: Arc::new(Inner { settings: settings.clone(), stores: Mutex::default() }) })
+    }
+
+    /// Expands uris and patterns to files: sorted by uri, each once, with size and entity tag.
+    ///
+    /// `*`, `?` and `[..]` stand for characters within one name, `**` for any number of folders; names that start
+    /// with a dot are matched only by a pattern that does too.
+    ///
+    /// # Errors
+    /// `NotFound` for a uri or a pattern without a file, `InvalidSpec` for a uri that is none, and what the store says.
+    pub async fn list(&self, uris: &[String]) -> Result<Vec<PlannedFile>, Error> {
+        let mut found = BTreeMap::new();
+        for uri in uris {
+            for file in self.list_one(uri).await? {
+                found.insert(file.uri.clone(), file);
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    async fn list_one(&self, uri: &str) -> Result<Vec<PlannedFile>, Error> {
+        match Location::parse(uri)? {
+            Location::Local(path) => {
+                let uri = uri.to_owned();
+                tokio::task::spawn_blocking(move || list::local(&uri, &path))
+                    .await
+                    .map_err(|error| Error::Internal(format!("the thread that lists files ended: {error}")))?
+            }
+            Location::Remote(remote) => list::remote(uri, &remote, self.store(uri, &remote)?.as_ref()).await,
+        }
+    }
+
+    /// Opens a file for reading from its start to its end. Returns at once for a remote file; errors then come
+    /// from the stream. Call from a blocking thread. `stop` ends the fetching, and the stream with it.
+    pub(crate) fn open(
+        &self,
+        file: &PlannedFile,
+        counters: &Arc<Counters>,
+        runtime: &Handle,
+        stop: &CancellationToken,
+    ) -> Result<ByteStream, Error> {
+        match Location::parse(&file.uri)? {
+            Location::Local(path) => stream::local(&file.uri, &path, Arc::clone(counters)),
+            Location::Remote(remote) => {
+                let store = self.store(&file.uri, &remote)?;
+                Ok(remote::stream(file, &remote, store, Arc::clone(counters), runtime, stop))
+            }
+        }
+    }
+
+    /// Reads byte ranges of a file. Call from a blocking thread.
+    pub(crate) fn ranges(
+        &self,
+        file: &PlannedFile,
+        ranges: &[Range<u64>],
+        counters: &Counters,
+        runtime: &Handle,
+    ) -> Result<Vec<Bytes>, Error> {
+        let read = || match Location::parse(&file.uri)? {
+            Location::Local(path) => stream::local_ranges(&file.uri, &path, ranges),
+            Location::Remote(remote) => {
+                let store = self.store(&file.uri, &remote)?;
+                runtime.block_on(remote::ranges(file, &remote, store.as_ref(), ranges))
+            }
+        };
+        let parts = counters.timed(Room::Fetch, read)?;
+        Counters::add(&counters.bytes_done, parts.iter().map(|part| part.len() as u64).sum());
+        Ok(parts)
+    }
+
+    fn store(&self, uri: &str, remote: &Remote) -> Result<Arc<dyn ObjectStore>, Error> {
+        let key = remote.store_key();
+        if let Some(store) = self.inner.stores.lock().get(&key) {
+            return Ok(Arc::clone(store));
+        }
+        let store = stores::build(uri, remote, &self.inner.settings)?;
+        Ok(Arc::clone(self.inner.stores.lock().entry(key).or_insert(store)))
+    }
+}
+
+/// Options of a GET that must see the object as it was listed.
+fn get_options(file: &PlannedFile, range: Option<Range<u64>>) -> GetOptions {
+    // A weak tag never matches in a condition (RFC 9110, 13.1.1).
+    let if_match = file.etag.clone().filter(|tag| !tag.starts_with("W/"));
+    GetOptions { if_match, range: range.map(GetRange::Bounded), ..GetOptions::default() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! What listing must do.

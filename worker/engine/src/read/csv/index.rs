@@ -1,0 +1,165 @@
+//! Where fields end: all delimiters and line ends of a window in one pass.
+
+use super::Dialect;
+
+/// What a pass found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Whole rows with the right number of fields. The ends of their fields are in the index.
+    pub(super) rows: usize,
+    /// Quotes in those rows.
+    pub(super) quotes: usize,
+    /// Whether the row after them does not have as many fields as it must.
+    pub(super) irregular: bool,
+}
+
+/// One bit a byte of a word of 64 bytes.
+#[derive(Debug, Clone, Copy)]
+struct Masks {
+    delimiter: u64,
+    eol: u64,
+    quote: u64,
+}
+
+/// Finds the ends of the fields of `text[start..end]`, whose first byte starts a record, and counts whole rows of
+/// `columns` fields. `ends[0]` is set to the byte before the first field; `ends[1 + n]` to the end of field n.
+/// `ends` must have room for one entry a byte, and 64.
+///
+/// Quotes are taken in pairs. That is right only when every quoted field is well formed and no other field has a
+/// quote; the caller proves it with the number of quotes.
+pub(super) fn index(
+    dialect: &Dialect,
+    text: &[u8],
+    start: usize,
+    end: usize,
+    columns: usize,
+    quotes: bool,
+    ends: &mut [u32],
+) -> Found {
+    match dialect.quote {
+        Some(quote) if quotes => index_with::<true>(dialect, quote, text, start, end, columns, ends),
+        _ => index_with::<false>(dialect, 0, text, start, end, columns, ends),
+    }
+}
+
+fn index_with<const QUOTES: bool>(
+    dialect: &Dialect,
+    quote: u8,
+    text: &[u8],
+    start: usize,
+    end: usize,
+    columns: usize,
+    ends: &mut [u32],
+) -> Found {
+    ends[0] = (start - 1) as u32;
+    let ends = &mut ends[1..];
+    let mut found = Found { rows: 0, quotes: 0, irregular: false };
+    let (mut fields, mut inside, mut quotes_seen) = (0_usize, 0_u64, 0_usize);
+    let mut at = start;
+    while at < end {
+        let Some(word) = text[at..].first_chunk::<64>() else { break };
+        let mut masks = masks::<QUOTES>(word, dialect.delimiter, dialect.eol, quote);
+        if end - at < 64 {
+            let valid = (1_u64 << (end - at)) - 1;
+            masks = Masks { delimiter: masks.delimiter & valid, eol: masks.eol & valid, quote: masks.quote & valid };
+        }
+        if QUOTES {
+            let between = prefix_xor(masks.quote) ^ inside;
+            inside = ((between as i64) >> 63) as u64;
+            masks.delimiter &= !between;
+            masks.eol &= !between;
+        }
+        let separators = masks.delimiter | masks.eol;
+        let mut eols = masks.eol;
+        while eols != 0 {
+            let below = eols ^ (eols - 1);
+            let count = fields + (separators & below).count_ones() as usize;
+            if count != (found.rows + 1) * columns {
+                found.irregular = true;
+                write_ends(ends, fields, separators, at);
+                return found;
+            }
+            found.rows += 1;
+            if QUOTES {
+                found.quotes = quotes_seen + (masks.quote & below).count_ones() as usize;
+            }
+            eols &= eols - 1;
+        }
+        fields += write_ends(ends, fields, separators, at);
+        if QUOTES {
+            quotes_seen += masks.quote.count_ones() as usize;
+        }
+        at += 64;
+    }
+    found
+}
+
+/// Writes the places of the bits; says how many. Bits are written eight at a time: to write a few too many is
+/// cheaper than to branch on each.
+#[inline(always)]
+fn write_ends(ends: &mut [u32], fields: usize, mut bits: u64, at: usize) -> usize {
+    let count = bits.count_ones() as usize;
+    let at = at as u32;
+    let mut written = 0;
+    while written < count {
+        let Some(places) = ends.get_mut(fields + written..).and_then(|rest| rest.first_chunk_mut::<8>()) else { break };
+        for place in places {
+            *place = at.wrapping_add(bits.trailing_zeros());
+            bits &= bits.wrapping_sub(1);
+        }
+        written += 8;
+    }
+    count
+}
+
+/// Bit n: whether the number of bits up to and with n is odd.
+fn prefix_xor(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
+}
+
+/// Eight bytes at a time in an ordinary register.
+#[inline(always)]
+fn masks<const QUOTES: bool>(word: &[u8; 64], delimiter: u8, eol: u8, quote: u8) -> Masks {
+    let mut masks = Masks { delimiter: 0, eol: 0, quote: 0 };
+    let (parts, _) = word.as_chunks::<8>();
+    for (part, bytes) in parts.iter().enumerate() {
+        let bytes = u64::from_le_bytes(*bytes);
+        let mask = |needle: u8| u64::from(equal_bytes(bytes, needle)) << (8 * part);
+        masks.delimiter |= mask(delimiter);
+        masks.eol |= mask(eol);
+        if QUOTES {
+            masks.quote |= mask(quote);
+        }
+    }
+    masks
+}
+
+/// Bit n: whether byte n equals the needle.
+#[inline(always)]
+fn equal_bytes(bytes: u64, needle: u8) -> u8 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let differ = bytes ^ (u64::from(needle) * 0x0101_0101_0101_0101);
+    // The high bit of each byte that is zero, exactly: no carry leaves a byte.
+    let zero = !(((differ & LOW) + LOW) | differ | LOW);
+    ((zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn masks_equal_the_plain_definition(word in proptest::collection::vec(prop_oneof![Just(b','), Just(b'\n'), Just(b'"'), any::<u8>()], 64)) {
+            let word: &[u8; 64] = word.as_slice().try_into().unwrap();
+            let plain = |needle: u8| (0..64).fold(0_u64, |bits, at| bits | u64::from(word[at] == needle) << at);
+            let masks = masks::<true>(word, b',', b'\n', b'"');
+            prop_assert_eq!((masks.delimiter, masks.eol, masks.quote), (plain(b','), plain(b'\n'), plain(b'"')));
+        }
+    }
+}
