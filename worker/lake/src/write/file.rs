@@ -65,8 +65,7 @@ impl OpenFile {
     pub(super) fn close(mut self, shared: &Shared) -> Result<DataFile, Error> {
         let metadata = self.writer.finish().map_err(|e| Error::encode(&self.location, e))?;
         let size = self.writer.bytes_written() as u64;
-        let sink = self.writer.into_inner().map_err(|e| Error::encode(&self.location, e))?;
-        sink.close(&self.location)?;
+        self.writer.inner_mut().close(&self.location)?;
         data_file(&shared.target, &metadata, self.location, size, self.partition)
     }
 }

@@ -24,7 +24,7 @@ pub(super) enum Sink {
 pub(super) struct Upload {
     part: Vec<u8>,
     parts: mpsc::Sender<Part>,
-    task: JoinHandle<iceberg::Result<()>>,
+    task: Option<JoinHandle<iceberg::Result<()>>>,
     runtime: Handle,
 }
 
@@ -54,17 +54,23 @@ impl Sink {
                 }
             }
         });
-        Ok(Self::Remote(Upload { part: Vec::with_capacity(PART_BYTES), parts, task, runtime: runtime.clone() }))
+        Ok(Self::Remote(Upload {
+            part: Vec::with_capacity(PART_BYTES),
+            parts,
+            task: Some(task),
+            runtime: runtime.clone(),
+        }))
     }
 
-    /// Makes the file complete and safe; call from a blocking thread.
-    pub(super) fn close(self, location: &str) -> Result<(), Error> {
+    /// Makes the file complete and safe; call once, from a blocking thread.
+    pub(super) fn close(&mut self, location: &str) -> Result<(), Error> {
         match self {
-            Self::Local { file, path } => sync(&file, &path).map_err(|e| Error::storage("write", location, e)),
-            Self::Remote(mut upload) => {
+            Self::Local { file, path } => sync(file, path).map_err(|e| Error::storage("write", location, e)),
+            Self::Remote(upload) => {
                 // A part that is not taken means that the upload has failed: its own answer says why.
                 let _ = upload.send_part().and_then(|()| upload.send(Part::End));
-                match upload.runtime.block_on(upload.task) {
+                let Some(task) = upload.task.take() else { return Ok(()) };
+                match upload.runtime.block_on(task) {
                     Ok(done) => done.map_err(|e| Error::storage("write", location, e)),
                     Err(e) => Err(Error::TaskLost { task: "upload of a data file", source: Some(e) }),
                 }

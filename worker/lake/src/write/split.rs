@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::row::{RowConverter, SortField};
 use iceberg::arrow::{arrow_primitive_to_literal, type_to_arrow_type};
-use iceberg::spec::{Literal, PartitionSpecRef, Struct, Transform, Type};
+use iceberg::spec::{Datum, Literal, PartitionSpecRef, PrimitiveLiteral, Struct, Transform, Type};
 use iceberg::transform::{BoxedTransformFunction, create_transform_function};
 
 use crate::{Error, Target};
@@ -120,9 +120,24 @@ impl Splitter {
             if field.transform == Transform::Void {
                 continue;
             }
-            let text = field.transform.to_human_string(&own.result, value.cloned().as_ref());
+            let text = match (field.transform, value) {
+                (
+                    Transform::Year | Transform::Month | Transform::Hour,
+                    Some(Literal::Primitive(PrimitiveLiteral::Int(n))),
+                ) => period(field.transform, *n),
+                _ => field.transform.to_human_string(&own.result, value),
+            };
             folder.push_str(&format!("{}={}/", encode(&field.name), encode(&text)));
         }
         folder
+    }
+}
+
+// Counted from 1970, as people write it: `2013`, `2013-01`, `2013-01-31-23`.
+fn period(transform: Transform, number: i32) -> String {
+    match transform {
+        Transform::Year => format!("{:04}", 1970 + number),
+        Transform::Month => format!("{:04}-{:02}", 1970 + number.div_euclid(12), number.rem_euclid(12) + 1),
+        _ => format!("{}-{:02}", Datum::date(number.div_euclid(24)), number.rem_euclid(24)),
     }
 }

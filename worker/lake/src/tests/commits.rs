@@ -1,0 +1,167 @@
+//! Each token at most once, each commit of many at last.
+
+use std::collections::HashSet;
+
+use moulin_core::FaultKind;
+
+use super::fixture::{Place, added, commit, land, landing, numbers, options, sorted, table, token, write};
+use crate::catalog::{Catalog, Swapped};
+
+#[tokio::test]
+async fn two_jobs_append_and_totals_add_up() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    land(&lake, &landing(&[], &[]), "a", &[numbers(0..10)]).await.unwrap();
+    let second = land(&lake, &landing(&[], &[]), "b", &[numbers(10..15)]).await.unwrap();
+    let target = lake.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    let snapshot = target.metadata.current_snapshot().unwrap();
+    assert_eq!(snapshot.snapshot_id(), second.snapshot_id);
+    assert_eq!(snapshot.summary().operation.as_str(), "append");
+    let found = &snapshot.summary().additional_properties;
+    let text = |key: &str| found.get(key).map(String::as_str);
+    assert_eq!((text("added-records"), text("total-records")), (Some("5"), Some("15")));
+    assert_eq!((text("added-data-files"), text("total-data-files")), (Some("1"), Some("2")));
+    assert_eq!(
+        (text("moulin.job"), text("moulin.attempt"), text("moulin.dag")),
+        (Some("d/r/b/-1/0"), Some("1"), Some("d"))
+    );
+    assert_eq!(snapshot.sequence_number(), 2);
+    assert_eq!(target.metadata.metadata_log().len(), 2);
+}
+
+#[tokio::test]
+async fn a_caller_cannot_shadow_what_is_counted() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let target = lake.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    let landed = write(&lake, &target, options("a", 1), &[numbers(0..10)]).await.unwrap();
+    let mut commit = commit("a", landed);
+    commit.summary.insert("total-records".into(), "0".into());
+    commit.summary.insert("moulin.job".into(), "another".into());
+    lake.commit(&target, commit).await.unwrap();
+    let target = lake.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    let summary = &target.metadata.current_snapshot().unwrap().summary().additional_properties;
+    assert_eq!((summary["total-records"].as_str(), summary["moulin.job"].as_str()), ("10", "d/r/a/-1/0"));
+}
+
+#[tokio::test]
+async fn a_token_that_is_there_is_not_committed_again() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    assert_eq!(lake.find_token(&table(), &token("a")).await.unwrap(), None);
+    let target = lake.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    let first = write(&lake, &target, options("a", 1), &[numbers(0..10)]).await.unwrap();
+    let committed = lake.commit(&target, commit("a", first.clone())).await.unwrap();
+    land(&lake, &landing(&[], &[]), "b", &[numbers(10..15)]).await.unwrap();
+    // As after a crash between the swap and its recording: another process, another attempt, the same token.
+    let again = place.lake().await;
+    let second = write(&again, &target, options("a", 1), &[numbers(0..10)]).await.unwrap();
+    let mut retry = commit("a", second);
+    retry.attempt = 2;
+    let found = again.commit(&target, retry).await.unwrap();
+    assert_eq!((found.snapshot_id, found.attempt), (committed.snapshot_id, 1));
+    assert_eq!(again.find_token(&table(), &token("a")).await.unwrap(), Some(found));
+    let now = again.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    assert_eq!(now.metadata.snapshots().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_writers_of_many_processes_all_land_once() {
+    let place = Place::new();
+    let lakes = [place.lake().await, place.lake().await, place.lake().await];
+    let mut tasks = tokio::task::JoinSet::new();
+    for writer in 0..16i64 {
+        let lake = lakes[usize::try_from(writer).unwrap() % lakes.len()].clone();
+        tasks.spawn(async move {
+            let rows = numbers(writer * 100..(writer + 1) * 100);
+            land(&lake, &landing(&[], &[]), &format!("writer-{writer}"), &[rows]).await.unwrap()
+        });
+    }
+    let committed = tasks.join_all().await;
+    let ids: HashSet<i64> = committed.iter().map(|c| c.snapshot_id).collect();
+    assert_eq!(ids.len(), 16);
+    let mut found = Vec::new();
+    for id in ids {
+        found.extend(sorted(&added(&lakes[0], id).await));
+    }
+    found.sort_unstable();
+    assert!(found.iter().copied().eq(0..1_600));
+    let now = lakes[0].target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    let summary = &now.metadata.current_snapshot().unwrap().summary().additional_properties;
+    assert_eq!((summary["total-records"].as_str(), summary["total-data-files"].as_str()), ("1600", "16"));
+    assert_eq!(now.metadata.snapshots().len(), 16);
+    // Tries that lost left nothing behind: one list per snapshot, one metadata file per version.
+    assert_eq!(place.files(".avro").iter().filter(|f| f.contains("/snap-")).count(), 16);
+    assert_eq!(place.files(".metadata.json").len(), 17);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_token_committed_by_many_at_once_is_one_snapshot() {
+    let place = Place::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    let lake = place.lake().await;
+    let target = lake.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    for _ in 0..8 {
+        let (lake, target) = (place.lake().await, target.clone());
+        tasks.spawn(async move {
+            let landed = write(&lake, &target, options("a", 1), &[numbers(0..10)]).await.unwrap();
+            lake.commit(&target, commit("a", landed)).await.unwrap().snapshot_id
+        });
+    }
+    let ids: HashSet<i64> = tasks.join_all().await.into_iter().collect();
+    assert_eq!(ids.len(), 1);
+    let now = lake.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    assert_eq!(now.metadata.snapshots().len(), 1);
+}
+
+#[tokio::test]
+async fn a_swap_on_an_old_base_is_refused_and_leaves_nothing() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    land(&lake, &landing(&[], &[]), "a", &[numbers(0..10)]).await.unwrap();
+    let catalog =
+        Catalog::open(&place.settings(), crate::warehouse::Warehouse::new(&Default::default())).await.unwrap();
+    let base = catalog.load(&table()).await.unwrap().unwrap();
+    land(&lake, &landing(&[], &[]), "b", &[numbers(10..15)]).await.unwrap();
+    let before = place.files(".metadata.json");
+    let swap = crate::catalog::Swap { metadata: base.metadata.clone(), updates: Vec::new(), requirements: Vec::new() };
+    assert!(matches!(catalog.swap(&table(), &base, &swap).await.unwrap(), Swapped::Conflict));
+    assert_eq!(place.files(".metadata.json"), before);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_for_good_is_unknown_and_no_file_is_removed() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let target = lake.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    let landed = write(&lake, &target, options("a", 1), &[numbers(0..10)]).await.unwrap();
+    // Every update fails after it was sent.
+    let pool = sqlx::SqlitePool::connect(&place.settings().uri).await.unwrap();
+    let trigger =
+        "CREATE TRIGGER broken BEFORE UPDATE ON iceberg_tables BEGIN SELECT RAISE(ABORT, 'disk on fire'); END";
+    sqlx::query(trigger).execute(&pool).await.unwrap();
+    let error = lake.commit(&target, commit("a", landed.clone())).await.unwrap_err();
+    assert_eq!(error.kind(), FaultKind::CommitUnknown);
+    assert!(error.to_string().contains("it is not known whether the commit of d/r/a/-1/0 landed"), "{error}");
+    assert_eq!(place.files(".parquet").len(), 1);
+    sqlx::query("DROP TRIGGER broken").execute(&pool).await.unwrap();
+    let committed = lake.commit(&target, commit("a", landed)).await.unwrap();
+    assert_eq!(sorted(&added(&lake, committed.snapshot_id).await), (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_conflict_that_never_ends_is_told_after_the_last_try() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let target = lake.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    let landed = write(&lake, &target, options("a", 1), &[numbers(0..10)]).await.unwrap();
+    let pool = sqlx::SqlitePool::connect(&place.settings().uri).await.unwrap();
+    // Every update is passed over, as if another writer had been first each time.
+    let trigger = "CREATE TRIGGER late BEFORE UPDATE ON iceberg_tables BEGIN SELECT RAISE(IGNORE); END";
+    sqlx::query(trigger).execute(&pool).await.unwrap();
+    let error = lake.commit(&target, commit("a", landed)).await.unwrap_err();
+    assert_eq!(error.kind(), FaultKind::CommitConflict);
+    assert_eq!(error.to_string(), "bronze.t: other writers won all 20 tries to commit");
+    assert_eq!(place.files(".avro").iter().filter(|f| f.contains("/snap-")).count(), 0);
+    assert_eq!(place.files(".parquet").len(), 1);
+}

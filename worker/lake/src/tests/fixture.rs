@@ -1,0 +1,143 @@
+//! A lake in a temporary folder, and short ways to say what a test needs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use futures::TryStreamExt as _;
+use moulin_core::{Counters, JobKey, Landing, StorageSettings, TableName, Token};
+
+use crate::{CatalogSettings, Commit, Committed, Error, Lake, Landed, StageFile, Target, WriteOptions};
+
+/// A folder with a catalog and a warehouse, gone with the value.
+pub(super) struct Place {
+    pub(super) folder: tempfile::TempDir,
+}
+
+impl Place {
+    pub(super) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub(super) fn settings(&self) -> CatalogSettings {
+        let folder = self.folder.path().display();
+        CatalogSettings {
+            name: "moulin".into(),
+            uri: format!("sqlite://{folder}/catalog.db"),
+            warehouse: format!("file://{folder}/warehouse"),
+        }
+    }
+
+    pub(super) async fn lake(&self) -> Lake {
+        Lake::open(&self.settings(), &StorageSettings::default()).await.unwrap()
+    }
+
+    /// Every file of the warehouse whose name ends so.
+    pub(super) fn files(&self, end: &str) -> Vec<String> {
+        fn walk(folder: &std::path::Path, end: &str, found: &mut Vec<String>) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    walk(&path, end, found);
+                } else if path.to_string_lossy().ends_with(end) {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(self.folder.path(), end, &mut found);
+        found.sort();
+        found
+    }
+}
+
+pub(super) fn table() -> TableName {
+    "bronze.t".parse().unwrap()
+}
+
+pub(super) fn landing(partition_by: &[&str], properties: &[(&str, &str)]) -> Landing {
+    Landing {
+        table: table(),
+        partition_by: partition_by.iter().map(|text| text.parse().unwrap()).collect(),
+        properties: properties.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+    }
+}
+
+pub(super) fn token(name: &str) -> Token {
+    let key = JobKey { dag_id: "d".into(), run_id: "r".into(), task_id: name.into(), map_index: -1 };
+    Token::new(&key, 0)
+}
+
+pub(super) fn options(name: &str, threads: usize) -> WriteOptions {
+    let stage: StageFile = Arc::new(|_| Box::pin(async { Ok(()) }));
+    WriteOptions { job_id: token(name).job_id(), attempt: 1, threads, counters: Arc::new(Counters::default()), stage }
+}
+
+/// Options that note every file they were told of.
+pub(super) fn noting(name: &str, threads: usize) -> (WriteOptions, Arc<Mutex<Vec<String>>>) {
+    let staged = Arc::new(Mutex::new(Vec::new()));
+    let notes = staged.clone();
+    let stage: StageFile = Arc::new(move |location| {
+        let path = location.strip_prefix("file://").unwrap();
+        assert!(!std::path::Path::new(path).exists(), "{location} was there before it was announced");
+        notes.lock().unwrap().push(location);
+        Box::pin(async { Ok(()) })
+    });
+    (WriteOptions { stage, ..options(name, threads) }, staged)
+}
+
+pub(super) fn numbers(values: impl IntoIterator<Item = i64>) -> RecordBatch {
+    let column: ArrayRef = Arc::new(values.into_iter().collect::<Int64Array>());
+    RecordBatch::try_from_iter_with_nullable([("n", column, true)]).unwrap()
+}
+
+pub(super) async fn write(
+    lake: &Lake,
+    target: &Target,
+    options: WriteOptions,
+    batches: &[RecordBatch],
+) -> Result<Landed, Error> {
+    let mut writer = lake.writer(target, options);
+    for batch in batches {
+        writer.write(batch.clone()).await?;
+    }
+    writer.finish().await
+}
+
+pub(super) fn commit(name: &str, added: Landed) -> Commit {
+    Commit { token: token(name), added, summary: BTreeMap::from([("moulin.dag".into(), "d".into())]), attempt: 1 }
+}
+
+/// Lands batches in one commit of a job with this name.
+pub(super) async fn land(
+    lake: &Lake,
+    landing: &Landing,
+    name: &str,
+    batches: &[RecordBatch],
+) -> Result<Committed, Error> {
+    let target = lake.target(landing, &batches[0].schema()).await?;
+    let landed = write(lake, &target, options(name, 2), batches).await?;
+    lake.commit(&target, commit(name, landed)).await
+}
+
+/// The rows a snapshot added, in one batch.
+pub(super) async fn added(lake: &Lake, snapshot_id: i64) -> RecordBatch {
+    let (schema, stream) = lake.added_by(&table(), snapshot_id).await.unwrap();
+    let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap();
+    let batches = batches.iter().map(|b| with_schema(b, &schema)).collect::<Vec<_>>();
+    concat_batches(&schema, &batches).unwrap()
+}
+
+fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> RecordBatch {
+    RecordBatch::try_new(schema.clone(), batch.columns().to_vec()).unwrap()
+}
+
+/// The numbers in column `n`, sorted.
+pub(super) fn sorted(batch: &RecordBatch) -> Vec<i64> {
+    let column = batch.column_by_name("n").unwrap().as_any().downcast_ref::<Int64Array>().unwrap();
+    let mut values: Vec<i64> = column.iter().flatten().collect();
+    values.sort_unstable();
+    values
+}
