@@ -13,6 +13,11 @@ readonly UV_VERSION=0.13.8
 readonly STAMP="$VENV/moulin-setup"
 readonly EDITABLE=(client airflow_provider)
 
+# uv brings its own list of authorities; a machine whose registry has one of its own keeps that with the system's.
+if [[ -s /etc/ssl/certs/ca-certificates.crt || -s /etc/pki/tls/certs/ca-bundle.crt ]]; then
+  export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
+fi
+
 say() { echo "setup: $*" >&2; }
 
 fail() {
