@@ -69,7 +69,7 @@ def _tell(stream: IO[bytes]) -> None:
         now = time.monotonic()
         if bar is None:
             # Thousands of "Compiling ..." lines tell less than the counter does.
-            if piece.strip() and not piece.lstrip().startswith(("Compiling ", "Downloaded ", "Fresh ", "Blocking ")):
+            if piece.strip() and not piece.lstrip().startswith(("Compiling ", "Downloaded ", "Fresh ")):
                 print(piece, file=sys.stderr, flush=True)
         elif now - last >= LOG_EVERY_SECONDS:
             done, total, crates = bar.groups()
