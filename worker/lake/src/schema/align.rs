@@ -63,6 +63,11 @@ impl Alignment {
         Self { table: table.clone(), schema: Arc::new(ArrowSchema::new(fields)), steps }
     }
 
+    /// The schema of aligned batches, with field ids.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// A batch in the table's shape; columns that fit are shared, not copied.
     ///
     /// # Errors

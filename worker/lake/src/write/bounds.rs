@@ -10,8 +10,8 @@ const BOUND_LENGTH: usize = 16;
 pub(super) fn lower_bound(ty: &PrimitiveType, statistics: &Statistics) -> Option<Datum> {
     let bytes = statistics.min_bytes_opt()?;
     match ty {
-        PrimitiveType::String => Some(Datum::string(first_chars(std::str::from_utf8(bytes).ok()?))),
-        PrimitiveType::Binary => Some(Datum::binary(bytes.iter().copied().take(BOUND_LENGTH))),
+        PrimitiveType::String => Some(Datum::string(first_chars(std::str::from_utf8(bytes).ok()?, BOUND_LENGTH))),
+        PrimitiveType::Binary => Some(Datum::binary(cut_bytes(bytes, BOUND_LENGTH))),
         _ => fixed_width(ty, statistics, bytes),
     }
 }
@@ -20,8 +20,8 @@ pub(super) fn lower_bound(ty: &PrimitiveType, statistics: &Statistics) -> Option
 pub(super) fn upper_bound(ty: &PrimitiveType, statistics: &Statistics) -> Option<Datum> {
     let bytes = statistics.max_bytes_opt()?;
     match ty {
-        PrimitiveType::String => upper_text(std::str::from_utf8(bytes).ok()?).map(Datum::string),
-        PrimitiveType::Binary => upper_bytes(bytes).map(Datum::binary),
+        PrimitiveType::String => upper_text(std::str::from_utf8(bytes).ok()?, BOUND_LENGTH).map(Datum::string),
+        PrimitiveType::Binary => raised_bytes(bytes, BOUND_LENGTH).map(Datum::binary),
         _ => fixed_width(ty, statistics, bytes),
     }
 }
@@ -40,14 +40,44 @@ fn fixed_width(ty: &PrimitiveType, statistics: &Statistics, bytes: &[u8]) -> Opt
     Datum::try_from_bytes(bytes, ty.clone()).ok()
 }
 
-fn first_chars(text: &str) -> &str {
-    text.char_indices().nth(BOUND_LENGTH).map_or(text, |(end, _)| &text[..end])
+/// The first characters of a text: a lower bound. `None`: not a text.
+pub(super) fn cut_text(text: &[u8], length: usize) -> Option<Vec<u8>> {
+    Some(first_chars(std::str::from_utf8(text).ok()?, length).as_bytes().to_vec())
+}
+
+/// The shortest upper bound of a text with at most so many characters.
+pub(super) fn raised_text(text: &[u8], length: usize) -> Option<Vec<u8>> {
+    upper_text(std::str::from_utf8(text).ok()?, length).map(String::into_bytes)
+}
+
+/// The first bytes: a lower bound.
+pub(super) fn cut_bytes(bytes: &[u8], length: usize) -> Vec<u8> {
+    bytes[..bytes.len().min(length)].to_vec()
+}
+
+/// The shortest upper bound with at most so many bytes.
+pub(super) fn raised_bytes(bytes: &[u8], length: usize) -> Option<Vec<u8>> {
+    if bytes.len() <= length {
+        return Some(bytes.to_vec());
+    }
+    let mut short = bytes[..length].to_vec();
+    while let Some(last) = short.pop() {
+        if let Some(next) = last.checked_add(1) {
+            short.push(next);
+            return Some(short);
+        }
+    }
+    None
+}
+
+fn first_chars(text: &str, length: usize) -> &str {
+    text.char_indices().nth(length).map_or(text, |(end, _)| &text[..end])
 }
 
 // The shortened text with its last character raised by one; a character that is the last of all gives way to
 // the one before it.
-fn upper_text(text: &str) -> Option<String> {
-    let short = first_chars(text);
+fn upper_text(text: &str, length: usize) -> Option<String> {
+    let short = first_chars(text, length);
     if short.len() == text.len() {
         return Some(text.to_owned());
     }
@@ -68,33 +98,19 @@ fn next_char(c: char) -> Option<char> {
     }
 }
 
-fn upper_bytes(bytes: &[u8]) -> Option<Vec<u8>> {
-    if bytes.len() <= BOUND_LENGTH {
-        return Some(bytes.to_vec());
-    }
-    let mut short = bytes[..BOUND_LENGTH].to_vec();
-    while let Some(last) = short.pop() {
-        if let Some(next) = last.checked_add(1) {
-            short.push(next);
-            return Some(short);
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_long_text_is_bounded_by_sixteen_characters() {
-        assert_eq!(upper_text("short").unwrap(), "short");
-        assert_eq!(upper_text("0123456789abcdefg").unwrap(), "0123456789abcdeg");
-        assert_eq!(first_chars("äöüäöüäöüäöüäöüäöü"), "äöüäöüäöüäöüäöüä");
-        assert_eq!(upper_text(&"\u{10FFFF}".repeat(17)), None);
-        assert_eq!(upper_text(&format!("a{}", "\u{10FFFF}".repeat(17))).unwrap(), "b");
-        assert_eq!(upper_bytes(&[0xff; 17]), None);
-        assert_eq!(upper_bytes(&[1; 17]).unwrap()[15], 2);
+        assert_eq!(upper_text("short", 16).unwrap(), "short");
+        assert_eq!(upper_text("0123456789abcdefg", 16).unwrap(), "0123456789abcdeg");
+        assert_eq!(first_chars("äöüäöüäöüäöüäöüäöü", 16), "äöüäöüäöüäöüäöüä");
+        assert_eq!(upper_text(&"\u{10FFFF}".repeat(17), 16), None);
+        assert_eq!(upper_text(&format!("a{}", "\u{10FFFF}".repeat(17)), 16).unwrap(), "b");
+        assert_eq!(raised_bytes(&[0xff; 17], 16), None);
+        assert_eq!(raised_bytes(&[1; 17], 16).unwrap()[15], 2);
     }
 
     #[test]

@@ -1,27 +1,30 @@
 //! One data file while it is written.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 use iceberg::spec::{DataFile, Struct};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::file::writer::SerializedFileWriter;
 
+use super::Shared;
+use super::encode::RowGroups;
 use super::metrics::data_file;
 use super::sink::Sink;
-use super::{Shared, settings};
 use crate::Error;
 
 /// A Parquet file of one partition.
 pub(super) struct OpenFile {
     location: String,
     partition: Struct,
-    writer: ArrowWriter<Sink>,
+    file: SerializedFileWriter<Sink>,
+    groups: RowGroups,
 }
 
 impl OpenFile {
-    /// Names the file to the job store and creates it; `first` is a sample of what it will hold.
-    pub(super) fn create(shared: &Shared, partition: Struct, folder: &str, first: &RecordBatch) -> Result<Self, Error> {
+    /// Names the file to the job store and creates it.
+    pub(super) fn create(shared: &Shared, partition: Struct, folder: &str) -> Result<Self, Error> {
         let options = &shared.options;
         let number = shared.files.fetch_add(1, Ordering::Relaxed);
         let random = uuid::Uuid::new_v4().as_u64_pair().0 >> 32;
@@ -31,41 +34,40 @@ impl OpenFile {
         let staged = shared.runtime.block_on((options.stage)(location.clone()));
         staged.map_err(|fault| Error::Stage { fault: Box::new(fault) })?;
         let sink = Sink::create(&shared.warehouse, &location, &shared.runtime)?;
-        let plain = shared.plain(|| settings::without_dictionary(shared.target.metadata.current_schema(), first));
-        let options = ArrowWriterOptions::new()
-            .with_properties(shared.target.settings.writer_properties(&plain))
-            // Readers take the types from the Parquet schema and the table; Arrow's own would only be in the way.
-            .with_skip_arrow_metadata(true)
-            .with_schema_root("table".to_owned());
-        let writer = ArrowWriter::try_new_with_options(sink, first.schema(), options);
-        let writer = writer.map_err(|e| Error::encode(&location, e))?;
-        Ok(Self { location, partition, writer })
+        let failed = |e| Error::encode(&location, e);
+        let schema = ArrowSchemaConverter::new().schema_root("table").convert(&shared.target.alignment.schema());
+        let schema = schema.map_err(failed)?;
+        let properties = Arc::new(shared.target.settings.writer_properties());
+        let file = SerializedFileWriter::new(sink, schema.root_schema_ptr(), properties).map_err(failed)?;
+        let groups = RowGroups::new(&file, shared.target.alignment.schema()).map_err(failed)?;
+        Ok(Self { location, partition, file, groups })
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
-        self.writer.write(batch).map_err(|e| Error::encode(&self.location, e))
+        self.groups.write(batch, &mut self.file).map_err(|e| Error::encode(&self.location, e))
     }
 
     /// Bytes written and bytes held.
     pub(super) fn bytes(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+        self.file.bytes_written() + self.groups.held_bytes()
     }
 
     /// Bytes held for the row group in progress.
     pub(super) fn held_bytes(&self) -> usize {
-        self.writer.in_progress_size()
+        self.groups.held_bytes()
     }
 
     /// Ends the row group in progress.
     pub(super) fn end_row_group(&mut self) -> Result<(), Error> {
-        self.writer.flush().map_err(|e| Error::encode(&self.location, e))
+        self.groups.end(&mut self.file).map_err(|e| Error::encode(&self.location, e))
     }
 
     /// Writes the footer and makes the file safe.
     pub(super) fn close(mut self, shared: &Shared) -> Result<DataFile, Error> {
-        let metadata = self.writer.finish().map_err(|e| Error::encode(&self.location, e))?;
-        let size = self.writer.bytes_written() as u64;
-        self.writer.inner_mut().close(&self.location)?;
+        self.end_row_group()?;
+        let metadata = self.file.finish().map_err(|e| Error::encode(&self.location, e))?;
+        let size = self.file.bytes_written() as u64;
+        self.file.inner_mut().close(&self.location)?;
         data_file(&shared.target, &metadata, self.location, size, self.partition)
     }
 }

@@ -1,7 +1,6 @@
 //! One encoding thread: it aligns batches with the table and writes files of its own.
 
-use std::collections::HashSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use iceberg::spec::{DataFile, Struct};
@@ -70,7 +69,7 @@ impl Rolling {
         let FileSettings { target_file_bytes, row_group_bytes, .. } = shared.target.settings.as_ref();
         let mut file = match self.open.take() {
             Some(file) => file,
-            None => OpenFile::create(shared, self.partition.clone(), &self.folder, batch)?,
+            None => OpenFile::create(shared, self.partition.clone(), &self.folder)?,
         };
         file.write(batch)?;
         if file.bytes() >= *target_file_bytes {
@@ -107,13 +106,5 @@ impl Rolling {
     pub(super) fn close(mut self, shared: &Shared) -> Result<Vec<DataFile>, Error> {
         self.end_file(shared)?;
         Ok(self.done)
-    }
-}
-
-impl Shared {
-    /// The columns without dictionary, found once per job.
-    pub(super) fn plain(&self, find: impl FnOnce() -> HashSet<String>) -> Arc<HashSet<String>> {
-        let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
-        plain.get_or_insert_with(|| Arc::new(find())).clone()
     }
 }

@@ -4,6 +4,7 @@
 //! small job, so that it makes one file; another one opens when the queue is full and there is enough for it.
 
 mod bounds;
+mod encode;
 mod fanout;
 mod file;
 mod lane;
@@ -12,7 +13,6 @@ mod settings;
 mod sink;
 mod split;
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -96,8 +96,6 @@ struct Shared {
     runtime: Handle,
     lane_bytes: usize,
     files: AtomicU32,
-    /// Top-level columns for which a dictionary does not pay, once a lane has found out.
-    plain: Mutex<Option<Arc<HashSet<String>>>>,
     finishing: AtomicBool,
 }
 
@@ -124,7 +122,6 @@ impl Writer {
             warehouse,
             runtime: Handle::current(),
             files: AtomicU32::new(0),
-            plain: Mutex::new(None),
             finishing: AtomicBool::new(false),
         };
         Self {

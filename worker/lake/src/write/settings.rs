@@ -1,12 +1,10 @@
 //! How data files are encoded: the table's `write.*` properties, with the defaults of PyIceberg's writer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::str::FromStr;
 
-use iceberg::spec::Schema;
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
 
 use crate::Error;
 
@@ -41,23 +39,20 @@ impl FileSettings {
         })
     }
 
-    /// The properties of a Parquet writer; `plain` are columns for which a dictionary does not pay.
-    pub(crate) fn writer_properties(&self, plain: &HashSet<String>) -> WriterProperties {
-        let mut builder = WriterProperties::builder()
+    /// The properties of a Parquet writer.
+    pub(crate) fn writer_properties(&self) -> WriterProperties {
+        WriterProperties::builder()
             .set_compression(self.compression)
             .set_max_row_group_row_count(Some(self.row_group_rows))
             .set_data_page_size_limit(self.page_bytes)
             .set_dictionary_page_size_limit(self.dictionary_bytes)
             // Pages are limited by their size alone, as PyArrow's are.
             .set_data_page_row_count_limit(usize::MAX)
-            .set_write_batch_size(4096)
             // Iceberg plans by file and row group; an index of pages would be computed for nobody.
             .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_created_by(format!("moulin {}", env!("CARGO_PKG_VERSION")));
-        for column in plain {
-            builder = builder.set_column_dictionary_enabled(ColumnPath::new(vec![column.clone()]), false);
-        }
-        builder.build()
+            .set_offset_index_disabled(true)
+            .set_created_by(format!("moulin {}", env!("CARGO_PKG_VERSION")))
+            .build()
     }
 }
 
@@ -101,12 +96,6 @@ fn compression(properties: &HashMap<String, String>) -> Result<Compression, Erro
             )));
         }
     })
-}
-
-/// Columns whose values are so often different that a dictionary would be given up: found in a sample.
-pub(crate) fn without_dictionary(schema: &Schema, sample: &arrow::array::RecordBatch) -> HashSet<String> {
-    let _ = (schema, sample);
-    HashSet::new()
 }
 
 #[cfg(test)]

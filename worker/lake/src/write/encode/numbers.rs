@@ -1,0 +1,325 @@
+//! Numbers, and what Parquet holds as numbers: dates, times, timestamps, decimals of at most 18 digits.
+
+use arrow::array::{Array, AsArray as _};
+use arrow::datatypes::{
+    ArrowNativeType, ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type,
+    Int64Type, Time64MicrosecondType, TimestampMicrosecondType, ToByteSlice,
+};
+use parquet::basic::Encoding;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::statistics::Statistics;
+
+use super::column::{Dictionary, Values};
+use super::hybrid;
+
+/// A number that Parquet holds in four or eight bytes.
+pub(super) trait Number: ArrowNativeType {
+    /// Equal for equal entries of a dictionary.
+    fn bits(self) -> u64;
+    /// Appends the values of an array that are not null.
+    fn gather(array: &dyn Array, out: &mut Vec<Self>) -> Result<()>;
+    /// Smallest and largest, without NaN.
+    fn bounds(values: &[Self]) -> Option<(Self, Self)>;
+    fn statistics(bounds: Option<(Self, Self)>, nulls: u64) -> Statistics;
+}
+
+fn copy<T: ArrowPrimitiveType>(array: &dyn Array, out: &mut Vec<T::Native>) {
+    let array = array.as_primitive::<T>();
+    match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => out.extend_from_slice(array.values()),
+        Some(nulls) => out.extend(nulls.valid_indices().map(|row| array.values()[row])),
+    }
+}
+
+// A decimal that claims fewer digits than its value has must not be cut.
+fn narrow<V: TryFrom<i128> + Copy>(array: &dyn Array, out: &mut Vec<V>) -> Result<()> {
+    let array = array.as_primitive::<Decimal128Type>();
+    let narrowed = |value: i128| {
+        V::try_from(value).map_err(|_| {
+            ParquetError::General(format!("the decimal {value} has more digits than {}", array.data_type()))
+        })
+    };
+    match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => array.values().iter().try_for_each(|value| narrowed(*value).map(|v| out.push(v))),
+        Some(nulls) => nulls.valid_indices().try_for_each(|row| narrowed(array.values()[row]).map(|v| out.push(v))),
+    }
+}
+
+fn unknown(array: &dyn Array) -> ParquetError {
+    ParquetError::General(format!("{} came in a column that was announced as another type", array.data_type()))
+}
+
+fn ordered<V: Copy + Ord>(values: &[V]) -> Option<(V, V)> {
+    let first = *values.first()?;
+    Some(values.iter().fold((first, first), |(low, high), v| (low.min(*v), high.max(*v))))
+}
+
+impl Number for i32 {
+    fn bits(self) -> u64 {
+        self as u32 as u64
+    }
+
+    fn gather(array: &dyn Array, out: &mut Vec<Self>) -> Result<()> {
+        match array.data_type() {
+            DataType::Int32 => copy::<Int32Type>(array, out),
+            DataType::Date32 => copy::<Date32Type>(array, out),
+            DataType::Decimal128(_, _) => return narrow(array, out),
+            _ => return Err(unknown(array)),
+        }
+        Ok(())
+    }
+
+    fn bounds(values: &[Self]) -> Option<(Self, Self)> {
+        ordered(values)
+    }
+
+    fn statistics(bounds: Option<(Self, Self)>, nulls: u64) -> Statistics {
+        Statistics::int32(bounds.map(|b| b.0), bounds.map(|b| b.1), None, Some(nulls), false)
+    }
+}
+
+impl Number for i64 {
+    fn bits(self) -> u64 {
+        self as u64
+    }
+
+    fn gather(array: &dyn Array, out: &mut Vec<Self>) -> Result<()> {
+        match array.data_type() {
+            DataType::Int64 => copy::<Int64Type>(array, out),
+            DataType::Timestamp(_, _) => copy::<TimestampMicrosecondType>(array, out),
+            DataType::Time64(_) => copy::<Time64MicrosecondType>(array, out),
+            DataType::Decimal128(_, _) => return narrow(array, out),
+            _ => return Err(unknown(array)),
+        }
+        Ok(())
+    }
+
+    fn bounds(values: &[Self]) -> Option<(Self, Self)> {
+        ordered(values)
+    }
+
+    fn statistics(bounds: Option<(Self, Self)>, nulls: u64) -> Statistics {
+        Statistics::int64(bounds.map(|b| b.0), bounds.map(|b| b.1), None, Some(nulls), false)
+    }
+}
+
+macro_rules! float {
+    ($ty:ty, $arrow:ty, $statistics:path) => {
+        impl Number for $ty {
+            fn bits(self) -> u64 {
+                u64::from(self.to_bits())
+            }
+
+            fn gather(array: &dyn Array, out: &mut Vec<Self>) -> Result<()> {
+                if *array.data_type() != <$arrow>::DATA_TYPE {
+                    return Err(unknown(array));
+                }
+                copy::<$arrow>(array, out);
+                Ok(())
+            }
+
+            fn bounds(values: &[Self]) -> Option<(Self, Self)> {
+                let mut numbers = values.iter().copied().filter(|v| !v.is_nan());
+                let first = numbers.next()?;
+                let (low, high) = numbers.fold((first, first), |(low, high), v| (low.min(v), high.max(v)));
+                // As the format asks: a zero bound stands for both zeros.
+                Some((if low == 0.0 { -0.0 } else { low }, if high == 0.0 { 0.0 } else { high }))
+            }
+
+            fn statistics(bounds: Option<(Self, Self)>, nulls: u64) -> Statistics {
+                $statistics(bounds.map(|b| b.0), bounds.map(|b| b.1), None, Some(nulls), false)
+            }
+        }
+    };
+}
+float!(f32, Float32Type, Statistics::float);
+float!(f64, Float64Type, Statistics::double);
+
+/// A column chunk of numbers.
+pub(super) struct Numbers<V: Number> {
+    table: Option<Table<V>>,
+    /// Whether values still go to the dictionary.
+    indexing: bool,
+    indices: Vec<u32>,
+    plain: Vec<u8>,
+    plain_bounds: Option<(V, V)>,
+    gathered: Vec<V>,
+}
+
+impl<V: Number> Numbers<V> {
+    pub(super) fn new() -> Self {
+        Self {
+            table: Some(Table::new()),
+            indexing: true,
+            indices: Vec::new(),
+            plain: Vec::new(),
+            plain_bounds: None,
+            gathered: Vec::new(),
+        }
+    }
+
+    fn push_plain(&mut self) {
+        self.plain.extend_from_slice(self.gathered.as_slice().to_byte_slice());
+        self.plain_bounds = merged(self.plain_bounds, V::bounds(&self.gathered));
+    }
+}
+
+fn merged<V: Number>(one: Option<(V, V)>, other: Option<(V, V)>) -> Option<(V, V)> {
+    match (one, other) {
+        (Some(a), Some(b)) => {
+            let low = if b.0 < a.0 { b.0 } else { a.0 };
+            let high = if b.1 > a.1 { b.1 } else { a.1 };
+            Some((low, high))
+        }
+        (one, other) => one.or(other),
+    }
+}
+
+impl<V: Number> Values for Numbers<V> {
+    fn push(&mut self, array: &dyn Array) -> Result<()> {
+        self.gathered.clear();
+        V::gather(array, &mut self.gathered)?;
+        match &mut self.table {
+            Some(table) if self.indexing => {
+                self.indices.reserve(self.gathered.len());
+                for value in &self.gathered {
+                    self.indices.push(table.index(*value));
+                }
+            }
+            _ => self.push_plain(),
+        }
+        Ok(())
+    }
+
+    fn page_bytes(&self) -> usize {
+        let width = self.table.as_ref().map_or(1, |table| hybrid::index_width(table.values.len()));
+        self.plain.len() + self.indices.len() * width as usize / 8
+    }
+
+    fn end_page(&mut self, body: &mut Vec<u8>) -> Encoding {
+        match &self.table {
+            Some(table) if self.indexing => {
+                let width = hybrid::index_width(table.values.len());
+                body.push(width as u8);
+                hybrid::encode(&self.indices, width, body);
+                self.indices.clear();
+                Encoding::RLE_DICTIONARY
+            }
+            _ => {
+                body.extend_from_slice(&self.plain);
+                self.plain.clear();
+                Encoding::PLAIN
+            }
+        }
+    }
+
+    fn dictionary(&self) -> Option<Dictionary> {
+        let table = self.table.as_ref().filter(|_| self.indexing)?;
+        Some(Dictionary { entries: table.values.len(), bytes: size_of_val(table.values.as_slice()) })
+    }
+
+    fn give_up(&mut self) {
+        self.indexing = false;
+    }
+
+    fn revert(&mut self) {
+        if let Some(table) = self.table.take() {
+            self.gathered.clear();
+            self.gathered.extend(self.indices.iter().map(|index| table.values[*index as usize]));
+            self.push_plain();
+        }
+        self.indices.clear();
+        self.indexing = false;
+    }
+
+    fn end_dictionary(&mut self, body: &mut Vec<u8>) -> Option<usize> {
+        let table = self.table.as_ref()?;
+        body.extend_from_slice(table.values.as_slice().to_byte_slice());
+        Some(table.values.len())
+    }
+
+    fn statistics(&self, nulls: u64) -> Statistics {
+        let known = self.table.as_ref().and_then(|table| V::bounds(&table.values));
+        V::statistics(merged(known, self.plain_bounds), nulls)
+    }
+
+    fn reset(&mut self, dictionary: bool) {
+        self.table = dictionary.then(Table::new);
+        self.indexing = dictionary;
+        self.indices.clear();
+        self.plain.clear();
+        self.plain_bounds = None;
+    }
+}
+
+/// Open addressing with linear probing; the value stands in the slot, so that a look-up touches one line.
+struct Table<V> {
+    slots: Vec<Slot<V>>,
+    /// How far a hash is shifted to be a slot's number.
+    shift: u32,
+    values: Vec<V>,
+}
+
+#[derive(Clone, Copy)]
+struct Slot<V> {
+    value: V,
+    /// Index of the value and 1; 0: empty.
+    number: u32,
+}
+
+impl<V: Number> Table<V> {
+    fn new() -> Self {
+        Self::with_bits(10)
+    }
+
+    fn with_bits(bits: u32) -> Self {
+        Self { slots: vec![Slot { value: V::default(), number: 0 }; 1 << bits], shift: 64 - bits, values: Vec::new() }
+    }
+
+    #[inline]
+    fn index(&mut self, value: V) -> u32 {
+        let mask = self.slots.len() - 1;
+        let mut at = self.home(value);
+        loop {
+            let slot = self.slots[at];
+            if slot.number == 0 {
+                return self.insert(value, at);
+            }
+            if slot.value.bits() == value.bits() {
+                return slot.number - 1;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    // Fibonacci hashing: the high bits of the product are well mixed.
+    #[inline]
+    fn home(&self, value: V) -> usize {
+        (value.bits().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
+    }
+
+    #[cold]
+    fn insert(&mut self, value: V, at: usize) -> u32 {
+        self.values.push(value);
+        let number = self.values.len() as u32;
+        self.slots[at] = Slot { value, number };
+        if self.values.len() * 2 > self.slots.len() {
+            self.grow();
+        }
+        number - 1
+    }
+
+    fn grow(&mut self) {
+        let mut larger = Self::with_bits(64 - self.shift + 2);
+        let mask = larger.slots.len() - 1;
+        for (number, value) in (1u32..).zip(&self.values) {
+            let mut at = larger.home(*value);
+            while larger.slots[at].number != 0 {
+                at = (at + 1) & mask;
+            }
+            larger.slots[at] = Slot { value: *value, number };
+        }
+        self.slots = larger.slots;
+        self.shift = larger.shift;
+    }
+}

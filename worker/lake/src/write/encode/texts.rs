@@ -1,0 +1,283 @@
+//! Texts and bytes.
+
+use arrow::array::{Array, AsArray as _};
+use arrow::datatypes::DataType;
+use parquet::basic::Encoding;
+use parquet::data_type::ByteArray;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::statistics::{Statistics, ValueStatistics};
+
+use super::column::{Dictionary, Values};
+use super::hybrid;
+use crate::write::bounds::{cut_bytes, cut_text, raised_bytes, raised_text};
+
+/// Length of the bounds in a footer: characters of a text, else bytes.
+const STATISTICS_LENGTH: usize = 64;
+/// Slots looked at for one value; more of them means that somebody made the values collide.
+const LONGEST_PROBE: usize = 256;
+
+/// A column chunk of texts or bytes.
+pub(super) struct Texts {
+    is_text: bool,
+    table: Option<Table>,
+    indexing: bool,
+    indices: Vec<u32>,
+    plain: Vec<u8>,
+    plain_bounds: Bounds,
+}
+
+impl Texts {
+    pub(super) fn new(is_text: bool) -> Self {
+        Self {
+            is_text,
+            table: Some(Table::new()),
+            indexing: true,
+            indices: Vec::new(),
+            plain: Vec::new(),
+            plain_bounds: Bounds::default(),
+        }
+    }
+}
+
+// One loop per kind of array, so that the closure is compiled into each.
+fn each<'a>(array: &'a dyn Array, mut take: impl FnMut(&'a [u8])) -> Result<()> {
+    macro_rules! values {
+        ($array:expr) => {{
+            let array = $array;
+            match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+                None => (0..array.len()).for_each(|row| take(array.value(row).as_ref())),
+                Some(nulls) => nulls.valid_indices().for_each(|row| take(array.value(row).as_ref())),
+            }
+        }};
+    }
+    match array.data_type() {
+        DataType::Utf8 => values!(array.as_string::<i32>()),
+        DataType::LargeUtf8 => values!(array.as_string::<i64>()),
+        DataType::Utf8View => values!(array.as_string_view()),
+        DataType::Binary => values!(array.as_binary::<i32>()),
+        DataType::LargeBinary => values!(array.as_binary::<i64>()),
+        DataType::BinaryView => values!(array.as_binary_view()),
+        other => {
+            return Err(ParquetError::General(format!("{other} came in a column that was announced as text or bytes")));
+        }
+    }
+    Ok(())
+}
+
+#[inline]
+fn put(value: &[u8], out: &mut Vec<u8>) {
+    // Arrow arrays of this kind are below 2 GiB in all, and views hold a 32-bit length.
+    out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+    out.extend_from_slice(value);
+}
+
+impl Values for Texts {
+    fn push(&mut self, array: &dyn Array) -> Result<()> {
+        match &mut self.table {
+            Some(table) if self.indexing => {
+                let indices = &mut self.indices;
+                indices.reserve(array.len());
+                each(array, |value| indices.push(table.index(value)))
+            }
+            _ => {
+                let (plain, bounds) = (&mut self.plain, &mut self.plain_bounds);
+                each(array, |value| {
+                    put(value, plain);
+                    bounds.widen(value);
+                })
+            }
+        }
+    }
+
+    fn page_bytes(&self) -> usize {
+        let width = self.table.as_ref().map_or(1, |table| hybrid::index_width(table.entries.len()));
+        self.plain.len() + self.indices.len() * width as usize / 8
+    }
+
+    fn end_page(&mut self, body: &mut Vec<u8>) -> Encoding {
+        match &self.table {
+            Some(table) if self.indexing => {
+                let width = hybrid::index_width(table.entries.len());
+                body.push(width as u8);
+                hybrid::encode(&self.indices, width, body);
+                self.indices.clear();
+                Encoding::RLE_DICTIONARY
+            }
+            _ => {
+                body.extend_from_slice(&self.plain);
+                self.plain.clear();
+                Encoding::PLAIN
+            }
+        }
+    }
+
+    fn dictionary(&self) -> Option<Dictionary> {
+        let table = self.table.as_ref().filter(|_| self.indexing)?;
+        let bytes = if table.crowded { usize::MAX } else { table.page.len() };
+        Some(Dictionary { entries: table.entries.len(), bytes })
+    }
+
+    fn give_up(&mut self) {
+        self.indexing = false;
+    }
+
+    fn revert(&mut self) {
+        if let Some(table) = self.table.take() {
+            for index in &self.indices {
+                put(table.value(*index), &mut self.plain);
+            }
+            self.plain_bounds.widen_by(&table);
+        }
+        self.indices.clear();
+        self.indexing = false;
+    }
+
+    fn end_dictionary(&mut self, body: &mut Vec<u8>) -> Option<usize> {
+        let table = self.table.as_ref()?;
+        body.extend_from_slice(&table.page);
+        Some(table.entries.len())
+    }
+
+    fn statistics(&self, nulls: u64) -> Statistics {
+        let mut bounds = self.plain_bounds.clone();
+        if let Some(table) = &self.table {
+            bounds.widen_by(table);
+        }
+        let Some((low, high)) = bounds.0 else { return Statistics::byte_array(None, None, None, Some(nulls), false) };
+        let (short_low, short_high) = if self.is_text {
+            (cut_text(&low, STATISTICS_LENGTH), raised_text(&high, STATISTICS_LENGTH))
+        } else {
+            (Some(cut_bytes(&low, STATISTICS_LENGTH)), raised_bytes(&high, STATISTICS_LENGTH))
+        };
+        let exact = (short_low.as_ref() == Some(&low), short_high.as_ref() == Some(&high));
+        let value = |bytes: Option<Vec<u8>>| bytes.map(ByteArray::from);
+        // A text that cannot be raised is written whole.
+        let statistics =
+            ValueStatistics::new(value(short_low), value(short_high.or(Some(high))), None, Some(nulls), false);
+        Statistics::ByteArray(statistics.with_min_is_exact(exact.0).with_max_is_exact(exact.1))
+    }
+
+    fn reset(&mut self, dictionary: bool) {
+        let is_text = self.is_text;
+        *self = Self { plain: std::mem::take(&mut self.plain), ..Self::new(is_text) };
+        self.plain.clear();
+        if !dictionary {
+            self.table = None;
+            self.indexing = false;
+        }
+    }
+}
+
+/// Smallest and largest value.
+#[derive(Debug, Clone, Default)]
+struct Bounds(Option<(Vec<u8>, Vec<u8>)>);
+
+impl Bounds {
+    #[inline]
+    fn widen(&mut self, value: &[u8]) {
+        match &mut self.0 {
+            Some((low, high)) => {
+                if value < low.as_slice() {
+                    value.clone_into(low);
+                } else if value > high.as_slice() {
+                    value.clone_into(high);
+                }
+            }
+            None => self.0 = Some((value.to_vec(), value.to_vec())),
+        }
+    }
+
+    fn widen_by(&mut self, table: &Table) {
+        for index in 0..table.entries.len() {
+            self.widen(table.value(index as u32));
+        }
+    }
+}
+
+/// The dictionary, written as its page while it grows; found by open addressing with linear probing.
+struct Table {
+    /// Hash, and index and 1; 0: empty.
+    slots: Vec<(u32, u32)>,
+    mask: usize,
+    page: Vec<u8>,
+    /// Start and length of each value in the page.
+    entries: Vec<(u32, u32)>,
+    crowded: bool,
+}
+
+impl Table {
+    fn new() -> Self {
+        Self { slots: vec![(0, 0); 1024], mask: 1023, page: Vec::new(), entries: Vec::new(), crowded: false }
+    }
+
+    #[inline]
+    fn value(&self, index: u32) -> &[u8] {
+        let (start, length) = self.entries[index as usize];
+        &self.page[start as usize..][..length as usize]
+    }
+
+    #[inline]
+    fn index(&mut self, value: &[u8]) -> u32 {
+        let hash = hash(value);
+        let mut at = hash as usize & self.mask;
+        let mut probes = 0;
+        loop {
+            let (found, number) = self.slots[at];
+            if number == 0 {
+                return self.insert(value, hash, at);
+            }
+            if found == hash && self.value(number - 1) == value {
+                return number - 1;
+            }
+            at = (at + 1) & self.mask;
+            probes += 1;
+            self.crowded |= probes > LONGEST_PROBE;
+        }
+    }
+
+    #[cold]
+    fn insert(&mut self, value: &[u8], hash: u32, at: usize) -> u32 {
+        let start = self.page.len() + 4;
+        put(value, &mut self.page);
+        self.entries.push((start as u32, value.len() as u32));
+        let number = self.entries.len() as u32;
+        self.slots[at] = (hash, number);
+        if self.entries.len() * 2 > self.slots.len() {
+            self.grow();
+        }
+        number - 1
+    }
+
+    fn grow(&mut self) {
+        let mut slots = vec![(0, 0); self.slots.len() * 4];
+        self.mask = slots.len() - 1;
+        for slot in self.slots.iter().filter(|slot| slot.1 != 0) {
+            let mut at = slot.0 as usize & self.mask;
+            while slots[at].1 != 0 {
+                at = (at + 1) & self.mask;
+            }
+            slots[at] = *slot;
+        }
+        self.slots = slots;
+    }
+}
+
+// Multiply and fold, eight bytes at a time.
+#[inline]
+fn hash(value: &[u8]) -> u32 {
+    const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut hash = (value.len() as u64).wrapping_mul(MIX);
+    let (words, rest) = value.as_chunks::<8>();
+    for word in words {
+        hash = fold(hash ^ u64::from_le_bytes(*word));
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    (fold(hash ^ u64::from_le_bytes(last)) >> 16) as u32
+}
+
+#[inline]
+fn fold(word: u64) -> u64 {
+    let product = u128::from(word ^ 0xA076_1D64_78BD_642F) * 0xE703_7ED1_A0B4_28DB;
+    (product as u64) ^ (product >> 64) as u64
+}
