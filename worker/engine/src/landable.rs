@@ -50,7 +50,9 @@ pub(crate) fn landable(data_type: &DataType) -> Result<DataType, String> {
         DataType::Map(entries, sorted) => landable_map(entries, *sorted)?,
         DataType::Null => return Err("has no type, only nulls: cast it to one".to_owned()),
         DataType::Duration(_) | DataType::Interval(_) => {
-            return Err("is a duration, which Iceberg has no type for: make it a number of seconds or microseconds".to_owned());
+            return Err(
+                "is a duration, which Iceberg has no type for: make it a number of seconds or microseconds".to_owned()
+            );
         }
         DataType::Union(..) => return Err("is a union, which Iceberg has no type for".to_owned()),
     })
@@ -58,9 +60,12 @@ pub(crate) fn landable(data_type: &DataType) -> Result<DataType, String> {
 
 fn landable_decimal(precision: u8, scale: i8) -> Result<DataType, String> {
     // A negative scale means trailing zeros that are not stored; Iceberg has no such thing.
-    let (precision, scale) = if scale < 0 { (precision.saturating_add(scale.unsigned_abs()), 0) } else { (precision, scale) };
+    let (precision, scale) =
+        if scale < 0 { (precision.saturating_add(scale.unsigned_abs()), 0) } else { (precision, scale) };
     if precision > DECIMAL128_MAX_PRECISION {
-        return Err(format!("is a decimal of {precision} digits, and Iceberg holds at most 38: cast it to decimal(38, s)"));
+        return Err(format!(
+            "is a decimal of {precision} digits, and Iceberg holds at most 38: cast it to decimal(38, s)"
+        ));
     }
     Ok(DataType::Decimal128(precision, scale))
 }
@@ -77,7 +82,9 @@ fn landable_map(entries: &FieldRef, sorted: bool) -> Result<DataType, String> {
     let pair = pair
         .iter()
         .enumerate()
-        .map(|(i, field)| landable_field(field).map(|f| if i == 0 { Arc::new(f.as_ref().clone().with_nullable(false)) } else { f }))
+        .map(|(i, field)| {
+            landable_field(field).map(|f| if i == 0 { Arc::new(f.as_ref().clone().with_nullable(false)) } else { f })
+        })
         .collect::<Result<_, _>>()?;
     Ok(DataType::Map(Arc::new(Field::new(entries.name(), DataType::Struct(pair), false)), sorted))
 }

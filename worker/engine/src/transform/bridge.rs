@@ -9,8 +9,8 @@ use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
 use polars::prelude::{Column, CompatLevel, DataFrame, IntoColumn, PlSmallStr, Schema, Series};
 use polars_arrow::array::Array as PolarsArray;
 use polars_arrow::ffi::{
-    ArrowArray as PolarsFfiArray, ArrowSchema as PolarsFfiSchema, export_array_to_c, export_field_to_c, import_array_from_c,
-    import_field_from_c,
+    ArrowArray as PolarsFfiArray, ArrowSchema as PolarsFfiSchema, export_array_to_c, export_field_to_c,
+    import_array_from_c, import_field_from_c,
 };
 use std::sync::Arc;
 
@@ -69,7 +69,10 @@ fn import(array: &ArrayRef) -> Result<Box<dyn PolarsArray>, Box<dyn std::error::
     // both release what they own when dropped through the `release` callback in that structure. The transmute moves
     // the value, so exactly one side runs it.
     let (array, schema) = unsafe {
-        (std::mem::transmute::<FFI_ArrowArray, PolarsFfiArray>(array), std::mem::transmute::<FFI_ArrowSchema, PolarsFfiSchema>(schema))
+        (
+            std::mem::transmute::<FFI_ArrowArray, PolarsFfiArray>(array),
+            std::mem::transmute::<FFI_ArrowSchema, PolarsFfiSchema>(schema),
+        )
     };
     // SAFETY: `to_ffi` has just made both from one valid array, so they are valid and agree.
     unsafe {
@@ -84,7 +87,10 @@ fn export(array: Box<dyn PolarsArray>) -> Result<ArrayRef, Box<dyn std::error::E
     let (array, schema) = (export_array_to_c(array), export_field_to_c(&field));
     // SAFETY: as in `import`, the other way around.
     let (array, schema) = unsafe {
-        (std::mem::transmute::<PolarsFfiArray, FFI_ArrowArray>(array), std::mem::transmute::<PolarsFfiSchema, FFI_ArrowSchema>(schema))
+        (
+            std::mem::transmute::<PolarsFfiArray, FFI_ArrowArray>(array),
+            std::mem::transmute::<PolarsFfiSchema, FFI_ArrowSchema>(schema),
+        )
     };
     // SAFETY: Polars has just made both from one valid array and its own type.
     let mut data = unsafe { from_ffi(array, &schema)? };

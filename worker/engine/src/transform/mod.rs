@@ -29,7 +29,8 @@ pub struct TransformOptions {
     pub memory_bytes: u64,
     /// Directory for rows that do not fit; made when absent. Polars plans do not spill.
     pub spill_dir: PathBuf,
-    /// Threads SQL may use. Polars takes its own number from `POLARS_MAX_THREADS`.
+    /// Threads of the job. SQL and row-wise plans use one of them, so that rows keep their order and the reader
+    /// and the landing have the rest; Polars' own pool is as large as `POLARS_MAX_THREADS` says.
     pub threads: usize,
 }
 
@@ -51,14 +52,23 @@ enum Plan {
 /// # Errors
 /// `TransformInvalid` for what the user can correct (an unknown column or table, wrong SQL), `TransformRefused`
 /// for what no worker runs (Python functions, scans, another Polars' plan, several statements).
-pub async fn prepare(transform: Option<&Transform>, input: &SchemaRef, options: TransformOptions) -> Result<Prepared, Error> {
+pub async fn prepare(
+    transform: Option<&Transform>,
+    input: &SchemaRef,
+    options: TransformOptions,
+) -> Result<Prepared, Error> {
     let input = Arc::clone(input);
     match transform {
         None => Ok(Prepared { output: input, row_wise: true, plan: Plan::Identity }),
         Some(Transform::Sql(query)) => {
             let query = query.clone();
-            let plan = stage::off_the_async_threads("moulin-plan-sql", move || sql::prepare(&query, &input, &options)).await?;
-            Ok(Prepared { output: Arc::clone(plan.output()), row_wise: plan.row_wise(), plan: Plan::Sql(Box::new(plan)) })
+            let plan =
+                stage::off_the_async_threads("moulin-plan-sql", move || sql::prepare(&query, &input, &options)).await?;
+            Ok(Prepared {
+                output: Arc::clone(plan.output()),
+                row_wise: plan.row_wise(),
+                plan: Plan::Sql(Box::new(plan)),
+            })
         }
         Some(Transform::Polars { plan, polars_version }) => {
             let (bytes, client) = (plan.clone(), polars_version.clone());
@@ -66,7 +76,11 @@ pub async fn prepare(transform: Option<&Transform>, input: &SchemaRef, options: 
                 polars::prepare(&bytes, &client, &input, options.memory_bytes)
             })
             .await?;
-            Ok(Prepared { output: Arc::clone(plan.output()), row_wise: plan.row_wise(), plan: Plan::Polars(Box::new(plan)) })
+            Ok(Prepared {
+                output: Arc::clone(plan.output()),
+                row_wise: plan.row_wise(),
+                plan: Plan::Polars(Box::new(plan)),
+            })
         }
     }
 }

@@ -31,7 +31,9 @@ impl Output {
         for field in made.fields() {
             let name = field.name();
             if !names.insert(name.as_str()) {
-                return Err(Error::TransformInvalid(format!("the transform makes two columns `{name}`: give one another name (AS, alias)")));
+                return Err(Error::TransformInvalid(format!(
+                    "the transform makes two columns `{name}`: give one another name (AS, alias)"
+                )));
             }
             let data_type = landable(field.data_type())
                 .map_err(|why| Error::TransformInvalid(format!("the transform's column `{name}` {why}")))?;
@@ -51,7 +53,10 @@ impl Output {
     /// `batch` in that schema, in pieces when it is long.
     pub(crate) fn cast(&self, batch: &RecordBatch) -> Result<Vec<RecordBatch>, Error> {
         let rows = batch.num_rows();
-        (0..rows).step_by(ROWS_IN_BATCH).map(|from| self.cast_piece(&batch.slice(from, ROWS_IN_BATCH.min(rows - from)))).collect()
+        (0..rows)
+            .step_by(ROWS_IN_BATCH)
+            .map(|from| self.cast_piece(&batch.slice(from, ROWS_IN_BATCH.min(rows - from))))
+            .collect()
     }
 
     fn cast_piece(&self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
@@ -74,7 +79,11 @@ fn cast_column(field: &Field, column: &ArrayRef) -> Result<ArrayRef, Error> {
     // Not safe casts: those would make null of what does not fit.
     let options = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(column, field.data_type(), &options).map_err(|error| {
-        Error::TransformFailed(format!("column `{}` does not become {}: {error}", field.name(), crate::iceberg_type_name(field.data_type())))
+        Error::TransformFailed(format!(
+            "column `{}` does not become {}: {error}",
+            field.name(),
+            crate::iceberg_type_name(field.data_type())
+        ))
     })
 }
 

@@ -72,13 +72,17 @@ fn is_row_wise(frame: LazyFrame) -> Result<bool, Error> {
             IR::DataFrameScan { .. } => return Ok(true),
             IR::SimpleProjection { input, .. } => (*input, true),
             IR::Filter { input, predicate } => (*input, is_elementwise_rec(predicate.node(), expressions)),
-            IR::HStack { input, exprs, .. } => (*input, exprs.iter().all(|e| is_elementwise_rec(e.node(), expressions))),
+            IR::HStack { input, exprs, .. } => {
+                (*input, exprs.iter().all(|e| is_elementwise_rec(e.node(), expressions)))
+            }
             IR::Select { input, expr, .. } => {
                 // Without a column among them the expressions make one row, however many come in.
                 let follows_the_rows = expr.iter().any(|e| !e.is_scalar(expressions));
                 (*input, follows_the_rows && expr.iter().all(|e| is_elementwise_rec(e.node(), expressions)))
             }
-            IR::MapFunction { input, function } => (*input, matches!(function, FunctionIR::Unnest { .. } | FunctionIR::Hint(_))),
+            IR::MapFunction { input, function } => {
+                (*input, matches!(function, FunctionIR::Unnest { .. } | FunctionIR::Hint(_)))
+            }
             _ => return Ok(false),
         };
         if !row_wise {

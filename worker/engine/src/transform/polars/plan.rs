@@ -17,7 +17,8 @@ const HEADER_BYTES: usize = MAGIC.len() + 4 + 64;
 pub(super) fn decode(bytes: &[u8], client: &str) -> Result<DslPlan, Error> {
     let Some(header) = bytes.get(..HEADER_BYTES).filter(|header| header.starts_with(MAGIC)) else {
         return Err(Error::TransformInvalid(
-            "transform.polars is not a serialized LazyFrame; make it with LazyFrame.serialize(), in its binary format".to_owned(),
+            "transform.polars is not a serialized LazyFrame; make it with LazyFrame.serialize(), in its binary format"
+                .to_owned(),
         ));
     };
     if header != own_header()? {
@@ -45,8 +46,12 @@ pub(super) fn check(plan: &DslPlan, input: &Schema) -> Result<(), Error> {
                 leaves += 1;
             }
             DslPlan::Sink { payload: SinkType::Memory, .. } => {}
-            DslPlan::Scan { .. } | DslPlan::Sink { .. } | DslPlan::SinkMultiple { .. } => return Err(words::own_files()),
-            DslPlan::PipeWithSchema { .. } | DslPlan::GroupBy { apply: Some(_), .. } => return Err(words::python("a function")),
+            DslPlan::Scan { .. } | DslPlan::Sink { .. } | DslPlan::SinkMultiple { .. } => {
+                return Err(words::own_files());
+            }
+            DslPlan::PipeWithSchema { .. } | DslPlan::GroupBy { apply: Some(_), .. } => {
+                return Err(words::python("a function"));
+            }
             DslPlan::Cache { .. } | DslPlan::ExtContext { .. } => return Err(words::unsupported(node.into())),
             _ => {}
         }
@@ -161,7 +166,9 @@ fn inputs(plan: &DslPlan) -> Vec<&DslPlan> {
         DslPlan::Join { input_left, input_right, .. } => vec![input_left, input_right],
         DslPlan::Gather { input, idxs, .. } => vec![input, idxs],
         DslPlan::PipeWithSchema { input, .. } => input.iter().collect(),
-        DslPlan::Union { inputs, .. } | DslPlan::HConcat { inputs, .. } | DslPlan::SinkMultiple { inputs } => inputs.iter().collect(),
+        DslPlan::Union { inputs, .. } | DslPlan::HConcat { inputs, .. } | DslPlan::SinkMultiple { inputs } => {
+            inputs.iter().collect()
+        }
         DslPlan::ExtContext { input, contexts } => std::iter::once(input.as_ref()).chain(contexts).collect(),
         DslPlan::Scan { .. } | DslPlan::DataFrameScan { .. } => Vec::new(),
     }
@@ -185,7 +192,9 @@ fn inputs_mut(plan: &mut DslPlan) -> Vec<&mut DslPlan> {
         DslPlan::Join { input_left, input_right, .. } => vec![Arc::make_mut(input_left), Arc::make_mut(input_right)],
         DslPlan::Gather { input, idxs, .. } => vec![Arc::make_mut(input), Arc::make_mut(idxs)],
         DslPlan::PipeWithSchema { input, .. } => Arc::make_mut(input).iter_mut().collect(),
-        DslPlan::Union { inputs, .. } | DslPlan::HConcat { inputs, .. } | DslPlan::SinkMultiple { inputs } => inputs.iter_mut().collect(),
+        DslPlan::Union { inputs, .. } | DslPlan::HConcat { inputs, .. } | DslPlan::SinkMultiple { inputs } => {
+            inputs.iter_mut().collect()
+        }
         DslPlan::ExtContext { input, contexts } => std::iter::once(Arc::make_mut(input)).chain(contexts).collect(),
         DslPlan::Scan { .. } | DslPlan::DataFrameScan { .. } => Vec::new(),
     }
@@ -195,11 +204,13 @@ fn inputs_mut(plan: &mut DslPlan) -> Vec<&mut DslPlan> {
 fn expressions(plan: &DslPlan) -> Vec<&Expr> {
     match plan {
         DslPlan::Filter { predicate, .. } => vec![predicate],
-        DslPlan::Select { expr: exprs, .. } | DslPlan::HStack { exprs, .. } | DslPlan::Sort { by_column: exprs, .. } => {
-            exprs.iter().collect()
-        }
+        DslPlan::Select { expr: exprs, .. }
+        | DslPlan::HStack { exprs, .. }
+        | DslPlan::Sort { by_column: exprs, .. } => exprs.iter().collect(),
         DslPlan::GroupBy { keys, predicates, aggs, .. } => keys.iter().chain(predicates).chain(aggs).collect(),
-        DslPlan::Join { left_on, right_on, predicates, .. } => left_on.iter().chain(right_on).chain(predicates).collect(),
+        DslPlan::Join { left_on, right_on, predicates, .. } => {
+            left_on.iter().chain(right_on).chain(predicates).collect()
+        }
         DslPlan::Pivot { agg, .. } => vec![agg],
         DslPlan::MapFunction { function: DslFunction::FillNan(value), .. } => vec![value],
         _ => Vec::new(),

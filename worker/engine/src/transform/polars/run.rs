@@ -27,7 +27,11 @@ const ROWS_MADE: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
 impl PolarsPlan {
     /// Runs the plan from `inlet` to `outlet`. Blocks; call it on a thread of its own.
     pub(crate) fn run(self, inlet: Inlet, outlet: &Outlet, counters: &Counters) -> Result<(), Error> {
-        if self.row_wise { self.run_by_batch(inlet, outlet, counters) } else { self.run_gathered(inlet, outlet, counters) }
+        if self.row_wise {
+            self.run_by_batch(inlet, outlet, counters)
+        } else {
+            self.run_gathered(inlet, outlet, counters)
+        }
     }
 
     fn run_by_batch(&self, inlet: Inlet, outlet: &Outlet, counters: &Counters) -> Result<(), Error> {
@@ -91,7 +95,10 @@ impl PolarsPlan {
         let taker = Arc::clone(made);
         let streamed = catch_unwind(AssertUnwindSafe(|| {
             let stop_when_nobody_takes = PlanCallback::new(move |frame| Ok(!taker.take(frame)));
-            planned.clone().sink_batches(stop_when_nobody_takes, true, Some(ROWS_MADE))?.collect_with_engine(Engine::Streaming)
+            planned
+                .clone()
+                .sink_batches(stop_when_nobody_takes, true, Some(ROWS_MADE))?
+                .collect_with_engine(Engine::Streaming)
         }));
         match streamed {
             Ok(outcome) => outcome.map(drop).map_err(|error| words::running(&error)),

@@ -7,13 +7,26 @@ use crate::Error;
 
 /// Names in a plan of what reads and writes files and asks clouds for them; this worker's Polars is built without.
 const FILES: [&str; 13] = [
-    "PythonScan", "PythonDataset", "Csv", "Parquet", "Ipc", "NDJson", "Json", "Lines", "Aws", "Gcp", "Azure", "Http", "Huggingface",
+    "PythonScan",
+    "PythonDataset",
+    "Csv",
+    "Parquet",
+    "Ipc",
+    "NDJson",
+    "Json",
+    "Lines",
+    "Aws",
+    "Gcp",
+    "Azure",
+    "Http",
+    "Huggingface",
 ];
 
 /// A plan of another Python Polars.
 pub(super) fn foreign(client: &str) -> Error {
     let own = versions();
-    let made_by = if client.is_empty() { "another Python Polars".to_owned() } else { format!("Python polars {client}") };
+    let made_by =
+        if client.is_empty() { "another Python Polars".to_owned() } else { format!("Python polars {client}") };
     Error::TransformRefused(format!(
         "the plan was made by {made_by}, and this worker (polars {}) reads plans of Python polars {} only: \
          install polars=={} where the plan is made",
@@ -61,13 +74,18 @@ pub(super) fn own_rows(rows: usize) -> Error {
 
 /// An operation that is not part of this worker.
 pub(super) fn unsupported(operation: &str) -> Error {
-    Error::TransformRefused(format!("the plan uses `{operation}`, which this worker does not run; write it another way, or as SQL"))
+    Error::TransformRefused(format!(
+        "the plan uses `{operation}`, which this worker does not run; write it another way, or as SQL"
+    ))
 }
 
 /// A column of the plan's leaf that the job's rows lack.
 pub(super) fn no_column(name: &str, input: &Schema) -> Error {
     let names: Vec<_> = input.iter_names().map(|n| n.as_str()).collect();
-    Error::TransformInvalid(format!("the plan was made for a column `{name}`, and the job's rows have {}", names.join(", ")))
+    Error::TransformInvalid(format!(
+        "the plan was made for a column `{name}`, and the job's rows have {}",
+        names.join(", ")
+    ))
 }
 
 /// A column of the plan's leaf that has another type in the job's rows.

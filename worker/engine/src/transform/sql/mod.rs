@@ -21,6 +21,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use self::table::InputTable;
 use super::TransformOptions;
@@ -32,6 +35,9 @@ const BATCH_ROWS: usize = 8 * 1024;
 
 /// For each of them the job has this much memory: merging what was spilled holds some batches at once.
 const BYTES_FOR_A_ROW: usize = 16 * 1024;
+
+/// Operators a query may hold: the planner recurses into every one of a chain, on a stack that ends.
+const OPERATORS: usize = 10_000;
 
 /// The rows of the job.
 const TABLE: &str = "input";
@@ -88,7 +94,15 @@ async fn plan(query: &str, schema: &SchemaRef, options: &TransformOptions) -> Re
     let plan = state.query_planner().create_physical_plan(&optimized, &state).await;
     let plan = plan.map_err(|e| words::planning(&e, schema))?;
     let output = Output::of(&plan.schema())?;
-    Ok(SqlPlan { plan, context: session.task_ctx(), input, scans, row_wise, output, memory_bytes: options.memory_bytes })
+    Ok(SqlPlan {
+        plan,
+        context: session.task_ctx(),
+        input,
+        scans,
+        row_wise,
+        output,
+        memory_bytes: options.memory_bytes,
+    })
 }
 
 fn session(options: &TransformOptions) -> Result<SessionContext, Error> {
@@ -110,11 +124,17 @@ fn session(options: &TransformOptions) -> Result<SessionContext, Error> {
 }
 
 fn spill_to(dir: &Path) -> Result<DiskManagerBuilder, Error> {
-    std::fs::create_dir_all(dir).map_err(|e| Error::Internal(format!("cannot make the spill directory {}: {e}", dir.display())))?;
+    std::fs::create_dir_all(dir)
+        .map_err(|e| Error::Internal(format!("cannot make the spill directory {}: {e}", dir.display())))?;
     Ok(DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![dir.to_owned()])))
 }
 
 fn one_select(query: &str) -> Result<Statement, Error> {
+    if operators(query) > OPERATORS {
+        return Err(Error::TransformRefused(format!(
+            "transform.sql holds more than {OPERATORS} operators; put long lists of values into IN (...)"
+        )));
+    }
     let parsed = DFParserBuilder::new(query).build().and_then(|mut parser| parser.parse_statements());
     let mut statements = parsed.map_err(|error| words::parsing(&error))?;
     if statements.len() > 1 {
@@ -124,7 +144,9 @@ fn one_select(query: &str) -> Result<Statement, Error> {
         )));
     }
     let Some(statement) = statements.pop_front() else {
-        return Err(Error::TransformInvalid(format!("transform.sql is empty: write a SELECT over the table `{TABLE}`")));
+        return Err(Error::TransformInvalid(format!(
+            "transform.sql is empty: write a SELECT over the table `{TABLE}`"
+        )));
     };
     match &statement {
         Statement::Statement(sql) if matches!(sql.as_ref(), SqlStatement::Query(_)) => Ok(statement),
@@ -133,6 +155,28 @@ fn one_select(query: &str) -> Result<Statement, Error> {
             Err(not_a_select(text.split_whitespace().next().unwrap_or("something else")))
         }
     }
+}
+
+/// The operators in `query` that make its plan deeper. Text that is no SQL is left to the parser.
+fn operators(query: &str) -> usize {
+    let deepens = |token: &Token| match token {
+        Token::Plus
+        | Token::Minus
+        | Token::Mul
+        | Token::Div
+        | Token::Mod
+        | Token::StringConcat
+        | Token::DoubleColon => true,
+        Token::Eq | Token::DoubleEq | Token::Neq | Token::Lt | Token::Gt | Token::LtEq | Token::GtEq => true,
+        Token::Word(word) => {
+            let chains =
+                [Keyword::AND, Keyword::OR, Keyword::UNION, Keyword::EXCEPT, Keyword::INTERSECT, Keyword::JOIN];
+            chains.contains(&word.keyword)
+        }
+        _ => false,
+    };
+    let tokens = Tokenizer::new(&GenericDialect {}, query).tokenize().unwrap_or_default();
+    tokens.iter().filter(|token| deepens(token)).count()
 }
 
 fn not_a_select(found: &str) -> Error {

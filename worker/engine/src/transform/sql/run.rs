@@ -45,7 +45,9 @@ impl SqlPlan {
             }
         }
         // A plan that needs no row (`WHERE false`) has not asked for any, and the accounting counts them all.
-        if self.row_wise && let Some(mut unread) = self.input.take_unread() {
+        if self.row_wise
+            && let Some(mut unread) = self.input.take_unread()
+        {
             while let Some(batch) = unread.next().await {
                 batch?;
             }

@@ -81,11 +81,20 @@ impl InputTable {
 
     /// Writes all rows to a file in the spill directory, for a plan that reads them more than once.
     pub(super) async fn spool(&self, mut inlet: Inlet, context: &TaskContext) -> Result<(), Error> {
-        let broken = |error: &dyn std::fmt::Display| Error::Internal(format!("cannot write rows to the spill directory: {error}"));
-        let file = context.runtime_env().disk_manager.create_tmp_file("the rows of `input`").map_err(|e| broken(&e.strip_backtrace()))?;
+        let broken = |error: &dyn std::fmt::Display| {
+            Error::Internal(format!("cannot write rows to the spill directory: {error}"))
+        };
+        let file = context
+            .runtime_env()
+            .disk_manager
+            .create_tmp_file("the rows of `input`")
+            .map_err(|e| broken(&e.strip_backtrace()))?;
         let handle = File::create(file.path()).map_err(|e| broken(&e))?;
-        let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).map_err(|e| broken(&e))?;
-        let mut writer = StreamWriter::try_new_with_options(std::io::BufWriter::new(handle), &self.schema, options).map_err(|e| broken(&e))?;
+        let options = IpcWriteOptions::default()
+            .try_with_compression(Some(CompressionType::LZ4_FRAME))
+            .map_err(|e| broken(&e))?;
+        let mut writer = StreamWriter::try_new_with_options(std::io::BufWriter::new(handle), &self.schema, options)
+            .map_err(|e| broken(&e))?;
         while let Some(batch) = inlet.next().await {
             writer.write(&batch?).map_err(|e| broken(&e))?;
         }
@@ -141,7 +150,9 @@ impl PartitionStream for InputTable {
         match std::mem::replace(&mut *rows, Rows::None) {
             Rows::Live(inlet) => self.live(inlet),
             _ => {
-                let twice = DataFusionError::Internal("the table `input` was read twice by a plan that reads it once".to_owned());
+                let twice = DataFusionError::Internal(
+                    "the table `input` was read twice by a plan that reads it once".to_owned(),
+                );
                 let once = futures::stream::iter([Err(twice)]);
                 Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), once))
             }

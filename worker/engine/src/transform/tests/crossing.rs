@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array,
-    ListArray, RecordBatch, StringArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array,
+    Int64Array, ListArray, RecordBatch, StringArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int64Type};
 use proptest::collection::vec;
@@ -74,7 +74,10 @@ fn batch(rows: &[Row]) -> RecordBatch {
     let (fields, arrays): (Vec<_>, Vec<_>) = inner.into_iter().unzip();
     let present: Vec<bool> = rows.iter().map(|r| r.2.is_some()).collect();
     // Polars has no row that is null and holds something.
-    let arrays = arrays.iter().map(|a| arrow::compute::nullif(a, &BooleanArray::from_iter(present.iter().map(|p| Some(!p)))).unwrap()).collect();
+    let arrays = arrays
+        .iter()
+        .map(|a| arrow::compute::nullif(a, &BooleanArray::from_iter(present.iter().map(|p| Some(!p)))).unwrap())
+        .collect();
     let structs = StructArray::try_new_with_length(fields.into(), arrays, Some(present.into()), rows.len()).unwrap();
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("boolean", Arc::new(BooleanArray::from_iter(int().map(|v| v.map(|v| v % 2 == 0))))),

@@ -106,7 +106,9 @@ async fn columns_may_stand_in_another_order_than_in_the_plan() {
 
 #[tokio::test]
 async fn python_functions_are_refused_with_what_to_write_instead() {
-    for transform in [plan!("map_elements"), plan!("map_batches"), plan!("map_groups"), plan!("fold"), plan!("renamed_by_function")] {
+    for transform in
+        [plan!("map_elements"), plan!("map_batches"), plan!("map_groups"), plan!("fold"), plan!("renamed_by_function")]
+    {
         let text = refused(transform).await;
         assert!(text.contains("the plan calls Python") && text.contains("write it with Polars expressions"), "{text}");
     }
@@ -126,7 +128,10 @@ async fn plans_that_read_something_else_are_refused() {
 async fn a_plan_of_another_polars_names_both_versions() {
     let Transform::Polars { plan, .. } = plan!("other_polars") else { unreachable!() };
     let text = refused(Transform::Polars { plan, polars_version: "1.35.2".to_owned() }).await;
-    assert!(text.contains("made by Python polars 1.35.2") && text.contains("reads plans of Python polars 1.41.2"), "{text}");
+    assert!(
+        text.contains("made by Python polars 1.35.2") && text.contains("reads plans of Python polars 1.41.2"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -146,7 +151,13 @@ async fn a_plan_that_does_not_fit_the_rows_names_the_column() {
     assert!(text.contains("column `dep_delay` as i32, and the job's rows have it as f64"), "{text}");
     let text = invalid(plan!("missing_column")).await;
     assert!(text.contains("a column `gate`"), "{text}");
-    let wider = flights().schema().fields().iter().cloned().chain([Arc::new(Field::new("gate", DataType::Utf8, true))]).collect::<Vec<_>>();
+    let wider = flights()
+        .schema()
+        .fields()
+        .iter()
+        .cloned()
+        .chain([Arc::new(Field::new("gate", DataType::Utf8, true))])
+        .collect::<Vec<_>>();
     let wider: SchemaRef = Arc::new(Schema::new(wider));
     let text = prepared(plan!("untouched"), &wider).await.unwrap_err().to_string();
     assert!(text.contains("a column `gate` the plan was made without"), "{text}");
@@ -163,7 +174,10 @@ async fn a_value_that_does_not_cast_is_the_transforms_failure() {
 #[tokio::test]
 async fn rows_that_must_be_held_and_do_not_fit_say_what_to_do() {
     let error = run(plan!("group_by"), flights_in_two(), 100).await.err().unwrap();
-    assert!(matches!(&error, Error::Memory(text) if text.contains("SQL") && text.contains("job.memory_bytes")), "{error:?}");
+    assert!(
+        matches!(&error, Error::Memory(text) if text.contains("SQL") && text.contains("job.memory_bytes")),
+        "{error:?}"
+    );
     // A row-wise plan holds none.
     run(plan!("filter_with_columns"), flights_in_two(), 100).await.unwrap();
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::{
-    ArrayRef, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
@@ -33,7 +34,9 @@ impl Ran {
     pub(super) fn lines(&self) -> Vec<String> {
         let text = self.text();
         let lines = text.lines().filter(|line| line.starts_with('|')).skip(1);
-        lines.map(|line| line.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join(" ")).collect()
+        lines
+            .map(|line| line.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join(" "))
+            .collect()
     }
 }
 
@@ -53,7 +56,8 @@ pub(super) async fn run(transform: Transform, batches: Vec<RecordBatch>, memory_
 }
 
 pub(super) async fn run_prepared(prepared: Prepared, batches: Vec<Result<RecordBatch, Error>>) -> Result<Ran, Error> {
-    let (schema, row_wise, counters) = (Arc::clone(prepared.output()), prepared.row_wise(), Arc::new(Counters::default()));
+    let (schema, row_wise, counters) =
+        (Arc::clone(prepared.output()), prepared.row_wise(), Arc::new(Counters::default()));
     let mut made = Vec::new();
     let mut stream = prepared.apply(stream_of(batches), Arc::clone(&counters));
     while let Some(batch) = stream.next().await {

@@ -47,18 +47,24 @@ async fn only_one_to_one_plans_are_row_wise() {
 
 #[tokio::test]
 async fn rows_that_no_scan_asks_for_are_counted_all_the_same() {
-    let ran = sql("SELECT id FROM input WHERE false").await.unwrap();
-    assert_eq!((ran.rows_in, ran.rows_out), (4, 0));
+    let batches = many(100_000, 1);
+    let ran = run(Transform::Sql("SELECT n FROM input WHERE false".to_owned()), batches, 1 << 20).await.unwrap();
+    assert!(ran.row_wise);
+    assert_eq!((ran.rows_in, ran.rows_out), (100_000, 0));
 }
 
 #[tokio::test]
 async fn groups_joins_and_several_reads_of_the_input_are_right() {
-    let ran = sql("SELECT origin, count(*) AS n, sum(price) AS total FROM input GROUP BY origin ORDER BY origin").await.unwrap();
+    let ran = sql("SELECT origin, count(*) AS n, sum(price) AS total FROM input GROUP BY origin ORDER BY origin")
+        .await
+        .unwrap();
     assert_eq!(ran.lines(), ["EWR 1 1.00", "JFK 2 6.49", "LGA 1 0.01"]);
-    let ran = sql("SELECT a.id FROM input a JOIN input b ON a.origin = b.origin AND a.id <> b.id ORDER BY 1").await.unwrap();
+    let ran =
+        sql("SELECT a.id FROM input a JOIN input b ON a.origin = b.origin AND a.id <> b.id ORDER BY 1").await.unwrap();
     assert_eq!(ran.lines(), ["2", "3"]);
     assert_eq!(ran.rows_in, 4);
-    let ran = sql("SELECT id FROM input WHERE dep_delay > (SELECT avg(dep_delay) FROM input) ORDER BY id").await.unwrap();
+    let ran =
+        sql("SELECT id FROM input WHERE dep_delay > (SELECT avg(dep_delay) FROM input) ORDER BY id").await.unwrap();
     assert_eq!(ran.lines(), ["1", "2"]);
     let ran = sql("SELECT id FROM input UNION ALL SELECT id + 10 FROM input ORDER BY id DESC LIMIT 3").await.unwrap();
     assert_eq!(ran.lines(), ["14", "13", "12"]);
@@ -88,13 +94,17 @@ async fn an_unknown_column_is_named_with_the_one_that_was_meant() {
 #[tokio::test]
 async fn names_keep_their_case_and_the_table_may_be_in_any() {
     let schema = Arc::new(Schema::new(vec![Field::new("Dep_Delay", DataType::Int64, true)]));
-    for query in ["SELECT Dep_Delay FROM input", "SELECT \"Dep_Delay\" FROM INPUT", "select Input.Dep_Delay from Input"] {
+    for query in ["SELECT Dep_Delay FROM input", "SELECT \"Dep_Delay\" FROM INPUT", "select Input.Dep_Delay from Input"]
+    {
         let output = prepared(Transform::Sql(query.to_owned()), &schema).await.unwrap();
         assert_eq!(output.output().field(0).name(), "Dep_Delay", "{query}");
     }
-    let text = prepared(Transform::Sql("SELECT dep_delay FROM input".to_owned()), &schema).await.unwrap_err().to_string();
+    let text =
+        prepared(Transform::Sql("SELECT dep_delay FROM input".to_owned()), &schema).await.unwrap_err().to_string();
     assert!(text.contains("did you mean `Dep_Delay`? names keep their case"), "{text}");
-    let renamed = prepared(Transform::Sql("SELECT Dep_Delay AS DepDelay, COUNT(*) OVER () AS N FROM input".to_owned()), &schema).await;
+    let renamed =
+        prepared(Transform::Sql("SELECT Dep_Delay AS DepDelay, COUNT(*) OVER () AS N FROM input".to_owned()), &schema)
+            .await;
     assert_eq!(renamed.unwrap().output().field(0).name(), "DepDelay");
 }
 
@@ -135,12 +145,16 @@ async fn a_query_of_many_terms_does_not_overflow_the_stack() {
     let terms: Vec<_> = (0..3000).map(|i| format!("id = {i}")).collect();
     let ran = sql(&format!("SELECT id FROM input WHERE {}", terms.join(" OR "))).await.unwrap();
     assert_eq!(ran.rows_out, 4);
+    let text = refused(&format!("SELECT id{} AS s FROM input", "+id".repeat(20_000))).await;
+    assert!(text.contains("more than 10000 operators"), "{text}");
 }
 
 #[tokio::test]
 async fn a_sort_and_a_group_larger_than_memory_spill() {
     let (rows, memory_bytes) = (200_000, 12 << 20);
-    for query in ["SELECT n, word FROM input ORDER BY n", "SELECT n, max(word) AS word FROM input GROUP BY n ORDER BY n"] {
+    for query in
+        ["SELECT n, word FROM input ORDER BY n", "SELECT n, max(word) AS word FROM input GROUP BY n ORDER BY n"]
+    {
         let ran = run(Transform::Sql(query.to_owned()), many(rows, 200), memory_bytes).await.unwrap();
         assert_eq!(ran.batch.num_rows() as i64, rows, "{query}");
         assert!(ran.batch.column(0).as_primitive::<Int64Type>().values().iter().copied().eq(0..rows), "{query}");
@@ -151,7 +165,10 @@ async fn a_sort_and_a_group_larger_than_memory_spill() {
 async fn a_join_that_does_not_fit_says_how_much_it_had() {
     let query = "SELECT a.n FROM input a JOIN input b ON a.word = b.word";
     let error = run(Transform::Sql(query.to_owned()), many(100_000, 200), 4 << 20).await.err().unwrap();
-    assert!(matches!(&error, Error::Memory(text) if text.contains("4 MiB") && text.contains("job.memory_bytes")), "{error:?}");
+    assert!(
+        matches!(&error, Error::Memory(text) if text.contains("4 MiB") && text.contains("job.memory_bytes")),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -164,12 +181,24 @@ async fn an_error_while_running_is_the_transforms() {
 
 #[tokio::test]
 async fn an_error_of_the_input_passes_through_unchanged() {
-    for query in ["SELECT id FROM input", "SELECT count(*) AS n FROM input", "SELECT a.id FROM input a JOIN input b ON a.id = b.id"] {
+    for query in [
+        "SELECT id FROM input",
+        "SELECT count(*) AS n FROM input",
+        "SELECT a.id FROM input a JOIN input b ON a.id = b.id",
+    ] {
         let prepared = prepared(Transform::Sql(query.to_owned()), &flights().schema()).await.unwrap();
         let error = run_prepared(prepared, vec![Ok(flights()), Err(bad_row())]).await.err().unwrap();
         let fault = Fault::from(error);
         assert_eq!((fault.kind, fault.place.map(|p| p.line)), (FaultKind::BadRow, Some(7)), "{query}");
     }
+}
+
+#[tokio::test]
+async fn an_input_that_is_lost_half_way_is_an_error_and_not_the_end() {
+    let prepared = prepared(Transform::Sql("SELECT id FROM input".to_owned()), &flights().schema()).await.unwrap();
+    let lost: BatchStream = Box::pin(futures::stream::iter([1, 0]).map(|n| Ok(flights().slice(0, 4 / n))));
+    let items: Vec<_> = prepared.apply(lost, Arc::default()).collect().await;
+    assert!(matches!(&items[..], [Ok(_), Err(Error::Internal(text))] if text.contains("cut off")), "{items:?}");
 }
 
 #[tokio::test]
@@ -193,7 +222,10 @@ async fn a_reader_that_stops_stops_the_input() {
 async fn an_input_that_waits_holds_the_output_without_ending_it() {
     let prepared = prepared(Transform::Sql("SELECT id FROM input".to_owned()), &flights().schema()).await.unwrap();
     let (sender, receiver) = tokio::sync::mpsc::channel(1);
-    let mut rows = prepared.apply(Box::pin(futures::stream::unfold(receiver, |mut r| async { Some((r.recv().await?, r)) })), Arc::default());
+    let mut rows = prepared.apply(
+        Box::pin(futures::stream::unfold(receiver, |mut r| async { Some((r.recv().await?, r)) })),
+        Arc::default(),
+    );
     assert!(rows.next().now_or_never().is_none());
     sender.send(Ok(flights())).await.unwrap();
     assert_eq!(rows.next().await.unwrap().unwrap().num_rows(), 4);
@@ -212,10 +244,12 @@ async fn without_a_transform_rows_pass_and_are_counted() {
 
 #[tokio::test]
 async fn time_spent_is_counted_for_the_transform() {
-    let prepared = prepared(Transform::Sql("SELECT max(word) AS w FROM input".to_owned()), &many(1, 1)[0].schema()).await.unwrap();
+    let prepared =
+        prepared(Transform::Sql("SELECT max(word) AS w FROM input".to_owned()), &many(1, 1)[0].schema()).await.unwrap();
     let counters = Arc::new(Counters::default());
     let batches = many(50_000, 50).into_iter().map(Ok).collect();
-    let made: Vec<RecordBatch> = prepared.apply(stream_of(batches), Arc::clone(&counters)).map(Result::unwrap).collect().await;
+    let made: Vec<RecordBatch> =
+        prepared.apply(stream_of(batches), Arc::clone(&counters)).map(Result::unwrap).collect().await;
     assert_eq!(made[0].num_rows(), 1);
     assert!(counters.rooms().iter().any(|room| room.room == moulin_core::Room::Transform && !room.busy.is_zero()));
 }
