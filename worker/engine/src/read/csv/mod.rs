@@ -106,7 +106,7 @@ pub(super) struct Csv {
     format: CsvFormat,
     schema: SchemaRef,
     targets: Vec<Target>,
-    /// Bytes that are indexed at once, roughly.
+    /// Bytes that are indexed at once, roughly; 0: records are read one by one.
     window: usize,
 }
 

@@ -75,8 +75,8 @@ impl<'a> Parser<'a> {
         while at < self.block.end && !(self.stop_at_first && self.bad_rows > 0) {
             let end = (at + window).min(self.block.end);
             let comment = self.dialect.comment.is_some_and(|byte| memchr(byte, &self.text[at..end]).is_some());
-            if comment {
-                at = self.slow(at, end)?;
+            if comment || self.window == 0 {
+                at = self.slow(at, end.max(at + 1))?;
                 continue;
             }
             let found = self.index(at, end);
@@ -87,13 +87,11 @@ impl<'a> Parser<'a> {
             window = self.window;
             if found.rows > 0 {
                 let after = self.ends[found.rows * self.order.len()] as usize + 1;
-                if !self.fast(at, after, found.rows, found.quotes) {
-                    self.slow(at, after)?;
-                }
-                at = after;
+                // Where a row ends was a guess as well: the slow way may go on to another place.
+                at = if self.fast(at, after, found.rows, found.quotes) { after } else { self.slow(at, after)? };
             }
             if found.irregular || found.rows == 0 {
-                at = self.slow(at, at + 1)?;
+                at = self.slow(at, (at + 1).min(self.block.end))?;
             }
         }
         self.finish(schema)
