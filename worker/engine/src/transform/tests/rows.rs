@@ -41,8 +41,7 @@ impl Ran {
 }
 
 pub(super) fn options(memory_bytes: u64) -> TransformOptions {
-    let spill_dir = std::env::temp_dir().join(format!("moulin-transform-tests-{}", std::process::id()));
-    TransformOptions { memory_bytes, spill_dir, threads: 1 }
+    TransformOptions { memory_bytes, spill_dir: std::env::temp_dir(), threads: 1 }
 }
 
 pub(super) async fn prepared(transform: Transform, schema: &SchemaRef) -> Result<Prepared, Error> {
