@@ -169,7 +169,10 @@ impl Lake {
     /// # Errors
     /// The first file that could not be removed; the others are gone.
     pub async fn remove_files(&self, uris: &[String]) -> Result<(), Error> {
-        let removals = futures::stream::iter(uris).map(|uri| self.warehouse.remove(uri)).buffer_unordered(REMOVALS);
+        // Owned names: a closure over borrowed ones makes a future that cannot be spawned.
+        let removals = futures::stream::iter(uris.to_vec())
+            .map(|uri| async move { self.warehouse.remove(&uri).await })
+            .buffer_unordered(REMOVALS);
         let failures: Vec<Error> = removals.filter_map(|done| async { done.err() }).collect().await;
         failures.into_iter().next().map_or(Ok(()), Err)
     }

@@ -32,16 +32,21 @@ fn copy<T: ArrowPrimitiveType>(array: &dyn Array, out: &mut Vec<T::Native>) {
 }
 
 // A decimal that claims fewer digits than its value has must not be cut.
-fn narrow<V: TryFrom<i128> + Copy>(array: &dyn Array, out: &mut Vec<V>) -> Result<()> {
+fn narrow<V: Number + Into<i128>>(array: &dyn Array, cut: impl Fn(i128) -> V, out: &mut Vec<V>) -> Result<()> {
     let array = array.as_primitive::<Decimal128Type>();
-    let narrowed = |value: i128| {
-        V::try_from(value).map_err(|_| {
-            ParquetError::General(format!("the decimal {value} has more digits than {}", array.data_type()))
-        })
+    let mut whole = true;
+    let mut narrowed = |value: i128| {
+        let short = cut(value);
+        whole &= short.into() == value;
+        short
     };
     match array.nulls().filter(|nulls| nulls.null_count() > 0) {
-        None => array.values().iter().try_for_each(|value| narrowed(*value).map(|v| out.push(v))),
-        Some(nulls) => nulls.valid_indices().try_for_each(|row| narrowed(array.values()[row]).map(|v| out.push(v))),
+        None => out.extend(array.values().iter().map(|value| narrowed(*value))),
+        Some(nulls) => out.extend(nulls.valid_indices().map(|row| narrowed(array.values()[row]))),
+    }
+    match whole {
+        true => Ok(()),
+        false => Err(ParquetError::General(format!("a decimal has more digits than {}", array.data_type()))),
     }
 }
 
@@ -63,7 +68,7 @@ impl Number for i32 {
         match array.data_type() {
             DataType::Int32 => copy::<Int32Type>(array, out),
             DataType::Date32 => copy::<Date32Type>(array, out),
-            DataType::Decimal128(_, _) => return narrow(array, out),
+            DataType::Decimal128(_, _) => return narrow(array, |value| value as i32, out),
             _ => return Err(unknown(array)),
         }
         Ok(())
@@ -88,7 +93,7 @@ impl Number for i64 {
             DataType::Int64 => copy::<Int64Type>(array, out),
             DataType::Timestamp(_, _) => copy::<TimestampMicrosecondType>(array, out),
             DataType::Time64(_) => copy::<Time64MicrosecondType>(array, out),
-            DataType::Decimal128(_, _) => return narrow(array, out),
+            DataType::Decimal128(_, _) => return narrow(array, |value| value as i64, out),
             _ => return Err(unknown(array)),
         }
         Ok(())

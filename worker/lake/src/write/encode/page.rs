@@ -12,6 +12,7 @@ pub(super) struct Packer {
     compressor: Option<zstd::bulk::Compressor<'static>>,
     /// A page before it is compressed; kept for the next one.
     pub(super) body: Vec<u8>,
+    compressed: Vec<u8>,
 }
 
 /// A page as it stands in the file.
@@ -29,7 +30,7 @@ impl Packer {
             Compression::ZSTD(level) => Some(zstd::bulk::Compressor::new(level.compression_level())?),
             _ => return Ok(None),
         };
-        Ok(Some(Self { compressor, body: Vec::new() }))
+        Ok(Some(Self { compressor, body: Vec::new(), compressed: Vec::new() }))
     }
 
     /// Packs `self.body` as a data page and empties it.
@@ -54,12 +55,17 @@ impl Packer {
     fn pack(&mut self, page: impl FnOnce(Bytes) -> Page) -> Result<Packed> {
         let size = self.body.len();
         let compressed = match &mut self.compressor {
-            Some(compressor) => compressor.compress(&self.body)?,
-            None => self.body.clone(),
+            Some(compressor) => {
+                self.compressed.clear();
+                self.compressed.reserve(zstd::zstd_safe::compress_bound(size));
+                compressor.compress_to_buffer(&self.body, &mut self.compressed)?;
+                Bytes::copy_from_slice(&self.compressed)
+            }
+            None => Bytes::copy_from_slice(&self.body),
         };
         self.body.clear();
         let mut sink = TrackedWrite::new(Vec::with_capacity(compressed.len() + 64));
-        let page = CompressedPage::new(page(compressed.into()), size);
+        let page = CompressedPage::new(page(compressed), size);
         let spec = SerializedPageWriter::new(&mut sink).write_page(page)?;
         let bytes = Bytes::from(sink.into_inner()?);
         Ok(Packed { bytes, uncompressed: spec.uncompressed_size })

@@ -119,5 +119,5 @@ fn a_decimal_with_too_many_digits_is_refused() {
     let mut file = SerializedFileWriter::new(Vec::new(), parquet.root_schema_ptr(), Arc::new(small_limits())).unwrap();
     let mut groups = RowGroups::new(&file, &sent.schema()).unwrap();
     let error = groups.write(&sent, &mut file).unwrap_err().to_string();
-    assert!(error.contains("has more digits than Decimal128(18, 2)"), "{error}");
+    assert!(error.contains("a decimal has more digits than Decimal128(18, 2)"), "{error}");
 }

@@ -143,7 +143,9 @@ impl Values for Texts {
         if let Some(table) = &self.table {
             bounds.widen_by(table);
         }
-        let Some((low, high)) = bounds.0 else { return Statistics::byte_array(None, None, None, Some(nulls), false) };
+        let Some((low, high)) = bounds.values else {
+            return Statistics::byte_array(None, None, None, Some(nulls), false);
+        };
         let (short_low, short_high) = if self.is_text {
             (cut_text(&low, STATISTICS_LENGTH), raised_text(&high, STATISTICS_LENGTH))
         } else {
@@ -170,20 +172,37 @@ impl Values for Texts {
 
 /// Smallest and largest value.
 #[derive(Debug, Clone, Default)]
-struct Bounds(Option<(Vec<u8>, Vec<u8>)>);
+struct Bounds {
+    values: Option<(Vec<u8>, Vec<u8>)>,
+    /// Their first eight bytes: most values are seen to lie between them at once.
+    prefixes: (u64, u64),
+}
 
 impl Bounds {
     #[inline]
     fn widen(&mut self, value: &[u8]) {
-        match &mut self.0 {
+        let prefix = prefix(value);
+        if self.values.is_none() || prefix <= self.prefixes.0 || prefix >= self.prefixes.1 {
+            self.widen_slowly(value, prefix);
+        }
+    }
+
+    #[cold]
+    fn widen_slowly(&mut self, value: &[u8], prefix: u64) {
+        match &mut self.values {
             Some((low, high)) => {
                 if value < low.as_slice() {
                     value.clone_into(low);
+                    self.prefixes.0 = prefix;
                 } else if value > high.as_slice() {
                     value.clone_into(high);
+                    self.prefixes.1 = prefix;
                 }
             }
-            None => self.0 = Some((value.to_vec(), value.to_vec())),
+            None => {
+                self.values = Some((value.to_vec(), value.to_vec()));
+                self.prefixes = (prefix, prefix);
+            }
         }
     }
 
@@ -194,20 +213,61 @@ impl Bounds {
     }
 }
 
+// The first bytes as a number that is ordered as the values are; shorter ones are filled up with zeros.
+#[inline]
+fn prefix(value: &[u8]) -> u64 {
+    match value.first_chunk::<8>() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => few_bytes(value).swap_bytes(),
+    }
+}
+
+// At most seven bytes as a number, the first one lowest.
+#[inline]
+fn few_bytes(value: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (value.first_chunk::<4>(), value.last_chunk::<4>()) {
+        // The two overlap in equal bytes.
+        let shift = 8 * (value.len() as u32 - 4);
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << shift;
+    }
+    match *value {
+        [a, b, c] => u64::from(a) | u64::from(b) << 8 | u64::from(c) << 16,
+        [a, b] => u64::from(a) | u64::from(b) << 8,
+        [a] => u64::from(a),
+        _ => 0,
+    }
+}
+
 /// The dictionary, written as its page while it grows; found by open addressing with linear probing.
 struct Table {
-    /// Hash, and index and 1; 0: empty.
-    slots: Vec<(u32, u32)>,
-    mask: usize,
+    slots: Vec<Slot>,
+    /// How far a code's product is shifted to be a slot's number.
+    shift: u32,
     page: Vec<u8>,
     /// Start and length of each value in the page.
     entries: Vec<(u32, u32)>,
     crowded: bool,
 }
 
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    code: u64,
+    /// Index of the value and 1; 0: empty.
+    number: u32,
+}
+
+/// Set in the code of a value that the code alone does not tell from others.
+const HASHED: u64 = 1 << 63;
+
 impl Table {
     fn new() -> Self {
-        Self { slots: vec![(0, 0); 1024], mask: 1023, page: Vec::new(), entries: Vec::new(), crowded: false }
+        Self {
+            slots: vec![Slot::default(); 1024],
+            shift: 64 - 10,
+            page: Vec::new(),
+            entries: Vec::new(),
+            crowded: false,
+        }
     }
 
     #[inline]
@@ -218,30 +278,37 @@ impl Table {
 
     #[inline]
     fn index(&mut self, value: &[u8]) -> u32 {
-        let hash = hash(value);
-        let mut at = hash as usize & self.mask;
+        let code = code(value);
+        let mask = self.slots.len() - 1;
+        let mut at = self.home(code);
         let mut probes = 0;
         loop {
-            let (found, number) = self.slots[at];
-            if number == 0 {
-                return self.insert(value, hash, at);
+            let slot = self.slots[at];
+            if slot.number == 0 {
+                return self.insert(value, code, at);
             }
-            if found == hash && self.value(number - 1) == value {
-                return number - 1;
+            if slot.code == code && (code & HASHED == 0 || self.value(slot.number - 1) == value) {
+                return slot.number - 1;
             }
-            at = (at + 1) & self.mask;
+            at = (at + 1) & mask;
             probes += 1;
             self.crowded |= probes > LONGEST_PROBE;
         }
     }
 
+    // Fibonacci hashing: the high bits of the product are well mixed.
+    #[inline]
+    fn home(&self, code: u64) -> usize {
+        (code.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
+    }
+
     #[cold]
-    fn insert(&mut self, value: &[u8], hash: u32, at: usize) -> u32 {
+    fn insert(&mut self, value: &[u8], code: u64, at: usize) -> u32 {
         let start = self.page.len() + 4;
         put(value, &mut self.page);
         self.entries.push((start as u32, value.len() as u32));
         let number = self.entries.len() as u32;
-        self.slots[at] = (hash, number);
+        self.slots[at] = Slot { code, number };
         if self.entries.len() * 2 > self.slots.len() {
             self.grow();
         }
@@ -249,12 +316,13 @@ impl Table {
     }
 
     fn grow(&mut self) {
-        let mut slots = vec![(0, 0); self.slots.len() * 4];
-        self.mask = slots.len() - 1;
-        for slot in self.slots.iter().filter(|slot| slot.1 != 0) {
-            let mut at = slot.0 as usize & self.mask;
-            while slots[at].1 != 0 {
-                at = (at + 1) & self.mask;
+        let mut slots = vec![Slot::default(); self.slots.len() * 4];
+        self.shift -= 2;
+        let mask = slots.len() - 1;
+        for slot in self.slots.iter().filter(|slot| slot.number != 0) {
+            let mut at = self.home(slot.code);
+            while slots[at].number != 0 {
+                at = (at + 1) & mask;
             }
             slots[at] = *slot;
         }
@@ -262,22 +330,53 @@ impl Table {
     }
 }
 
-// Multiply and fold, eight bytes at a time.
+/// Of a value of at most seven bytes: itself, with its length; of a longer one: a hash.
 #[inline]
-fn hash(value: &[u8]) -> u32 {
-    const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mut hash = (value.len() as u64).wrapping_mul(MIX);
-    let (words, rest) = value.as_chunks::<8>();
+fn code(value: &[u8]) -> u64 {
+    if value.len() < 8 {
+        return few_bytes(value) | (value.len() as u64) << 56;
+    }
+    let mut hash = value.len() as u64;
+    let (words, _) = value.as_chunks::<8>();
     for word in words {
         hash = fold(hash ^ u64::from_le_bytes(*word));
     }
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    (fold(hash ^ u64::from_le_bytes(last)) >> 16) as u32
+    // The last eight bytes once more, whatever of them was seen already.
+    if let Some(last) = value.last_chunk::<8>() {
+        hash = fold(hash ^ u64::from_le_bytes(*last));
+    }
+    hash | HASHED
 }
 
 #[inline]
 fn fold(word: u64) -> u64 {
     let product = u128::from(word ^ 0xA076_1D64_78BD_642F) * 0xE703_7ED1_A0B4_28DB;
     (product as u64) ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_values_have_codes_of_their_own_and_prefixes_in_their_order() {
+        let values: [&[u8]; 12] =
+            [b"", b"\0", b"\0\0", b"a", b"a\0", b"ab", b"abc", b"abcd", b"abcde", b"abcdef", b"abcdefg", b"b"];
+        for (n, a) in values.iter().enumerate() {
+            for b in &values[n + 1..] {
+                assert_ne!(code(a), code(b), "{a:?} {b:?}");
+                assert!(prefix(a) <= prefix(b), "{a:?} {b:?}");
+            }
+        }
+        assert_eq!(few_bytes(b"abcde").to_le_bytes(), *b"abcde\0\0\0");
+    }
+
+    #[test]
+    fn values_made_to_collide_end_the_dictionary() {
+        let mut table = Table::new();
+        table.slots.fill(Slot { code: HASHED, number: u32::MAX });
+        table.slots[0].number = 0;
+        table.index(b"any");
+        assert!(table.crowded);
+    }
 }
