@@ -1,0 +1,21 @@
+//! `moulin plan`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use moulin_core::Fault;
+
+use super::{read_job, show, to_json};
+use crate::config::Config;
+use crate::job::admit;
+use crate::worker::Worker;
+
+/// Prints what the job would do.
+pub(crate) async fn plan(config: Config, path: &Path, json: bool) -> Result<ExitCode, Fault> {
+    let spec = read_job(path)?;
+    let worker = Worker::open(config, Some("plan".to_owned())).await?;
+    let plan = admit::plan(&worker, &spec).await?;
+    let text = if json { to_json(&plan)? } else { show::plan(&plan) };
+    println!("{}", text.trim_end());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,192 @@
+//! Values as text for a person at a terminal.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use moulin_core::{Job, JobPlan, PlannedColumn, Progress, Receipt};
+
+fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn bytes(n: u64) -> String {
+    match n {
+        0..1_000 => format!("{n} B"),
+        1_000..1_000_000 => format!("{:.1} kB", n as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", n as f64 / 1e6),
+        _ => format!("{:.2} GB", n as f64 / 1e9),
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
+
+// Writing to a String cannot fail.
+macro_rules! line {
+    ($text:expr, $($arg:tt)*) => {{
+        let _ = writeln!($text, $($arg)*);
+    }};
+}
+
+/// A receipt, one figure a line.
+pub(super) fn receipt(receipt: &Receipt) -> String {
+    let mut text = String::new();
+    line!(text, "landed in     {}", receipt.table);
+    line!(text, "files         {}", count(receipt.files));
+    line!(text, "rows read     {}", count(receipt.rows_read));
+    line!(text, "     landed   {}", count(receipt.rows_landed));
+    line!(text, "     rejected {}", count(receipt.rows_rejected));
+    match receipt.rows_filtered {
+        Some(filtered) => line!(text, "     filtered {}", count(filtered)),
+        None => line!(text, "     filtered - (the transform is not row-wise: rows out are other rows than rows in)"),
+    }
+    line!(text, "bytes read    {}", bytes(receipt.bytes_read));
+    line!(text, "      written {} in {} data files", bytes(receipt.bytes_written), receipt.data_files);
+    match receipt.snapshot_id {
+        Some(id) => line!(text, "snapshot      {id}"),
+        None => line!(text, "snapshot      none (no row landed)"),
+    }
+    line!(text, "took          {} (attempt {})", seconds(receipt.elapsed), receipt.attempt);
+    let rooms: Vec<String> = receipt.rooms.iter().map(|t| format!("{} {}", t.room.name(), seconds(t.busy))).collect();
+    line!(text, "busy          {}", rooms.join(", "));
+    line!(text, "job           {}", receipt.job_id);
+    if !receipt.rejects.is_empty() {
+        line!(text, "rejected rows (the first {} of {}):", receipt.rejects.len(), count(receipt.rows_rejected));
+        for reject in &receipt.rejects {
+            line!(text, "  {}  {}: {}", reject.code, reject.place, reject.reason);
+        }
+    }
+    text
+}
+
+/// What a job would do.
+pub(super) fn plan(plan: &JobPlan) -> String {
+    let mut text = String::new();
+    let total: u64 = plan.files.iter().map(|file| file.size_bytes).sum();
+    line!(text, "reads {} files, {}", count(plan.files.len() as u64), bytes(total));
+    for file in plan.files.iter().take(20) {
+        line!(text, "  {}  {}", file.uri, bytes(file.size_bytes));
+    }
+    if plan.files.len() > 20 {
+        line!(text, "  ... and {} more", plan.files.len() - 20);
+    }
+    line!(text, "with the columns");
+    columns(&mut text, &plan.input);
+    line!(
+        text,
+        "lands in {} ({} at {})",
+        plan.table,
+        if plan.table_exists { "exists" } else { "would be created" },
+        plan.table_location
+    );
+    columns(&mut text, &plan.output);
+    if plan.partition_by.is_empty() {
+        line!(text, "not partitioned");
+    } else {
+        line!(text, "partitioned by {}", plan.partition_by.join(", "));
+    }
+    line!(
+        text,
+        "the transform {}",
+        if plan.row_wise { "keeps row for row and runs in constant memory" } else { "needs many rows at once" }
+    );
+    text
+}
+
+fn columns(text: &mut String, columns: &[PlannedColumn]) {
+    let width = columns.iter().map(|column| column.name.len()).max().unwrap_or(0);
+    for column in columns {
+        let required = if column.nullable { "" } else { ", required" };
+        let origin = if column.origin.is_empty() { String::new() } else { format!(" ({})", column.origin) };
+        line!(text, "  {:<width$}  {}{required}{origin}", column.name, column.ty);
+    }
+}
+
+/// One job, whole.
+pub(super) fn job(job: &Job) -> String {
+    let mut text = String::new();
+    line!(text, "job           {}", job.id);
+    line!(
+        text,
+        "state         {} (attempt {}, generation {}, epoch {})",
+        job.state,
+        job.attempt,
+        job.generation,
+        job.epoch
+    );
+    line!(text, "asked by      {}", job.key);
+    line!(text, "submitted     {}", moment(job.submitted_at));
+    if !job.worker_id.is_empty() {
+        line!(text, "worker        {}", job.worker_id);
+    }
+    match (&job.receipt, &job.fault) {
+        (Some(done), _) => text.push_str(&receipt(done)),
+        (None, Some(fault)) => line!(text, "{}", fault.report()),
+        (None, None) => line!(text, "progress      {}", progress(&job.progress)),
+    }
+    text
+}
+
+/// Many jobs, a line each.
+pub(super) fn jobs(jobs: &[Job]) -> String {
+    if jobs.is_empty() {
+        return "no jobs".to_owned();
+    }
+    let mut text = format!("{:<24}  {:<9}  {:<20}  {:<28}  rows landed\n", "job", "state", "submitted", "table");
+    for job in jobs {
+        let landed = job.receipt.as_ref().map_or_else(|| "-".to_owned(), |receipt| count(receipt.rows_landed));
+        line!(
+            text,
+            "{:<24}  {:<9}  {:<20}  {:<28}  {landed}",
+            job.id.0,
+            job.state.as_str(),
+            moment(job.submitted_at),
+            job.table
+        );
+    }
+    text
+}
+
+/// One line that is written over itself while a job runs.
+pub(super) fn progress_line(job: &Job) -> String {
+    format!("{:<9} {}", job.state.as_str(), progress(&job.progress))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a rate with one decimal")]
+fn progress(progress: &Progress) -> String {
+    let elapsed = progress.elapsed.as_secs_f64().max(0.001);
+    let percent = (progress.bytes_done * 100).checked_div(progress.bytes_total).unwrap_or(0).min(100);
+    format!(
+        "{:<9} {percent:>3}%  {} rows read, {} rejected, {:.1} MB/s, {:.1} s",
+        progress.room.name(),
+        count(progress.rows_read),
+        count(progress.rows_rejected),
+        progress.bytes_done as f64 / 1e6 / elapsed,
+        elapsed
+    )
+}
+
+fn moment(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        assert_eq!([count(7), count(999), count(1_000), count(336_776)], ["7", "999", "1,000", "336,776"]);
+        assert_eq!([bytes(999), bytes(1_500), bytes(766_000_000)], ["999 B", "1.5 kB", "766.0 MB"]);
+    }
+}

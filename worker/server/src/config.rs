@@ -1,0 +1,285 @@
+//! What a worker can be told: a TOML file, then the environment over it.
+//!
+//! Every key has a default, so that `moulin serve` works with no file at all. An unknown key or a wrong value ends the
+//! process before a port is bound, and the message says which key.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use moulin_core::{Fault, FaultKind, StorageSettings};
+use moulin_lake::CatalogSettings;
+use serde::{Deserialize, Deserializer};
+
+/// The whole configuration, resolved: no key is missing and every path is absolute.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) listen: String,
+    pub(crate) worker_id: Option<String>,
+    pub(crate) job: JobLimits,
+    pub(crate) store_url: String,
+    pub(crate) catalog: CatalogSettings,
+    pub(crate) storage: StorageSettings,
+    pub(crate) log: Log,
+    pub(crate) fault_point: Option<String>,
+}
+
+/// `[job]`: limits of the jobs of one worker.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct JobLimits {
+    /// Jobs at a time.
+    pub(crate) slots: usize,
+    /// Threads of one job.
+    pub(crate) threads: usize,
+    /// Memory of one job's transform before it spills (SQL) or is refused (a Polars plan that needs all rows at once).
+    pub(crate) memory_bytes: u64,
+    /// Buffer of the rows that Flight readers of a running job drink from.
+    pub(crate) tap_bytes: usize,
+    /// How long a silent worker keeps a job.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) lease: Duration,
+    /// Longest time of a job that names no deadline, from its submit.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) deadline: Duration,
+    /// Attempts of one job before a retryable failure is final.
+    pub(crate) max_attempts: u32,
+    /// How long SIGTERM waits for running jobs before it hands them back.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) drain: Duration,
+}
+
+impl Default for JobLimits {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            slots: 2,
+            threads,
+            memory_bytes: 512 << 20,
+            tap_bytes: 32 << 20,
+            lease: Duration::from_secs(15),
+            deadline: Duration::from_secs(24 * 3600),
+            max_attempts: 5,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    /// A tracing filter, e.g. `info,moulin_lake=debug`.
+    pub(crate) filter: String,
+    /// `text` or `json`.
+    pub(crate) format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info,datafusion=warn,opendal=warn,sqlx=warn".to_owned(), format: LogFormat::Text }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The file as it is written: everything optional.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    state_dir: Option<PathBuf>,
+    listen: Option<String>,
+    worker_id: Option<String>,
+    job: JobLimits,
+    store: StoreFile,
+    catalog: CatalogFile,
+    storage: StorageSettings,
+    log: Log,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct StoreFile {
+    url: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct CatalogFile {
+    name: Option<String>,
+    uri: Option<String>,
+    warehouse: Option<String>,
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text)
+        .map_err(|e| serde::de::Error::custom(format!("`{text}` is not a duration such as 15s or 24h: {e}")))
+}
+
+fn wrong(message: impl Into<String>) -> Fault {
+    Fault::new(FaultKind::InvalidSpec, message)
+        .with_hint("correct the configuration; docs/configuration.md lists every key")
+}
+
+impl Config {
+    /// Reads `path` (nothing when `None`), then the environment.
+    ///
+    /// # Errors
+    /// `InvalidSpec`, naming the file or variable and the key.
+    pub(crate) fn load(path: Option<&Path>) -> Result<Self, Fault> {
+        Self::load_with(path, |name| env::var(name).ok())
+    }
+
+    fn load_with(path: Option<&Path>, var: impl Fn(&str) -> Option<String>) -> Result<Self, Fault> {
+        let mut file = path.map_or_else(|| Ok(File::default()), read)?;
+        apply_environment(&mut file, &var)?;
+        file.resolve(var("MOULIN_FAULT_POINT"))
+    }
+}
+
+fn read(path: &Path) -> Result<File, Fault> {
+    let text = fs::read_to_string(path)
+        .map_err(|e| wrong(format!("cannot read the configuration {}: {e}", path.display())))?;
+    toml::from_str(&text).map_err(|e| wrong(format!("{}: {}", path.display(), e.to_string().trim())))
+}
+
+fn apply_environment(file: &mut File, var: &impl Fn(&str) -> Option<String>) -> Result<(), Fault> {
+    let text = |name: &str| var(name).filter(|value| !value.is_empty());
+    fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Fault> {
+        value.parse().map_err(|_| wrong(format!("{name} is `{value}`, expected a whole number")))
+    }
+    fn time(name: &str, value: &str) -> Result<Duration, Fault> {
+        humantime::parse_duration(value)
+            .map_err(|e| wrong(format!("{name} is `{value}`, expected a duration such as 15s: {e}")))
+    }
+    let overlay = |slot: &mut Option<String>, name: &str| {
+        if let Some(value) = text(name) {
+            *slot = Some(value);
+        }
+    };
+    overlay(&mut file.listen, "MOULIN_LISTEN");
+    overlay(&mut file.worker_id, "MOULIN_WORKER_ID");
+    overlay(&mut file.store.url, "MOULIN_STORE_URL");
+    overlay(&mut file.catalog.name, "MOULIN_CATALOG_NAME");
+    overlay(&mut file.catalog.uri, "MOULIN_CATALOG_URI");
+    overlay(&mut file.catalog.warehouse, "MOULIN_WAREHOUSE");
+    if let Some(value) = text("MOULIN_STATE_DIR") {
+        file.state_dir = Some(value.into());
+    }
+    if let Some(value) = text("MOULIN_SLOTS") {
+        file.job.slots = number("MOULIN_SLOTS", &value)?;
+    }
+    if let Some(value) = text("MOULIN_THREADS") {
+        file.job.threads = number("MOULIN_THREADS", &value)?;
+    }
+    if let Some(value) = text("MOULIN_MEMORY_BYTES") {
+        file.job.memory_bytes = number("MOULIN_MEMORY_BYTES", &value)?;
+    }
+    if let Some(value) = text("MOULIN_LEASE") {
+        file.job.lease = time("MOULIN_LEASE", &value)?;
+    }
+    if let Some(value) = text("MOULIN_DEADLINE") {
+        file.job.deadline = time("MOULIN_DEADLINE", &value)?;
+    }
+    if let Some(value) = text("MOULIN_DRAIN") {
+        file.job.drain = time("MOULIN_DRAIN", &value)?;
+    }
+    if let Some(value) = text("MOULIN_LOG") {
+        file.log.filter = value;
+    }
+    if let Some(value) = text("MOULIN_LOG_FORMAT") {
+        file.log.format = match value.as_str() {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            other => return Err(wrong(format!("MOULIN_LOG_FORMAT is `{other}`, expected text or json"))),
+        };
+    }
+    Ok(())
+}
+
+impl File {
+    fn resolve(self, fault_point: Option<String>) -> Result<Config, Fault> {
+        let state_dir = self.state_dir.unwrap_or_else(|| PathBuf::from(".moulin"));
+        let state_dir = std::path::absolute(&state_dir)
+            .map_err(|e| wrong(format!("state_dir {} cannot be made absolute: {e}", state_dir.display())))?;
+        let state = state_dir
+            .to_str()
+            .ok_or_else(|| wrong(format!("state_dir {} is not UTF-8", state_dir.display())))?
+            .to_owned();
+        for (key, value) in [("job.slots", self.job.slots), ("job.threads", self.job.threads)] {
+            if value == 0 || value > 1024 {
+                return Err(wrong(format!("{key} is {value}, expected 1 to 1024")));
+            }
+        }
+        if self.job.lease < Duration::from_secs(1) {
+            return Err(wrong("job.lease is under one second: a busy machine would lose every job"));
+        }
+        Ok(Config {
+            listen: self.listen.unwrap_or_else(|| "127.0.0.1:7070".to_owned()),
+            worker_id: self.worker_id,
+            job: self.job,
+            store_url: self.store.url.unwrap_or_else(|| format!("sqlite://{state}/jobs.db")),
+            catalog: CatalogSettings {
+                name: self.catalog.name.unwrap_or_else(|| "moulin".to_owned()),
+                uri: self.catalog.uri.unwrap_or_else(|| format!("sqlite://{state}/catalog.db")),
+                warehouse: self.catalog.warehouse.unwrap_or_else(|| format!("file://{state}/warehouse")),
+            },
+            storage: self.storage,
+            log: self.log,
+            fault_point: fault_point.filter(|point| !point.is_empty()),
+            state_dir,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(toml: &str, vars: &[(&str, &str)]) -> Result<Config, Fault> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("moulin.toml");
+        fs::write(&path, toml).unwrap();
+        Config::load_with(Some(&path), |name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+    }
+
+    #[test]
+    fn no_file_is_a_working_configuration() {
+        let config = Config::load_with(None, |_| None).unwrap();
+        assert!(config.state_dir.is_absolute());
+        assert!(
+            config.catalog.warehouse.starts_with("file:///")
+                && config.catalog.warehouse.ends_with("/.moulin/warehouse")
+        );
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let config =
+            load("listen = \"0.0.0.0:1\"\n[job]\nlease = \"20s\"\n", &[("MOULIN_LISTEN", "127.0.0.1:2")]).unwrap();
+        assert_eq!(config.listen, "127.0.0.1:2");
+        assert_eq!(config.job.lease, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_wrong_key_or_value_is_named() {
+        for (toml, vars, word) in [
+            ("lisen = \"x\"", &[][..], "lisen"),
+            ("[job]\nlease = \"soon\"", &[], "soon"),
+            ("[catalog]\nurl = \"x\"", &[], "url"),
+            ("", &[("MOULIN_SLOTS", "many")], "MOULIN_SLOTS"),
+            ("[job]\nslots = 0", &[], "job.slots"),
+        ] {
+            let fault = load(toml, vars).unwrap_err();
+            assert!(fault.message.contains(word), "{}", fault.message);
+        }
+    }
+}

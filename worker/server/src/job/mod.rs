@@ -1,0 +1,10 @@
+//! What a worker does with jobs.
+//!
+//! [`admit`] says what a job would do before it is taken, [`queue`] claims jobs, [`lease`] keeps one while it runs,
+//! [`run`] knows the order of the rooms, [`settle`] does everything around the commit that must survive a crash.
+
+pub(crate) mod admit;
+pub(crate) mod lease;
+pub(crate) mod queue;
+pub(crate) mod run;
+pub(crate) mod settle;

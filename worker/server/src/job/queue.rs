@@ -1,0 +1,67 @@
+//! Claiming jobs while slots are free, until the worker drains.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use moulin_core::{Fault, JobId};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::run;
+use crate::worker::Worker;
+
+/// Longest time between two looks for jobs that other processes submitted or lost.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Claims and runs jobs until `stop`; then waits for the running ones as long as `job.drain` allows.
+///
+/// `only`: claims nothing but this job.
+pub(crate) async fn work(worker: Arc<Worker>, only: Option<JobId>, stop: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(worker.config.job.slots));
+    let tasks = TaskTracker::new();
+    let mut changes = worker.changes();
+    while !stop.is_cancelled() {
+        let permit = tokio::select! {
+            permit = Arc::clone(&slots).acquire_owned() => permit,
+            () = stop.cancelled() => break,
+        };
+        let Ok(permit) = permit else { break };
+        match next(&worker, only.as_ref()).await {
+            Ok(Some(claim)) => {
+                let worker = Arc::clone(&worker);
+                tasks.spawn(async move {
+                    run::attempt(worker, claim).await;
+                    drop(permit);
+                });
+                continue;
+            }
+            Ok(None) => {}
+            Err(fault) => tracing::warn!(error = %fault, "the job store does not answer"),
+        }
+        drop(permit);
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    tasks.close();
+    if tokio::time::timeout(worker.config.job.drain, tasks.wait()).await.is_err() {
+        tracing::warn!(
+            jobs = worker.running_count(),
+            "jobs still run; their leases run out and another worker goes on with them"
+        );
+    }
+}
+
+async fn next(worker: &Worker, only: Option<&JobId>) -> Result<Option<moulin_store::Claim>, Fault> {
+    if worker.is_draining() {
+        return Ok(None);
+    }
+    let now = SystemTime::now();
+    if !worker.store.expire_deadlines(now).await?.is_empty() {
+        worker.changed();
+    }
+    Ok(worker.store.claim(&worker.id, worker.config.job.lease, only, now).await?)
+}

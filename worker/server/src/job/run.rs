@@ -1,0 +1,253 @@
+//! One attempt of one job, from claim to report: the only place that knows the order of the rooms.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::StreamExt as _;
+use moulin_core::{Counters, Fault, FaultKind, FaultPoint, JobSpec, Receipt, Room, Token};
+use moulin_engine::read::{self, ReadOptions};
+use moulin_engine::stream::Tap;
+use moulin_lake::{Landed, StageFile, Target, WriteOptions};
+use moulin_store::{Claim, Outcome};
+use prost::Message as _;
+use tracing::Instrument as _;
+
+use super::admit::{self, Input};
+use super::lease::Kept;
+use super::settle::Settlement;
+use crate::worker::Worker;
+
+/// Bytes of input that become one batch, about.
+const BATCH_BYTES: usize = 2 << 20;
+
+/// Runs a claimed job to the end of this attempt and reports it.
+pub(crate) async fn attempt(worker: Arc<Worker>, claim: Claim) {
+    let span = tracing::info_span!("job", job_id = %claim.lease.job_id, table = %claim.job.table, attempt = claim.lease.attempt);
+    async move {
+        let counters = Arc::new(Counters::default());
+        worker.enter(&claim.lease.job_id, Arc::clone(&counters));
+        let kept = Arc::new(Kept::start(Arc::clone(&worker), claim.lease.clone(), Arc::clone(&counters)));
+        let claim = Arc::new(claim);
+        let this =
+            Attempt { worker: Arc::clone(&worker), claim: Arc::clone(&claim), counters, kept: Arc::clone(&kept) };
+        let result = this.run().await;
+        let outcome = outcome(&worker, &claim, result, &kept);
+        report(Arc::clone(&worker), Arc::clone(&claim), outcome).await;
+        worker.leave(&claim.lease.job_id);
+    }
+    .instrument(span)
+    .await;
+}
+
+struct Attempt {
+    worker: Arc<Worker>,
+    claim: Arc<Claim>,
+    counters: Arc<Counters>,
+    kept: Arc<Kept>,
+}
+
+impl Attempt {
+    async fn run(self) -> Result<Receipt, Fault> {
+        let started = Instant::now();
+        let spec = decode(&self.claim.job.spec)?;
+        let token = Token::new(&self.claim.job.key, self.claim.job.generation);
+        let settle = Settlement {
+            worker: Arc::clone(&self.worker),
+            lease: self.claim.lease.clone(),
+            table: spec.landing.table.clone(),
+            token: token.clone(),
+        };
+        if self.claim.lease.attempt > 1
+            && let Some(receipt) = settle.recover().await?
+        {
+            settle.sweep(Some(receipt.attempt)).await;
+            return Ok(receipt);
+        }
+        if let Some(reason) = &self.claim.job.cancel_requested {
+            return Err(Fault::new(FaultKind::Cancelled, format!("cancelled: {reason}")));
+        }
+        let landing = async {
+            let input = admit::look(&self.worker, &spec).await?;
+            let target = self.worker.lake.target(&spec.landing, input.prepared.output()).await?;
+            self.land(&spec, input, target).await
+        };
+        let result = tokio::select! {
+            result = landing => result,
+            () = self.kept.stopped() => Err(self.kept.why().unwrap_or_else(|| Fault::new(FaultKind::Internal, "the attempt was stopped"))),
+        };
+        let (target, landed, row_wise) = match result {
+            Ok(done) => done,
+            Err(fault) => {
+                // Nothing of this attempt can be visible: its files may go.
+                settle.sweep(None).await;
+                return Err(fault);
+            }
+        };
+        FaultPoint::FilesWritten.pass();
+        let receipt = self.receipt(&token, &spec, &landed, row_wise, started)?;
+        if landed.rows() == 0 {
+            return Ok(receipt);
+        }
+        self.counters.enter(Room::Commit);
+        let committing = Instant::now();
+        let committed = settle.commit(&target, landed, &receipt).instrument(tracing::info_span!("commit")).await;
+        let mut receipt = match committed {
+            Ok(receipt) => receipt,
+            Err(fault) => {
+                if surely_not_committed(fault.kind) {
+                    settle.sweep(None).await;
+                }
+                return Err(fault);
+            }
+        };
+        if receipt.attempt == self.claim.lease.attempt {
+            self.counters.busy(Room::Commit, committing.elapsed());
+            receipt.rooms = self.counters.rooms();
+            receipt.elapsed = started.elapsed();
+        }
+        settle.sweep(Some(receipt.attempt)).await;
+        Ok(receipt)
+    }
+
+    /// fetch -> read -> transform -> tap -> land.
+    async fn land(&self, spec: &JobSpec, input: Input, target: Target) -> Result<(Target, Landed, bool), Fault> {
+        let limits = &self.worker.config.job;
+        let row_wise = input.prepared.row_wise();
+        let tap = Arc::new(Tap::new(Arc::clone(input.prepared.output()), limits.tap_bytes));
+        self.worker.open_tap(&self.claim.lease.job_id, Arc::clone(&tap));
+        let options = ReadOptions {
+            on_bad_row: spec.on_bad_row,
+            threads: limits.threads,
+            batch_bytes: BATCH_BYTES,
+            counters: Arc::clone(&self.counters),
+        };
+        let batches = read::batches(&self.worker.fetcher, &spec.source, &input.files, &input.schema, options);
+        let mut rows = input.prepared.apply(batches, Arc::clone(&self.counters));
+        let mut writer = self.worker.lake.writer(&target, self.write_options());
+        let flow = async {
+            while let Some(batch) = rows.next().await {
+                let batch = batch?;
+                self.counters.enter(Room::Land);
+                tap.publish(&batch);
+                writer.write(batch).await?;
+                FaultPoint::MidRead.pass();
+            }
+            Ok(writer.finish().await?)
+        };
+        let landed: Result<Landed, Fault> = flow.instrument(tracing::info_span!("land")).await;
+        tap.finish(landed.as_ref().map(|_| ()).map_err(Clone::clone));
+        Ok((target, landed?, row_wise))
+    }
+
+    fn write_options(&self) -> WriteOptions {
+        let (store, lease) = (Arc::clone(&self.worker.store), self.claim.lease.clone());
+        let stage: StageFile = Arc::new(move |uri| {
+            let (store, lease) = (Arc::clone(&store), lease.clone());
+            Box::pin(async move { Ok(store.stage_file(&lease, &uri, SystemTime::now()).await?) })
+        });
+        WriteOptions {
+            job_id: self.claim.lease.job_id.clone(),
+            attempt: self.claim.lease.attempt,
+            threads: self.worker.config.job.threads,
+            counters: Arc::clone(&self.counters),
+            stage,
+        }
+    }
+
+    /// The receipt as it will be if the commit lands. Refuses to commit when a row is unaccounted for.
+    fn receipt(
+        &self,
+        token: &Token,
+        spec: &JobSpec,
+        landed: &Landed,
+        row_wise: bool,
+        started: Instant,
+    ) -> Result<Receipt, Fault> {
+        let counters = &self.counters;
+        let (read, rejected) = (counters.rows_read.load(Relaxed), counters.rows_rejected.load(Relaxed));
+        let (rows_in, rows_out) = (counters.rows_in.load(Relaxed), counters.rows_out.load(Relaxed));
+        let lost = |what: String| {
+            Err(Fault::new(FaultKind::Internal, format!("rows are unaccounted for: {what}; nothing was committed")))
+        };
+        if read != rows_in + rejected {
+            return lost(format!("{read} read, but {rows_in} went into the transform and {rejected} were rejected"));
+        }
+        if landed.rows() != rows_out {
+            return lost(format!("{rows_out} came out of the transform, but {} are in the data files", landed.rows()));
+        }
+        if row_wise && rows_out > rows_in {
+            return lost(format!("{rows_in} went into a row-wise transform and {rows_out} came out"));
+        }
+        let receipt = Receipt {
+            job_id: self.claim.lease.job_id.0.clone(),
+            table: spec.landing.table.to_string(),
+            files: counters.files_total.load(Relaxed),
+            rows_read: read,
+            rows_landed: landed.rows(),
+            rows_rejected: rejected,
+            rows_filtered: row_wise.then(|| rows_in - rows_out),
+            bytes_read: counters.bytes_done.load(Relaxed),
+            bytes_written: landed.bytes(),
+            data_files: landed.files() as u64,
+            snapshot_id: None,
+            metadata_location: String::new(),
+            elapsed: started.elapsed(),
+            rooms: counters.rooms(),
+            rejects: counters.rejects(),
+            attempt: self.claim.lease.attempt,
+            token: token.to_string(),
+        };
+        receipt.check()?;
+        Ok(receipt)
+    }
+}
+
+/// Whether a commit that ended so has left nothing: then its files may go. After any other end they stay, named in the store.
+fn surely_not_committed(kind: FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::Cancelled | FaultKind::DeadlineExceeded | FaultKind::CommitConflict | FaultKind::SchemaMismatch
+    )
+}
+
+fn decode(spec: &[u8]) -> Result<JobSpec, Fault> {
+    let message = moulin_wire::v1::JobSpec::decode(spec)
+        .map_err(|e| Fault::new(FaultKind::Internal, format!("the stored job cannot be read: {e}")))?;
+    moulin_wire::decode::spec(Some(message))
+}
+
+/// What the end of an attempt means for the job; `None`: another worker has it, there is nothing to report.
+fn outcome(worker: &Worker, claim: &Claim, result: Result<Receipt, Fault>, kept: &Kept) -> Option<Outcome> {
+    let fault = match result {
+        Ok(receipt) => return Some(Outcome::Succeeded(receipt)),
+        Err(fault) => kept.why().filter(|_| !fault.retryable()).unwrap_or(fault),
+    };
+    tracing::warn!(kind = ?fault.kind, error = %fault, "the attempt failed");
+    match fault.kind {
+        FaultKind::LeaseLost => None,
+        FaultKind::Cancelled => Some(Outcome::Cancelled(fault)),
+        // Whether the commit landed must be found out, however often that takes.
+        FaultKind::CommitUnknown => Some(again(claim, fault)),
+        kind if kind.retryable() && claim.lease.attempt < worker.config.job.max_attempts => Some(again(claim, fault)),
+        _ => Some(Outcome::Failed(fault)),
+    }
+}
+
+fn again(claim: &Claim, fault: Fault) -> Outcome {
+    let pause = Duration::from_secs(1 << claim.lease.attempt.min(6));
+    Outcome::Again { fault, not_before: SystemTime::now() + pause }
+}
+
+async fn report(worker: Arc<Worker>, claim: Arc<Claim>, outcome: Option<Outcome>) {
+    let Some(outcome) = outcome else { return };
+    let succeeded = matches!(outcome, Outcome::Succeeded(_));
+    match worker.store.finish(&claim.lease, outcome, SystemTime::now()).await {
+        Ok(job) => tracing::info!(state = %job.state, "the attempt is over"),
+        // The lease runs out and the next attempt finds what this one did.
+        Err(error) => tracing::error!(error = %Fault::from(error), "the end of the attempt could not be reported"),
+    }
+    if succeeded {
+        FaultPoint::AfterReport.pass();
+    }
+}

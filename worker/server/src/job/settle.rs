@@ -1,0 +1,136 @@
+//! The commit and everything around it that must survive a crash.
+//!
+//! The order is what makes a row land once: receipt as it will be (intent) -> commit with the token -> ledger -> report ->
+//! files of dead attempts removed. Whoever comes after a crash looks for the token first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use moulin_core::{Fault, FaultKind, FaultPoint, JobId, Receipt, TableName, Token};
+use moulin_lake::{Commit, Committed, Landed, Target};
+use moulin_store::{Lease, LedgerEntry};
+
+use crate::worker::Worker;
+
+/// An attempt on its way to commit.
+pub(crate) struct Settlement {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) lease: Lease,
+    pub(crate) table: TableName,
+    pub(crate) token: Token,
+}
+
+impl Settlement {
+    /// The receipt of an earlier attempt whose commit landed, recorded now if it was not; `None`: nothing has landed.
+    ///
+    /// # Errors
+    /// Store or catalog do not answer: nothing may be assumed.
+    pub(crate) async fn recover(&self) -> Result<Option<Receipt>, Fault> {
+        let id = &self.lease.job_id;
+        if let Some(entry) = self.worker.store.ledger(&self.token).await? {
+            let committed = Committed {
+                snapshot_id: entry.snapshot_id,
+                metadata_location: entry.metadata_location,
+                attempt: entry.attempt,
+            };
+            return self.receipt_of(id, committed).await.map(Some);
+        }
+        match self.worker.lake.find_token(&self.table, &self.token).await? {
+            Some(committed) => {
+                tracing::info!(snapshot_id = committed.snapshot_id, "an earlier attempt's commit landed");
+                self.record(&committed).await?;
+                self.receipt_of(id, committed).await.map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Commits, records and returns the true receipt.
+    ///
+    /// # Cancel safety
+    /// None: it must run to its end. It is never put in a `select!`.
+    ///
+    /// # Errors
+    /// `LeaseLost` before the commit; `CommitConflict`, `CommitUnknown`, `Unavailable` from it.
+    pub(crate) async fn commit(&self, target: &Target, landed: Landed, intent: &Receipt) -> Result<Receipt, Fault> {
+        // Fenced: an attempt that was overtaken while it wrote stops here.
+        self.worker.store.record_intent(&self.lease, intent, SystemTime::now()).await?;
+        let commit =
+            Commit { token: self.token.clone(), added: landed, summary: summary(intent), attempt: self.lease.attempt };
+        let committed = self.worker.lake.commit(target, commit).await?;
+        FaultPoint::CommittedNotRecorded.pass();
+        self.record(&committed).await?;
+        FaultPoint::RecordedNotReported.pass();
+        self.receipt_of(&self.lease.job_id, committed).await
+    }
+
+    async fn record(&self, committed: &Committed) -> Result<(), Fault> {
+        let entry = LedgerEntry {
+            token: self.token.clone(),
+            job_id: self.lease.job_id.clone(),
+            table: self.table.to_string(),
+            snapshot_id: committed.snapshot_id,
+            metadata_location: committed.metadata_location.clone(),
+            attempt: committed.attempt,
+        };
+        Ok(self.worker.store.record_commit(&self.lease, &entry, SystemTime::now()).await?)
+    }
+
+    // The attempt that committed wrote its receipt down before: its figures are the true ones, whoever reports them.
+    async fn receipt_of(&self, id: &JobId, committed: Committed) -> Result<Receipt, Fault> {
+        let intent = self.worker.store.intent(id, committed.attempt).await?.ok_or_else(|| {
+            Fault::new(
+                FaultKind::Internal,
+                format!(
+                    "snapshot {} of {} carries this job's token from attempt {}, which this job store does not know",
+                    committed.snapshot_id, self.table, committed.attempt
+                ),
+            )
+            .with_hint("the rows are landed; the job store was lost or is another one than the job was submitted to")
+        })?;
+        Ok(Receipt {
+            snapshot_id: Some(committed.snapshot_id),
+            metadata_location: committed.metadata_location,
+            ..intent
+        })
+    }
+
+    /// Removes the data files of attempts other than `kept`, once nobody can commit them any more: after the token is in the
+    /// table, or (`kept = None`) when nothing of this job was committed and only this attempt's own files are concerned.
+    pub(crate) async fn sweep(&self, kept: Option<u32>) {
+        let own = self.lease.attempt;
+        let result = async {
+            let staged = self.worker.store.staged_files(&self.lease.job_id).await?;
+            let dead: Vec<String> = staged
+                .into_iter()
+                .filter(|file| if kept.is_some() { Some(file.attempt) != kept } else { file.attempt == own })
+                .map(|file| file.uri)
+                .collect();
+            self.worker.lake.remove_files(&dead).await?;
+            if kept.is_some() {
+                self.worker.store.forget_staged(&self.lease.job_id, u32::MAX).await?;
+            }
+            Ok::<_, Fault>(dead.len())
+        };
+        match result.await {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "files of unfinished attempts removed"),
+            // They stay named in the store; the next sweep finds them.
+            Err(fault) => tracing::warn!(error = %fault, "files of unfinished attempts could not be removed"),
+        }
+    }
+}
+
+/// What the snapshot itself says about the job.
+fn summary(receipt: &Receipt) -> BTreeMap<String, String> {
+    let mut summary = BTreeMap::from([
+        ("moulin.job-id".to_owned(), receipt.job_id.clone()),
+        ("moulin.rows-read".to_owned(), receipt.rows_read.to_string()),
+        ("moulin.rows-rejected".to_owned(), receipt.rows_rejected.to_string()),
+    ]);
+    if let Some(filtered) = receipt.rows_filtered {
+        summary.insert("moulin.rows-filtered".to_owned(), filtered.to_string());
+    }
+    summary
+}

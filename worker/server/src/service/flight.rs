@@ -1,0 +1,290 @@
+//! Arrow Flight: the rows of a job, while it runs and after.
+//!
+//! A running job's rows come from its tap: what is buffered now and everything after, and a slow reader is told how many
+//! rows it missed. A finished job's rows are exactly those that its snapshot added.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow_flight::flight_service_server::FlightService;
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest,
+    HandshakeResponse, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
+};
+use futures::{Stream, StreamExt as _, stream};
+use moulin_core::{Fault, FaultKind, Job, JobId, JobState};
+use moulin_engine::stream::{Tap, TapItem};
+use moulin_store::JobFilter;
+use moulin_wire::status;
+use serde::{Deserialize, Serialize};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::flight_data::Encoder;
+use crate::worker::Worker;
+
+/// How long a reader waits for a queued job to begin before it is told to come again.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(30);
+
+type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+pub(super) struct Flights {
+    worker: Arc<Worker>,
+}
+
+/// What a ticket says. JSON, so that a person can read it in a log.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobTicket {
+    job: String,
+}
+
+/// Where the rows of a job are now.
+enum Rows {
+    /// The job runs here.
+    Running(Arc<Tap>),
+    /// The job has landed rows.
+    Landed { schema: SchemaRef, job: Box<Job>, snapshot_id: i64 },
+    /// The job succeeded and landed no row.
+    None { schema: SchemaRef },
+}
+
+impl Rows {
+    fn schema(&self) -> &SchemaRef {
+        match self {
+            Self::Running(tap) => tap.schema(),
+            Self::Landed { schema, .. } | Self::None { schema } => schema,
+        }
+    }
+}
+
+impl Flights {
+    pub(super) fn new(worker: Arc<Worker>) -> Self {
+        Self { worker }
+    }
+
+    /// Finds the rows of a job; a job that has not begun is waited for.
+    async fn rows(&self, id: &JobId) -> Result<Rows, Fault> {
+        let found = tokio::time::timeout(BEGIN_PATIENCE, async {
+            let mut changes = self.worker.changes();
+            loop {
+                if let Some(rows) = self.rows_now(id).await? {
+                    return Ok(rows);
+                }
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    () = tokio::time::sleep(Duration::from_millis(250)) => {}
+                }
+            }
+        });
+        found.await.unwrap_or_else(|_| {
+            Err(Fault::new(FaultKind::Unavailable, format!("job {id} has not begun on this worker"))
+                .with_hint("read again later; when several workers share a store, ask the one that `moulin get` names"))
+        })
+    }
+
+    async fn rows_now(&self, id: &JobId) -> Result<Option<Rows>, Fault> {
+        if let Some(tap) = self.worker.running(id).and_then(|running| running.tap) {
+            return Ok(Some(Rows::Running(tap)));
+        }
+        let job = self.worker.job(id).await?;
+        match job.state {
+            JobState::Queued | JobState::Running => Ok(None),
+            JobState::Succeeded => self.landed(job).await.map(Some),
+            JobState::Failed | JobState::Cancelled => Err(job.fault.unwrap_or_else(|| {
+                Fault::new(FaultKind::NotFound, format!("job {id} is {} and has no rows", job.state))
+            })),
+        }
+    }
+
+    async fn landed(&self, job: Job) -> Result<Rows, Fault> {
+        let table = job.table.parse().map_err(|e: String| Fault::new(FaultKind::Internal, e))?;
+        let snapshot = job.receipt.as_ref().and_then(|receipt| receipt.snapshot_id);
+        Ok(match snapshot {
+            Some(snapshot_id) => {
+                let schema = self.worker.lake.table_schema(&table).await?;
+                Rows::Landed { schema, job: Box::new(job), snapshot_id }
+            }
+            None => Rows::None { schema: self.worker.lake.table_schema(&table).await? },
+        })
+    }
+
+    async fn info(&self, id: &JobId) -> Result<FlightInfo, Fault> {
+        let rows = self.rows(id).await?;
+        let (records, bytes) = match &rows {
+            Rows::Running(_) => (-1, -1),
+            Rows::Landed { job, .. } => job.receipt.as_ref().map_or((-1, -1), |receipt| {
+                (i64::try_from(receipt.rows_landed).unwrap_or(-1), i64::try_from(receipt.bytes_written).unwrap_or(-1))
+            }),
+            Rows::None { .. } => (0, 0),
+        };
+        info(id, rows.schema(), records, bytes)
+    }
+
+    async fn read(&self, id: &JobId) -> Result<Messages<FlightData>, Fault> {
+        Ok(match self.rows(id).await? {
+            Rows::Running(tap) => Box::pin(tapped(&tap)),
+            Rows::Landed { job, snapshot_id, .. } => {
+                let table = job.table.parse().map_err(|e: String| Fault::new(FaultKind::Internal, e))?;
+                let (schema, batches) = self.worker.lake.added_by(&table, snapshot_id).await?;
+                Box::pin(encoded(&schema, batches.map(|batch| Ok((batch?, None)))))
+            }
+            Rows::None { schema } => Box::pin(encoded(&schema, stream::empty())),
+        })
+    }
+}
+
+fn info(id: &JobId, schema: &Schema, records: i64, bytes: i64) -> Result<FlightInfo, Fault> {
+    let ticket = serde_json::to_vec(&JobTicket { job: id.0.clone() })
+        .map_err(|e| Fault::new(FaultKind::Internal, format!("no ticket: {e}")))?;
+    Ok(FlightInfo::new()
+        .try_with_schema(schema)
+        .map_err(|e| Fault::new(FaultKind::Internal, format!("the schema of {id} cannot be sent: {e}")))?
+        .with_descriptor(FlightDescriptor::new_path(vec!["job".to_owned(), id.0.clone()]))
+        // No location: "the service the info came from".
+        .with_endpoint(FlightEndpoint::new().with_ticket(Ticket::new(ticket)))
+        .with_total_records(records)
+        .with_total_bytes(bytes))
+}
+
+/// The rows of a running job as they pass, with a note where rows were dropped.
+fn tapped(tap: &Tap) -> impl Stream<Item = Result<FlightData, Status>> + Send + use<> {
+    let schema = Arc::clone(tap.schema());
+    let empty = RecordBatch::new_empty(Arc::clone(&schema));
+    let mut items = tap.subscribe();
+    let batches = async_stream::try_stream! {
+        let mut dropped = 0;
+        while let Some(item) = items.next().await {
+            match item? {
+                TapItem::Dropped { rows } => dropped += rows,
+                TapItem::Batch(batch) => {
+                    yield (batch, note(dropped));
+                    dropped = 0;
+                }
+            }
+        }
+        if dropped > 0 {
+            yield (empty, note(dropped));
+        }
+    };
+    encoded(&schema, batches)
+}
+
+fn note(dropped_rows: u64) -> Option<String> {
+    (dropped_rows > 0).then(|| format!("{{\"dropped_rows\":{dropped_rows}}}"))
+}
+
+fn encoded<S>(schema: &SchemaRef, batches: S) -> impl Stream<Item = Result<FlightData, Status>> + Send + use<S>
+where
+    S: Stream<Item = Result<(RecordBatch, Option<String>), Fault>> + Send + 'static,
+{
+    let mut encoder = Encoder::new();
+    let first = encoder.schema(schema);
+    async_stream::try_stream! {
+        yield first;
+        let mut batches = Box::pin(batches);
+        while let Some(batch) = batches.next().await {
+            let (batch, note) = batch.map_err(|fault| status::from_fault(&fault))?;
+            let messages = encoder.batch(&batch, note).map_err(|e| Status::internal(e.to_string()))?;
+            for message in messages {
+                yield message;
+            }
+        }
+    }
+}
+
+fn described(descriptor: &FlightDescriptor) -> Result<JobId, Fault> {
+    match descriptor.path.as_slice() {
+        [kind, id] if kind == "job" => Ok(JobId(id.clone())),
+        other => Err(Fault::new(FaultKind::InvalidSpec, format!("no flight at path {other:?}"))
+            .with_hint("ask for the path [\"job\", <job id>]")),
+    }
+}
+
+fn refuse(fault: Fault) -> Status {
+    status::from_fault(&fault)
+}
+
+#[tonic::async_trait]
+impl FlightService for Flights {
+    type HandshakeStream = Messages<HandshakeResponse>;
+    type ListFlightsStream = Messages<FlightInfo>;
+    type DoGetStream = Messages<FlightData>;
+    type DoPutStream = Messages<PutResult>;
+    type DoActionStream = Messages<arrow_flight::Result>;
+    type ListActionsStream = Messages<ActionType>;
+    type DoExchangeStream = Messages<FlightData>;
+
+    async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+        let id = described(request.get_ref()).map_err(refuse)?;
+        Ok(Response::new(self.info(&id).await.map_err(refuse)?))
+    }
+
+    async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+        let id = described(request.get_ref()).map_err(refuse)?;
+        let rows = self.rows(&id).await.map_err(refuse)?;
+        let result = SchemaAsIpc::new(rows.schema(), &arrow::ipc::writer::IpcWriteOptions::default())
+            .try_into()
+            .map_err(|e: arrow::error::ArrowError| Status::internal(e.to_string()))?;
+        Ok(Response::new(result))
+    }
+
+    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        let ticket: JobTicket = serde_json::from_slice(&request.get_ref().ticket).map_err(|e| {
+            refuse(Fault::new(FaultKind::InvalidSpec, format!("the ticket is not one of this worker's: {e}")))
+        })?;
+        let rows = self.read(&JobId(ticket.job)).await.map_err(refuse)?;
+        Ok(Response::new(rows))
+    }
+
+    /// Jobs that have rows to read: those that run here, and the newest hundred that succeeded.
+    async fn list_flights(&self, _request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
+        let filter =
+            JobFilter { states: vec![JobState::Running, JobState::Succeeded], page_size: 100, ..JobFilter::default() };
+        let page = self.worker.store.list(&filter).await.map_err(|e| refuse(e.into()))?;
+        let mut flights = Vec::new();
+        for job in page.jobs {
+            // A table that was dropped since, or a job that runs elsewhere, has nothing to offer.
+            match self.rows_now(&job.id).await {
+                Ok(Some(_)) => flights.push(self.info(&job.id).await),
+                Ok(None) => {}
+                Err(fault) => tracing::debug!(job_id = %job.id, error = %fault, "not listed"),
+            }
+        }
+        let flights = flights.into_iter().map(|flight| flight.map_err(refuse));
+        Ok(Response::new(Box::pin(stream::iter(flights))))
+    }
+
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
+        Err(unsupported("Handshake"))
+    }
+
+    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+        Err(unsupported("PollFlightInfo"))
+    }
+
+    async fn do_put(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
+        Err(unsupported("DoPut"))
+    }
+
+    async fn do_action(&self, _: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+        Err(unsupported("DoAction"))
+    }
+
+    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
+        Ok(Response::new(Box::pin(stream::empty())))
+    }
+
+    async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
+        Err(unsupported("DoExchange"))
+    }
+}
+
+fn unsupported(call: &str) -> Status {
+    Status::unimplemented(format!("moulin does not serve {call}; rows are read with GetFlightInfo and DoGet"))
+}
