@@ -21,36 +21,96 @@ struct Masks {
     quote: u64,
 }
 
-/// Finds the ends of the fields of `text[start..end]`, whose first byte starts a record, and counts whole rows of
-/// `columns` fields. `ends[0]` is set to the byte before the first field; `ends[1 + n]` to the end of field n.
-/// `ends` must have room for one entry a byte, and 64.
+/// A stretch of text whose first byte starts a record.
+#[derive(Clone, Copy)]
+pub(super) struct Stretch<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// Fields of a row.
+    pub(super) columns: usize,
+    /// Whether there may be quotes.
+    pub(super) quotes: bool,
+}
+
+/// Finds the ends of the fields of a stretch and counts its whole rows. `ends[0]` is set to the byte before the
+/// first field; `ends[1 + n]` to the end of field n. `ends` must have room for one entry a byte, and 64.
 ///
 /// Quotes are taken in pairs. That is right only when every quoted field is well formed and no other field has a
 /// quote; the caller proves it with the number of quotes.
-pub(super) fn index(
-    dialect: &Dialect,
-    text: &[u8],
-    start: usize,
-    end: usize,
-    columns: usize,
-    quotes: bool,
-    ends: &mut [u32],
-) -> Found {
+pub(super) fn index(dialect: &Dialect, stretch: Stretch<'_>, ends: &mut [u32]) -> Found {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(found) = wide::index(dialect, stretch, ends) {
+        return found;
+    }
+    index_portable(dialect, stretch, ends)
+}
+
+fn index_portable(dialect: &Dialect, stretch: Stretch<'_>, ends: &mut [u32]) -> Found {
     match dialect.quote {
-        Some(quote) if quotes => index_with::<true>(dialect, quote, text, start, end, columns, ends),
-        _ => index_with::<false>(dialect, 0, text, start, end, columns, ends),
+        Some(quote) if stretch.quotes => {
+            index_with::<true>(|word| masks::<true>(word, dialect.delimiter, dialect.eol, quote), stretch, ends)
+        }
+        _ => index_with::<false>(|word| masks::<false>(word, dialect.delimiter, dialect.eol, 0), stretch, ends),
     }
 }
 
-fn index_with<const QUOTES: bool>(
-    dialect: &Dialect,
-    quote: u8,
-    text: &[u8],
-    start: usize,
-    end: usize,
-    columns: usize,
-    ends: &mut [u32],
-) -> Found {
+/// The same pass for processors that compare 32 bytes at once and count bits in one instruction.
+#[cfg(target_arch = "x86_64")]
+mod wide {
+    use std::arch::x86_64::{__m256i, _mm256_cmpeq_epi8, _mm256_movemask_epi8, _mm256_set_epi64x, _mm256_set1_epi8};
+
+    use super::{Dialect, Found, Masks, Stretch, index_with};
+
+    /// `None` when the processor lacks the instructions.
+    pub(super) fn index(dialect: &Dialect, stretch: Stretch<'_>, ends: &mut [u32]) -> Option<Found> {
+        if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") && is_x86_feature_detected!("bmi1"))
+        {
+            return None;
+        }
+        #[allow(unsafe_code, reason = "the function is safe but for the instructions that it is compiled to")]
+        // SAFETY: the processor has just been asked whether it has them.
+        Some(unsafe { index_wide(dialect, stretch, ends) })
+    }
+
+    #[target_feature(enable = "avx2,popcnt,bmi1")]
+    fn index_wide(dialect: &Dialect, stretch: Stretch<'_>, ends: &mut [u32]) -> Found {
+        let all = |byte: u8| _mm256_set1_epi8(byte as i8);
+        let (delimiter, eol, quote) = (all(dialect.delimiter), all(dialect.eol), all(dialect.quote.unwrap_or(0)));
+        if stretch.quotes && dialect.quote.is_some() {
+            let masks = |word: &[u8; 64]| {
+                let halves = halves(word);
+                Masks { delimiter: equal(halves, delimiter), eol: equal(halves, eol), quote: equal(halves, quote) }
+            };
+            return index_with::<true>(masks, stretch, ends);
+        }
+        let masks = |word: &[u8; 64]| {
+            let halves = halves(word);
+            Masks { delimiter: equal(halves, delimiter), eol: equal(halves, eol), quote: 0 }
+        };
+        index_with::<false>(masks, stretch, ends)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn halves(word: &[u8; 64]) -> (__m256i, __m256i) {
+        let (quarters, _) = word.as_chunks::<8>();
+        let part = |at: usize| i64::from_le_bytes(quarters[at]);
+        let half = |at: usize| _mm256_set_epi64x(part(at + 3), part(at + 2), part(at + 1), part(at));
+        (half(0), half(4))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn equal((low, high): (__m256i, __m256i), needle: __m256i) -> u64 {
+        let mask = |bytes| u64::from(_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, needle)) as u32);
+        mask(low) | mask(high) << 32
+    }
+}
+
+#[inline(always)]
+fn index_with<const QUOTES: bool>(masks: impl Fn(&[u8; 64]) -> Masks, stretch: Stretch<'_>, ends: &mut [u32]) -> Found {
+    let Stretch { text, start, end, columns, .. } = stretch;
     ends[0] = (start - 1) as u32;
     let ends = &mut ends[1..];
     let mut found = Found { rows: 0, quotes: 0, irregular: false };
@@ -58,7 +118,7 @@ fn index_with<const QUOTES: bool>(
     let mut at = start;
     while at < end {
         let Some(word) = text[at..].first_chunk::<64>() else { break };
-        let mut masks = masks::<QUOTES>(word, dialect.delimiter, dialect.eol, quote);
+        let mut masks = masks(word);
         if end - at < 64 {
             let valid = (1_u64 << (end - at)) - 1;
             masks = Masks { delimiter: masks.delimiter & valid, eol: masks.eol & valid, quote: masks.quote & valid };
@@ -113,6 +173,7 @@ fn write_ends(ends: &mut [u32], fields: usize, mut bits: u64, at: usize) -> usiz
 }
 
 /// Bit n: whether the number of bits up to and with n is odd.
+#[inline(always)]
 fn prefix_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
         bits ^= bits << shift;
@@ -160,6 +221,18 @@ mod tests {
             let plain = |needle: u8| (0..64).fold(0_u64, |bits, at| bits | u64::from(word[at] == needle) << at);
             let masks = masks::<true>(word, b',', b'\n', b'"');
             prop_assert_eq!((masks.delimiter, masks.eol, masks.quote), (plain(b','), plain(b'\n'), plain(b'"')));
+        }
+
+        #[test]
+        fn the_wide_pass_finds_what_the_portable_one_finds(text in "([a-z]{0,9}[,\n\"]){1,200}", columns in 1_usize..4, quotes in any::<bool>()) {
+            let dialect = Dialect { delimiter: b',', quote: Some(b'"'), comment: None, eol: b'\n' };
+            let padded = [vec![b'\n'; 32], text.clone().into_bytes(), vec![b','; 64]].concat();
+            let stretch = Stretch { text: &padded, start: 32, end: 32 + text.len(), columns, quotes };
+            let (mut ends, mut portable_ends) = (vec![0; text.len() + 128], vec![0; text.len() + 128]);
+            let found = index(&dialect, stretch, &mut ends);
+            prop_assert_eq!(found, index_portable(&dialect, stretch, &mut portable_ends));
+            let used = found.rows * columns + 1;
+            prop_assert_eq!(&ends[..used], &portable_ends[..used]);
         }
     }
 }

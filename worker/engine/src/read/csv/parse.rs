@@ -6,7 +6,7 @@ use memchr::{memchr, memchr_iter};
 use moulin_core::ColumnType;
 
 use super::fast::{self, Window};
-use super::index::index;
+use super::index::{Found, Stretch, index};
 use super::record::{self, Field, Item};
 use super::{Dialect, Target};
 use crate::Error;
@@ -97,12 +97,13 @@ impl<'a> Parser<'a> {
         self.finish(schema)
     }
 
-    fn index(&mut self, at: usize, end: usize) -> super::index::Found {
+    fn index(&mut self, at: usize, end: usize) -> Found {
         let needed = end - at + 128;
         if self.ends.len() < needed {
             self.ends.resize(needed, 0);
         }
-        index(self.dialect, &self.block.buffer, at, end, self.order.len(), self.block.quotes, &mut self.ends)
+        let (text, columns, quotes) = (self.block.buffer.as_slice(), self.order.len(), self.block.quotes);
+        index(self.dialect, Stretch { text, start: at, end, columns, quotes }, &mut self.ends)
     }
 
     /// Appends regular rows column by column; `false` and nothing appended when one of them is unusual.
