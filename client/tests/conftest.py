@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -59,7 +60,7 @@ def client(worker: LocalWorker) -> Iterator[moulin.Client]:
 @pytest.fixture
 def table(request: pytest.FixtureRequest) -> str:
     """A table that no other test writes."""
-    return "client." + str(request.node.name).replace("[", "_").replace("]", "").replace("-", "_")
+    return "client." + re.sub(r"\W+", "_", request.node.name)
 
 
 @pytest.fixture

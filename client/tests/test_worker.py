@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
+import os
+import subprocess
 import uuid
 from datetime import date
 from pathlib import Path
@@ -11,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from conftest import ROWS, StalledSource
+from local_stack.worker import LocalWorker
 
 import moulin
 from moulin import JobKey, JobSpec, JobState, csv, iceberg, sql
@@ -219,12 +223,34 @@ def test_what_can_be_known_is_refused_at_once(
 
 
 def test_a_python_function_in_a_plan_is_refused(client: moulin.Client, people: Path, table: str) -> None:
-    frame = moulin.empty_frame({"id": "long"}).with_columns(
-        pl.col("id").map_elements(lambda n: n + 1, return_dtype=pl.Int64)
-    )
-    with pytest.raises(moulin.MoulinError, match="Python") as raised:
+    frame = moulin.empty_frame({"id": "long"}).with_columns(pl.col("id").map_batches(lambda ids: ids))
+    # Polars itself cannot serialize one unless cloudpickle is there; then it is the worker that refuses.
+    with pytest.raises(moulin.MoulinError, match="Python function") as raised:
         client.plan(JobSpec(source=csv(people), transform=frame.select("id"), target=iceberg(table)))
-    assert raised.value.kind is moulin.FaultKind.TRANSFORM
+    assert raised.value.kind in (moulin.FaultKind.INVALID_SPEC, moulin.FaultKind.TRANSFORM)
+    assert not raised.value.retryable
+
+
+@pytest.mark.parametrize("transform", [sql('SELECT id, "name" FROM input'), "lazy"])
+def test_the_command_line_reads_the_job_files_of_the_client(
+    worker: LocalWorker, people: Path, table: str, tmp_path: Path, transform: moulin.Sql | str
+) -> None:
+    source = csv(people, null_values=["NA", "", 'a "quoted": value # x'], columns={"id": "long"})
+    spec = JobSpec(
+        source=source,
+        transform=moulin.empty_frame(COLUMNS).select("id", "name") if isinstance(transform, str) else transform,
+        target=iceberg(table, partition_by=["bucket(4, id)"], properties={"write.parquet.row-group-limit": 5}),
+        on_bad_row="skip",
+        deadline="1h 30m",
+    )
+    path = tmp_path / "job.yaml"
+    path.write_text(spec.to_yaml())
+    env = {**os.environ, "MOULIN_STATE_DIR": str(tmp_path / "state")}
+    said = subprocess.run([worker.binary, "plan", "--json", path], env=env, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    plan = json.loads(said.stdout)
+    assert [column["name"] for column in plan["output"]] == ["id", "name"]
+    assert plan["partition_by"] == ["bucket(4, id)"]
 
 
 def test_a_job_nobody_has_is_not_found(client: moulin.Client) -> None:

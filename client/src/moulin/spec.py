@@ -14,7 +14,7 @@ from moulin import _argument as argument
 from moulin.errors import SpecError, SpecTypeError
 from moulin.landing import Landing
 from moulin.source import Source
-from moulin.transform import PolarsPlan, Transform, transform_from
+from moulin.transform import Transform, transform_from
 
 if TYPE_CHECKING:
     import polars as pl
@@ -114,10 +114,7 @@ class JobSpec:
 
     def to_yaml(self) -> str:
         """The spec as a job file for `moulin run` and `moulin plan`."""
-        found = self.to_dict()
-        if isinstance(self.transform, PolarsPlan):
-            found["transform"]["polars"]["plan"] = list(self.transform.plan)  # the worker reads bytes as numbers
-        return "\n".join(_yaml_lines(found)) + "\n"
+        return "\n".join(_yaml_lines(self.to_dict())) + "\n"
 
 
 def _made(kind: type[_Part], name: str, value: object, expected: str) -> _Part:

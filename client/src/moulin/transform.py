@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -74,6 +73,9 @@ def polars_plan(frame: pl.LazyFrame) -> PolarsPlan:
     try:
         plan = frame.serialize(format="binary")
     except Exception as error:
+        if "cloudpickle" in str(error):  # which polars asks for when, and only when, a plan holds Python code
+            expected = "expressions of Polars only: a plan runs in the worker, without Python"
+            raise SpecError.about("polars_plan frame", "a plan with a Python function", expected) from error
         raise SpecError.about("polars_plan frame", str(error), "a LazyFrame that polars can serialize") from error
     if len(plan) > _PLAN_MAX_BYTES:
         expected = f"at the most {_PLAN_MAX_BYTES}: start from an empty frame, the worker supplies the rows"
@@ -109,11 +111,9 @@ def _from_dict(value: Mapping[str, Any]) -> Transform:
 
 
 def _plan_bytes(value: object) -> bytes:
+    if not isinstance(value, str):
+        raise SpecTypeError.about("transform polars plan", value, "a text in base64")
     try:
-        if isinstance(value, str):
-            return base64.b64decode(value, validate=True)
-        if isinstance(value, bytes | list):  # a job file holds a list of numbers
-            return bytes(value)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise SpecError.about("transform polars plan", value, "base64 text or a list of bytes") from error
-    raise SpecTypeError.about("transform polars plan", value, "base64 text or a list of bytes")
+        return base64.b64decode(value.strip(), validate=True)
+    except ValueError as error:
+        raise SpecError.about("transform polars plan", value, "a text in base64") from error
