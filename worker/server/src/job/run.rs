@@ -32,6 +32,10 @@ pub(crate) async fn attempt(worker: Arc<Worker>, claim: Claim) {
         let this =
             Attempt { worker: Arc::clone(&worker), claim: Arc::clone(&claim), counters, kept: Arc::clone(&kept) };
         let result = this.run().await;
+        // Readers of the running job are told how it really ended, commit included.
+        if let Some(tap) = worker.running(&claim.lease.job_id).and_then(|running| running.tap) {
+            tap.finish(result.as_ref().map(|_| ()).map_err(Clone::clone));
+        }
         let outcome = outcome(&worker, &claim, result, &kept);
         report(Arc::clone(&worker), Arc::clone(&claim), outcome).await;
         worker.leave(&claim.lease.job_id);
@@ -107,6 +111,7 @@ impl Attempt {
             receipt.elapsed = started.elapsed();
         }
         settle.sweep(Some(receipt.attempt)).await;
+        account(&receipt);
         Ok(receipt)
     }
 
@@ -136,7 +141,6 @@ impl Attempt {
             Ok(writer.finish().await?)
         };
         let landed: Result<Landed, Fault> = flow.instrument(tracing::info_span!("land")).await;
-        tap.finish(landed.as_ref().map(|_| ()).map_err(Clone::clone));
         Ok((target, landed?, row_wise))
     }
 
@@ -201,6 +205,29 @@ impl Attempt {
         receipt.check()?;
         Ok(receipt)
     }
+}
+
+/// Says what each room did, for the log.
+fn account(receipt: &Receipt) {
+    for time in &receipt.rooms {
+        let busy_ms = u64::try_from(time.busy.as_millis()).unwrap_or(u64::MAX);
+        let (rows, bytes) = match time.room {
+            Room::Fetch => (None, Some(receipt.bytes_read)),
+            Room::Read => (Some(receipt.rows_read), None),
+            Room::Transform => (Some(receipt.rows_read - receipt.rows_rejected), None),
+            Room::Land => (Some(receipt.rows_landed), Some(receipt.bytes_written)),
+            Room::Commit => (None, None),
+        };
+        tracing::info!(room = time.room.name(), busy_ms, rows, bytes, "room");
+    }
+    tracing::info!(
+        rows_read = receipt.rows_read,
+        rows_landed = receipt.rows_landed,
+        rows_rejected = receipt.rows_rejected,
+        rows_filtered = receipt.rows_filtered,
+        snapshot_id = receipt.snapshot_id,
+        "every row accounted for"
+    );
 }
 
 /// Whether a commit that ended so has left nothing: then its files may go. After any other end they stay, named in the store.
