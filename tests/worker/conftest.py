@@ -18,7 +18,9 @@ def _the_worker_is_built() -> None:
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     """The folder with a worker's job store, catalog and warehouse."""
-    return tmp_path / "state"
+    folder = tmp_path / "state"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture

@@ -123,15 +123,13 @@ def test_a_catalog_that_goes_bad_is_named_at_submit(worker: WorkerProcess, state
 
 
 def test_a_doctor_names_what_is_wrong(state: Path) -> None:
-    state.mkdir()
     assert run_moulin(state, "doctor").returncode == 0
     done = run_moulin(state, "doctor", MOULIN_CATALOG_URI="sqlite:///proc/nowhere/catalog.db")
     assert done.returncode != 0
-    assert "/proc/nowhere/catalog.db" in done.stdout + done.stderr
+    assert "/proc/nowhere" in done.stdout + done.stderr
 
 
 def _job_file(state: Path, spec: moulin.JobSpec) -> Path:
-    state.mkdir(exist_ok=True)
     file = state / "job.yaml"
     file.write_text(spec.to_yaml())
     return file
