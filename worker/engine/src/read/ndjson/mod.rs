@@ -10,7 +10,7 @@
 //!
 //! # How
 //! Lines are read once, from left to right, straight into the columns: no tree is built. Keys are expected in the order
-//! of the schema, so that finding a column is one comparison. Struct and list columns keep the place of their text and
+//! of the schema, and as most writers write them, so that finding a column is one comparison. Struct and list columns keep the place of their text and
 //! are decoded a block at a time.
 
 use std::collections::HashMap;
@@ -38,6 +38,8 @@ const CUT: Cut = Cut { eol: b'\n', quote: None, delimiter: b',', comment: None }
 /// A column as it is read.
 struct Target {
     field: FieldRef,
+    /// The key as most writers write it, with its quotes and the colon.
+    key: Vec<u8>,
     /// `None`: a struct or a list.
     ty: Option<ColumnType>,
     inferred: bool,
@@ -55,6 +57,7 @@ impl Ndjson {
         let fields = schema.arrow.fields();
         let targets = fields.iter().zip(&schema.origins).map(|(field, origin)| Target {
             field: Arc::clone(field),
+            key: format!("{}:", serde_json::Value::from(field.name().as_str())).into_bytes(),
             ty: column_type(field.data_type()),
             inferred: *origin == Origin::Inferred,
         });

@@ -5,7 +5,7 @@ use memchr::{memchr, memchr_iter};
 use moulin_core::ColumnType;
 
 use super::nested::Nested;
-use super::scan::{Broken, Scan, Str, unescaped};
+use super::scan::{Broken, Number, Scan, Str, unescaped};
 use super::{Ndjson, Target};
 use crate::Error;
 use crate::read::blocks::Block;
@@ -152,10 +152,7 @@ impl<'a> Parser<'a> {
         } else {
             loop {
                 scan.blanks();
-                let key = scan.string()?;
-                scan.expect(b':', "`:`")?;
-                scan.blanks();
-                match self.place_of(key, expected) {
+                match self.key(scan, expected)? {
                     None => scan.value()?,
                     Some(place) => {
                         expected = place + 1;
@@ -187,16 +184,22 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
+    /// Goes past a key and its colon; answers the column's place, if it is one.
     #[inline]
-    fn place_of(&self, key: Str, expected: usize) -> Option<usize> {
+    fn key(&self, scan: &mut Scan<'a>, expected: usize) -> Result<Option<usize>, Broken> {
+        let is_expected = self.format.targets.get(expected).is_some_and(|target| scan.skip(&target.key));
+        if is_expected {
+            scan.blanks();
+            return Ok(Some(expected));
+        }
+        let key = scan.string()?;
+        scan.expect(b':', "`:`")?;
+        scan.blanks();
         let name = &self.text[key.start..key.end];
         if key.escaped {
-            return self.format.places.get(&unescaped(name)?).copied();
+            return Ok(unescaped(name).and_then(|name| self.format.places.get(&name).copied()));
         }
-        match self.format.targets.get(expected) {
-            Some(target) if target.field.name().as_bytes() == name => Some(expected),
-            _ => self.format.places.get(name).copied(),
-        }
+        Ok(self.format.places.get(name).copied())
     }
 
     fn finish(mut self) -> Result<Parsed, Error> {
@@ -265,8 +268,8 @@ fn value(scan: &mut Scan<'_>, target: &Target, cells: &mut Cells) -> Result<(), 
             string(scan.text, text, ty, column)
         }
         b'-' | b'0'..=b'9' => {
-            scan.number()?;
-            number(scan.text, start, scan.at, ty, column)
+            let written = scan.number()?;
+            number(written, &scan.text[start..scan.at], ty, column)
         }
         b't' | b'f' => {
             scan.value()?;
@@ -284,14 +287,26 @@ fn value(scan: &mut Scan<'_>, target: &Target, cells: &mut Cells) -> Result<(), 
 }
 
 #[inline]
-fn number(text: &[u8], start: usize, end: usize, ty: ColumnType, column: &mut Column) -> bool {
+fn number(number: Number, text: &[u8], ty: ColumnType, column: &mut Column) -> bool {
+    let sign = if number.negative { -1 } else { 1 };
     match (&mut column.data, ty) {
-        (Data::I64(values), ColumnType::Long) => match values::wide_uint(text, start, end) {
-            Some(value) => values.push(value as i64),
-            None => return column.push_text(&text[start..end]),
-        },
-        (_, ColumnType::Int | ColumnType::Float | ColumnType::Double | ColumnType::Decimal { .. }) => {
-            return column.push_text(&text[start..end]);
+        (Data::I64(values), ColumnType::Long) if number.exact && number.fraction == 0 => {
+            values.push(sign * number.digits as i64);
+        }
+        (Data::I128(values), ColumnType::Decimal { precision, scale })
+            if number.exact && number.fraction <= usize::from(scale) =>
+        {
+            let value = i128::from(number.digits).checked_mul(values::power_of_ten(scale - number.fraction as u8));
+            match value.filter(|value| *value < values::power_of_ten(precision)) {
+                Some(value) => values.push(i128::from(sign) * value),
+                None => return false,
+            }
+        }
+        (
+            _,
+            ColumnType::Int | ColumnType::Long | ColumnType::Float | ColumnType::Double | ColumnType::Decimal { .. },
+        ) => {
+            return column.push_text(text);
         }
         _ => return false,
     }
@@ -311,6 +326,12 @@ fn string(text: &[u8], place: Str, ty: ColumnType, column: &mut Column) -> bool 
     } else {
         raw
     };
+    if let (Data::I32(days), ColumnType::Date, 10) = (&mut column.data, ty, raw.len()) {
+        if let Some(day) = values::wide_date(text, place.start) {
+            days.push(day);
+            return true;
+        }
+    }
     match ty {
         ColumnType::Boolean | ColumnType::Int | ColumnType::Long | ColumnType::Float | ColumnType::Double => false,
         ColumnType::Binary => values::hex(value).is_some_and(|bytes| column.push_text(&bytes)),

@@ -16,6 +16,21 @@ pub(super) struct Scan<'a> {
     pub(super) at: usize,
 }
 
+/// A number as it is written: `digits / 10^fraction`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Number {
+    pub(super) negative: bool,
+    pub(super) digits: u64,
+    pub(super) fraction: usize,
+    /// Whether that is all: no exponent, and no more digits than [`Number::MAX_DIGITS`].
+    pub(super) exact: bool,
+}
+
+impl Number {
+    /// So many digits never overflow.
+    const MAX_DIGITS: usize = 18;
+}
+
 /// The inside of a string.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Str {
@@ -37,6 +52,14 @@ impl Scan<'_> {
         }
     }
 
+    /// Goes past a text, if it stands here.
+    #[inline]
+    pub(super) fn skip(&mut self, text: &[u8]) -> bool {
+        let is_here = self.text.get(self.at..self.at + text.len()) == Some(text);
+        self.at += if is_here { text.len() } else { 0 };
+        is_here
+    }
+
     pub(super) fn broken<T>(&self, expected: &'static str) -> Result<T, Broken> {
         Err(Broken { at: self.at, expected })
     }
@@ -53,7 +76,8 @@ impl Scan<'_> {
     }
 
     /// Goes past a string that starts here.
-    #[inline]
+    // Inlined, because its answer is three words that would otherwise go through memory.
+    #[inline(always)]
     pub(super) fn string(&mut self) -> Result<Str, Broken> {
         if self.peek() != b'"' {
             return self.broken("a string");
@@ -88,41 +112,49 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Goes past a number that starts here; answers where it started.
+    /// Goes past a number that starts here.
     #[inline]
-    pub(super) fn number(&mut self) -> Result<usize, Broken> {
-        let start = self.at;
-        if self.peek() == b'-' {
-            self.at += 1;
-        }
+    pub(super) fn number(&mut self) -> Result<Number, Broken> {
+        let mut number = Number { negative: self.peek() == b'-', digits: 0, fraction: 0, exact: true };
+        self.at += usize::from(number.negative);
+        let first = self.at;
         match self.peek() {
             b'0' => self.at += 1,
-            b'1'..=b'9' => self.digits()?,
+            b'1'..=b'9' => self.digits(&mut number.digits)?,
             _ => return self.broken("a digit"),
         }
+        let mut count = self.at - first;
         if self.peek() == b'.' {
             self.at += 1;
-            self.digits()?;
+            let first = self.at;
+            self.digits(&mut number.digits)?;
+            number.fraction = self.at - first;
+            count += number.fraction;
         }
         if matches!(self.peek(), b'e' | b'E') {
             self.at += 1;
             if matches!(self.peek(), b'+' | b'-') {
                 self.at += 1;
             }
-            self.digits()?;
+            self.digits(&mut 0)?;
+            number.exact = false;
         }
-        Ok(start)
+        number.exact &= count <= Number::MAX_DIGITS;
+        Ok(number)
     }
 
-    #[inline]
-    fn digits(&mut self) -> Result<(), Broken> {
-        if !self.peek().is_ascii_digit() {
-            return self.broken("a digit");
-        }
-        while self.peek().is_ascii_digit() {
+    #[inline(always)]
+    fn digits(&mut self, value: &mut u64) -> Result<(), Broken> {
+        let first = self.at;
+        loop {
+            let digit = self.peek().wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            *value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
             self.at += 1;
         }
-        Ok(())
+        if self.at == first { self.broken("a digit") } else { Ok(()) }
     }
 
     /// Goes past `true`, `false` or `null`.
