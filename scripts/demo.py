@@ -130,7 +130,9 @@ def follow(airflow: LocalAirflow, client: Client, run_id: str, going: Step) -> N
     def over() -> bool:
         state = airflow.run_state(DAG, run_id)
         job = next(iter(client.list(dag_id=DAG, page_size=1)), None)
-        going.news = f"{state}{'' if job is None else f', job {job.state}, {job.progress}'}"
+        # A job that is over says what came of it, not how far it is.
+        told = "" if job is None else f", job {job.state}{f', {job.progress}' if job.state == 'running' else ''}"
+        going.news = state + told
         return state in ("success", "failed")
 
     wait_until(f"run {run_id} is over", over, RUN_SECONDS, every=0.5)
