@@ -68,9 +68,12 @@ impl Lake {
     /// # Errors
     /// `InvalidSpec` for a catalog this version does not have; `Unavailable` when the database does not answer.
     pub async fn open(catalog: &CatalogSettings, storage: &StorageSettings) -> Result<Self, Error> {
-        let warehouse = Warehouse::new(storage);
         let root = warehouse_root(&catalog.warehouse)?;
-        let catalog = Catalog::open(catalog, warehouse.clone()).await?;
+        Self::over(catalog, Warehouse::new(storage), root).await
+    }
+
+    pub(crate) async fn over(settings: &CatalogSettings, warehouse: Warehouse, root: String) -> Result<Self, Error> {
+        let catalog = Catalog::open(settings, warehouse.clone()).await?;
         Ok(Self { catalog, warehouse, root, turns: Arc::default() })
     }
 

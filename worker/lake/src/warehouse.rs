@@ -25,6 +25,12 @@ impl Warehouse {
         Self { local: FileIO::new_with_fs(), remote }
     }
 
+    /// A warehouse whose remote files are in memory.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Self {
+        Self { local: FileIO::new_with_fs(), remote: FileIO::new_with_memory() }
+    }
+
     /// The `FileIO` that reaches a location.
     pub(crate) fn io(&self, location: &str) -> &FileIO {
         if local_path(location).is_some() { &self.local } else { &self.remote }

@@ -156,7 +156,8 @@ impl Sqlite {
         .fetch_all(&self.pool)
         .await
         .map_err(self.failed(&format!("read the namespace {namespace}")))?;
-        Ok(rows.into_iter().map(|row| (row.get(0), row.get(1))).collect())
+        // Other tools allow values that are null.
+        Ok(rows.into_iter().filter_map(|row| Some((row.try_get(0).ok()?, row.try_get(1).ok()?))).collect())
     }
 
     pub(super) async fn swap(&self, table: &TableName, base: &Loaded, swap: &Swap) -> Result<Swapped, Error> {

@@ -37,6 +37,7 @@ async fn a_caller_cannot_shadow_what_is_counted() {
     let landed = write(&lake, &target, options("a", 1), &[numbers(0..10)]).await.unwrap();
     let mut commit = commit("a", landed);
     commit.summary.insert("total-records".into(), "0".into());
+    commit.summary.insert("added-records".into(), "1".into());
     commit.summary.insert("moulin.job".into(), "another".into());
     lake.commit(&target, commit).await.unwrap();
     let target = lake.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();

@@ -156,6 +156,23 @@ async fn a_snapshot_gives_its_own_rows_after_another_append() {
     assert_eq!(error.to_string(), "snapshot 42 of table bronze.t (it may have expired) does not exist");
 }
 
+// The way to an object store, with Iceberg's store in memory in its place.
+#[tokio::test]
+async fn a_warehouse_that_is_not_local_takes_and_gives_the_same_rows() {
+    let place = Place::new();
+    let warehouse = crate::warehouse::Warehouse::in_memory();
+    let lake = crate::Lake::over(&place.settings(), warehouse, "memory://bucket/w".into()).await.unwrap();
+    assert!(lake.check_warehouse().await.is_ok());
+    // More than one part of an upload: numbers that do not compress.
+    let values = |n: i64| (n.wrapping_mul(0x5851_F42D_4C95_7F2D) ^ n >> 7).wrapping_mul(0x1405_7B7E_F767_814F) >> 1;
+    let batches: Vec<_> = (0..20).map(|b| numbers((b * 100_000..(b + 1) * 100_000).map(values))).collect();
+    let committed = land(&lake, &landing(&[], &[]), "a", &batches).await.unwrap();
+    let mut expected: Vec<i64> = (0..2_000_000).map(values).collect();
+    expected.sort_unstable();
+    assert!(sorted(&added(&lake, committed.snapshot_id).await) == expected);
+    assert!(place.files(".parquet").is_empty());
+}
+
 #[tokio::test]
 async fn a_writer_that_is_dropped_leaves_no_finished_file() {
     let place = Place::new();

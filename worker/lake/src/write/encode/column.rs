@@ -19,6 +19,8 @@ use super::page::{Packed, Packer};
 
 /// Rows between two looks at the size of page and dictionary.
 const ROWS_AT_ONCE: usize = 8192;
+/// Bytes between them: a page must stay far below 2 GiB, however long the texts.
+const BYTES_AT_ONCE: usize = 32 << 20;
 /// Values after which it is decided whether a dictionary will pay.
 const SAMPLE: usize = 16_384;
 
@@ -99,9 +101,11 @@ impl Column {
     }
 
     pub(super) fn write(&mut self, array: &ArrayRef, packer: &mut Packer) -> Result<()> {
+        let bytes = array.to_data().get_slice_memory_size().unwrap_or_default();
+        let at_once = (BYTES_AT_ONCE / (bytes / array.len().max(1)).max(1)).clamp(1, ROWS_AT_ONCE);
         let mut from = 0;
         while from < array.len() {
-            let rows = (array.len() - from).min(ROWS_AT_ONCE);
+            let rows = (array.len() - from).min(at_once);
             self.write_some(array.slice(from, rows).as_ref(), packer)?;
             from += rows;
         }
