@@ -112,3 +112,86 @@ proptest! {
         prop_assert_eq!(list(&[uri]).map_or(Vec::new(), |_| found(dir.path(), &pattern)), expected);
     }
 }
+
+/// A store with these keys, each holding `size` bytes that differ.
+fn store(keys: &[&str], size: usize) -> Arc<dyn ObjectStore> {
+    let store = object_store::memory::InMemory::new();
+    let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+    on_runtime(async {
+        for key in keys {
+            object_store::ObjectStoreExt::put(&store, &(*key).into(), bytes.clone().into()).await.unwrap();
+        }
+    });
+    Arc::new(store)
+}
+
+fn on_runtime<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap().block_on(work)
+}
+
+fn remote(uri: &str) -> Remote {
+    let Location::Remote(remote) = Location::parse(uri).unwrap() else { panic!("{uri} is not remote") };
+    remote
+}
+
+#[test]
+fn keys_of_a_store_are_matched_like_paths() {
+    let store =
+        store(&["raw/2024/a.csv", "raw/2024/b.csv", "raw/2025/c.csv", "raw/2025/.d.csv", "rawer/e.csv", "top.csv"], 3);
+    let found = |uri: &str| on_runtime(list::remote(uri, &remote(uri), store.as_ref()));
+    let uris = |uri: &str| found(uri).unwrap().into_iter().map(|file| (file.uri, file.size_bytes)).collect::<Vec<_>>();
+    let expected = |keys: &[&str]| keys.iter().map(|key| (format!("s3://b/{key}"), 3)).collect::<Vec<_>>();
+    assert_eq!(uris("s3://b/raw/*/[ac].csv"), expected(&["raw/2024/a.csv", "raw/2025/c.csv"]));
+    assert_eq!(uris("s3://b/**/*.csv").len(), 5);
+    assert_eq!(uris("s3://b/top.csv"), expected(&["top.csv"]));
+    for uri in ["s3://b/no.csv", "s3://b/raw/*.csv"] {
+        assert_eq!(found(uri).unwrap_err().to_string(), format!("no file at {uri}"));
+    }
+}
+
+#[test]
+fn a_large_object_comes_whole_and_an_exchanged_one_not_at_all() {
+    let size = 11 << 20;
+    let store = store(&["k"], size);
+    let uri = "s3://b/k";
+    let mut file = on_runtime(list::remote(uri, &remote(uri), store.as_ref())).unwrap().remove(0);
+    let read = |file: PlannedFile| {
+        let store = Arc::clone(&store);
+        let counters = Arc::new(Counters::default());
+        let bytes = on_runtime(async {
+            let stop = CancellationToken::new();
+            let mut stream =
+                remote::stream(&file, &remote(uri), store, Arc::clone(&counters), &Handle::current(), &stop);
+            let read = move || {
+                let mut bytes = Vec::new();
+                std::io::Read::read_to_end(&mut stream, &mut bytes).map(|_| bytes)
+            };
+            tokio::task::spawn_blocking(read).await.unwrap()
+        });
+        (bytes.map_err(|error| into_error(uri, error)), counters.snapshot().bytes_done)
+    };
+    let (bytes, counted) = read(file.clone());
+    let bytes = bytes.unwrap();
+    assert!(bytes.len() == size && bytes.iter().enumerate().all(|(at, byte)| *byte == (at % 251) as u8));
+    assert_eq!(counted, size as u64);
+    let parts = on_runtime(remote::ranges(&file, &remote(uri), store.as_ref(), &[5..8, 0..2])).unwrap();
+    assert_eq!(parts, [&[5_u8, 6, 7][..], &[0, 1][..]]);
+    file.etag = Some("another".to_owned());
+    assert!(read(file).0.unwrap_err().to_string().ends_with("is damaged: it has changed since it was listed"));
+}
+
+#[test]
+fn stopping_ends_a_stream_that_nobody_reads() {
+    let store = store(&["k"], 64 << 20);
+    let uri = "s3://b/k";
+    let file = on_runtime(list::remote(uri, &remote(uri), store.as_ref())).unwrap().remove(0);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let stop = CancellationToken::new();
+    let mut stream = remote::stream(&file, &remote(uri), store, Arc::default(), runtime.handle(), &stop);
+    let mut first = [0; 10];
+    std::io::Read::read_exact(&mut stream, &mut first).unwrap();
+    stop.cancel();
+    let mut rest = Vec::new();
+    std::io::Read::read_to_end(&mut stream, &mut rest).unwrap();
+    assert!(rest.len() < 64 << 20, "what was under way comes, and then the end");
+}

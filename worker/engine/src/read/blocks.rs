@@ -5,6 +5,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use memchr::{memchr, memchr2, memrchr};
 use parking_lot::Mutex;
@@ -101,6 +102,7 @@ pub(crate) struct Splitter<R> {
     offset: u64,
     at_end: bool,
     gaps: Vec<(usize, usize)>,
+    cutting: Duration,
 }
 
 impl<R: Read> Splitter<R> {
@@ -117,6 +119,7 @@ impl<R: Read> Splitter<R> {
             offset: 0,
             at_end: false,
             gaps: Vec::new(),
+            cutting: Duration::ZERO,
         }
     }
 
@@ -162,7 +165,9 @@ impl<R: Read> Splitter<R> {
             if self.start == self.filled {
                 return Ok(None);
             }
+            let started = Instant::now();
             let (end, quotes) = self.last_record_end(cut);
+            self.cutting += started.elapsed();
             if let Some(end) = end {
                 return Ok(Some(self.hand_out(end, quotes, false)));
             }
@@ -185,6 +190,11 @@ impl<R: Read> Splitter<R> {
             }
             want = (length * 2).min(MAX_RECORD_BYTES);
         }
+    }
+
+    /// Time spent looking for the ends of records since the last call.
+    pub(crate) fn take_time(&mut self) -> Duration {
+        std::mem::take(&mut self.cutting)
     }
 
     fn hand_out(&mut self, end: usize, quotes: bool, eol_added: bool) -> Block {

@@ -88,12 +88,19 @@ impl Bytes {
         Self { offsets, values: vec![0; bytes], used: 0 }
     }
 
-    /// Makes room for `bytes` more, and a word after them.
+    /// Makes room for `bytes` more, and for a copy of whole words to go over their end.
+    #[inline(always)]
     pub(crate) fn reserve(&mut self, bytes: usize) {
         let needed = self.used + bytes + 64;
         if self.values.len() < needed {
-            self.values.resize(needed.max(self.values.len() + self.values.len() / 2), 0);
+            self.grow(needed);
         }
+    }
+
+    #[cold]
+    fn grow(&mut self, needed: usize) {
+        let length = needed.max(self.values.len() + self.values.len() / 2);
+        self.values.resize(length, 0);
     }
 
     pub(crate) fn push(&mut self, text: &[u8]) {

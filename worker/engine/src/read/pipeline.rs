@@ -179,6 +179,7 @@ impl<T: Text> Cutter<T> {
                     None => break,
                 },
             };
+            self.counters.busy(Room::Read, splitter.take_time());
             let bytes = block.end - block.start;
             let parsed = self.parse(&start, block, sizes);
             if steps.blocking_send(Ok(Step::Block { parsed, bytes })).is_err() {

@@ -128,16 +128,13 @@ fn unquoted(field: &[u8]) -> Option<&[u8]> {
 
 fn texts(window: &Window<'_>, at: usize, rule: &NullRule, out: &mut Bytes, nulls: &mut Vec<u32>) -> Quotes {
     let base = out.offsets.len() - 1;
-    let last = window.ends[window.rows * window.columns] as usize;
     out.offsets.reserve(window.rows);
-    // No column can be longer than the window, so there is no check of the room in the loop.
-    out.reserve(last - window.ends[0] as usize);
     let checks_nulls = rule.empty || !rule.values.is_empty();
     let mut quotes = 0;
     for (row, (start, end)) in window.fields(at).enumerate() {
         let field = &window.text[start..end];
         if window.quote.is_some() && field.first().copied() == window.quote {
-            quotes += quoted_text(field, window.quote?, out)?;
+            quotes += quoted_text(window.text, start, end, window.quote?, out)?;
         } else if checks_nulls && rule.is_null(field) {
             nulls.push((base + row) as u32);
         } else {
@@ -152,6 +149,7 @@ fn texts(window: &Window<'_>, at: usize, rule: &NullRule, out: &mut Bytes, nulls
 #[inline(always)]
 fn copy(text: &[u8], start: usize, end: usize, out: &mut Bytes) {
     let length = end - start;
+    out.reserve(length);
     let room = &mut out.values[out.used..];
     match (text[start..].first_chunk::<16>(), room.first_chunk_mut::<16>()) {
         (Some(from), Some(to)) if length <= 16 => *to = *from,
@@ -163,17 +161,19 @@ fn copy(text: &[u8], start: usize, end: usize, out: &mut Bytes) {
     out.used += length;
 }
 
-fn quoted_text(field: &[u8], quote: u8, out: &mut Bytes) -> Quotes {
-    let mut inner = unquoted(field)?;
+fn quoted_text(text: &[u8], start: usize, end: usize, quote: u8, out: &mut Bytes) -> Quotes {
+    unquoted(&text[start..end])?;
+    let (mut start, end) = (start + 1, end - 1);
     let mut quotes = 2;
-    while let Some(at) = memchr(quote, inner) {
-        if inner.get(at + 1) != Some(&quote) {
+    while let Some(at) = memchr(quote, &text[start..end]) {
+        let doubled = start + at + 1;
+        if doubled == end || text[doubled] != quote {
             return None;
         }
-        copy(inner, 0, at + 1, out);
-        inner = &inner[at + 2..];
+        copy(text, start, doubled, out);
+        start = doubled + 1;
         quotes += 2;
     }
-    copy(inner, 0, inner.len(), out);
+    copy(text, start, end, out);
     Some(quotes)
 }
