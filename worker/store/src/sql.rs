@@ -68,6 +68,9 @@ pub(crate) const CLAIM: &str = concat!(
     job_columns!()
 );
 
+// Asked before CLAIM: a worker that only looks for work must not take the write lock away from those who have some.
+pub(crate) const SOME_CLAIMABLE: &str = concat!("SELECT 1 AS some FROM jobs WHERE ", claimable!(), " LIMIT 1");
+
 pub(crate) const END_LOST_ATTEMPTS: &str =
     "UPDATE attempts SET ended_at = $3, outcome = 'lost' WHERE job_id = $1 AND attempt < $2 AND ended_at IS NULL";
 
@@ -136,6 +139,11 @@ pub(crate) const CANCEL: &str = concat!(
      RETURNING ",
     job_columns!()
 );
+
+// As SOME_CLAIMABLE: most looks find nothing.
+pub(crate) const SOME_EXPIRED: &str = "\
+    SELECT 1 AS some FROM jobs \
+    WHERE state IN ('queued', 'running') AND deadline <= $1 AND (attempt = 0 OR cancel_reason IS NULL) LIMIT 1";
 
 pub(crate) const EXPIRE_UNBEGUN: &str = "\
     UPDATE jobs SET state = 'failed', fault = $2, finished_at = $1 \

@@ -128,9 +128,15 @@ impl JobStore for SqliteStore {
         now: SystemTime,
     ) -> Result<Option<Claim>, Error> {
         const ACTION: &str = "claim a job";
+        let bound = |statement: &'static str| {
+            let query = sqlx::query(statement).bind(worker).bind(micros(now + lease)).bind(micros(now));
+            query.bind(only.map(|id| &id.0))
+        };
+        if self.row(ACTION, bound(sql::SOME_CLAIMABLE)).await?.is_none() {
+            return Ok(None);
+        }
         let mut transaction = self.begin(ACTION).await?;
-        let claim =
-            sqlx::query(sql::CLAIM).bind(worker).bind(micros(now + lease)).bind(micros(now)).bind(only.map(|id| &id.0));
+        let claim = bound(sql::CLAIM);
         let Some(row) = claim.fetch_optional(&mut *transaction).await.map_err(self.failed(ACTION))? else {
             return Ok(None);
         };
@@ -305,6 +311,9 @@ impl JobStore for SqliteStore {
 
     async fn expire_deadlines(&self, now: SystemTime) -> Result<Vec<JobId>, Error> {
         const ACTION: &str = "look for passed deadlines";
+        if self.row(ACTION, sqlx::query(sql::SOME_EXPIRED).bind(micros(now))).await?.is_none() {
+            return Ok(vec![]);
+        }
         let fault = Fault::new(FaultKind::DeadlineExceeded, "the job's deadline passed before a worker began it");
         let unbegun = sqlx::query(sql::EXPIRE_UNBEGUN).bind(micros(now)).bind(to_json("fault", &fault)?);
         let begun = sqlx::query(sql::EXPIRE_BEGUN).bind(micros(now)).bind(DEADLINE_PASSED);
