@@ -15,6 +15,7 @@ use moulin_store::{JobStore, StoredJob};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::service::pool::without_credentials;
 
 /// What all jobs of a worker share. Everything in it can be used from many tasks at once.
 pub(crate) struct Worker {
@@ -55,8 +56,12 @@ impl Worker {
                 (own_name(&config)?, Some(lock))
             }
         };
-        let store = moulin_store::open(&config.store_url).await?;
-        let lake = Lake::open(&config.catalog, &config.storage).await?;
+        let store = moulin_store::open(&config.store_url)
+            .await
+            .map_err(|e| does_not_open(e.into(), "job store", &config.store_url))?;
+        let lake = Lake::open(&config.catalog, &config.storage)
+            .await
+            .map_err(|e| does_not_open(e.into(), "catalog", &config.catalog.uri))?;
         let fetcher = Fetcher::new(&config.storage)?;
         if lock.is_some() {
             let freed = store.release_worker(&id, SystemTime::now()).await?;
@@ -166,6 +171,16 @@ pub(crate) fn view(stored: StoredJob) -> Job {
         receipt: stored.receipt,
         fault: stored.fault,
     }
+}
+
+/// The fault, with the thing that did not open in front of it.
+pub(crate) fn does_not_open(mut fault: Fault, what: &str, url: &str) -> Fault {
+    let before =
+        std::mem::replace(&mut fault.message, format!("the {what} {} does not open", without_credentials(url)));
+    fault.causes.insert(0, before);
+    "check the url and that this user may read and write there; docs/configuration.md lists the keys"
+        .clone_into(&mut fault.hint);
+    fault
 }
 
 fn cannot_use(path: &Path, error: &std::io::Error) -> Fault {

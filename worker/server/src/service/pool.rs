@@ -40,13 +40,15 @@ pub(crate) async fn serving(health: &HealthReporter) {
 /// One thing asked: its name, what was found or what is wrong, and how long the answer took.
 pub(crate) type Checked = (&'static str, Result<String, Fault>, Duration);
 
+/// Asks one thing and takes the time.
+pub(crate) async fn timed(name: &'static str, asked: impl Future<Output = Result<String, Fault>>) -> Checked {
+    let started = Instant::now();
+    let answer = asked.await;
+    (name, answer, started.elapsed())
+}
+
 /// Asks everything the worker needs whether it is in order.
-pub(crate) async fn checks(worker: &Worker) -> Vec<Checked> {
-    async fn timed(name: &'static str, asked: impl Future<Output = Result<String, Fault>>) -> Checked {
-        let started = Instant::now();
-        let answer = asked.await;
-        (name, answer, started.elapsed())
-    }
+async fn checks(worker: &Worker) -> Vec<Checked> {
     vec![
         timed("store", async { Ok(worker.store.check().await?) }).await,
         timed("catalog", async { Ok(worker.lake.check_catalog().await?) }).await,
