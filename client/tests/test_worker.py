@@ -225,7 +225,7 @@ def test_what_can_be_known_is_refused_at_once(
 def test_a_python_function_in_a_plan_is_refused(client: moulin.Client, people: Path, table: str) -> None:
     frame = moulin.empty_frame({"id": "long"}).with_columns(pl.col("id").map_batches(lambda ids: ids))
     # Polars itself cannot serialize one unless cloudpickle is there; then it is the worker that refuses.
-    with pytest.raises(moulin.MoulinError, match="a Python function|calls Python") as raised:
+    with pytest.raises(moulin.MoulinError, match=r"a Python function|calls Python") as raised:
         client.plan(JobSpec(source=csv(people), transform=frame.select("id"), target=iceberg(table)))
     assert raised.value.kind in (moulin.FaultKind.INVALID_SPEC, moulin.FaultKind.TRANSFORM)
     assert not raised.value.retryable

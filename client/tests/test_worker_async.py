@@ -68,7 +68,7 @@ async def test_leaving_a_watch_leaves_the_job_alone(
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    with pytest.raises(TimeoutError):
+    with pytest.raises(moulin.WaitTimeout):
         await handle.wait(0.2)
     stalled.release()
     await handle.wait(60)

@@ -208,7 +208,7 @@ class AsyncJobHandle:
                 told = on_progress(job)
                 if isinstance(told, Awaitable):
                     await told
-        request.raise_if_over_without_success(self.job)
+        request.raise_unless_succeeded(self.job)
         return self
 
     async def get(self) -> Job:
@@ -255,8 +255,10 @@ class AsyncJobHandle:
 
     async def _job_error(self, error: MoulinError) -> MoulinError:
         """What to raise when rows cannot be read: the job's own failure, if that is why."""
+        if request.is_about_the_reading(error):
+            return error
         try:
-            request.raise_if_over_without_success(await self.get())
+            await self.wait(request.ENDING_SECONDS)
         except MoulinError as found:
             return found if isinstance(found, JobFailed) else error
         return error

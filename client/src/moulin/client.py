@@ -233,7 +233,7 @@ class JobHandle:
             self.job = job
             if on_progress is not None:
                 on_progress(job)
-        request.raise_if_over_without_success(self.job)
+        request.raise_unless_succeeded(self.job)
         return self
 
     def get(self) -> Job:
@@ -286,8 +286,10 @@ class JobHandle:
 
     def _job_error(self, error: MoulinError) -> MoulinError:
         """What to raise when rows cannot be read: the job's own failure, if that is why."""
+        if request.is_about_the_reading(error):
+            return error
         try:
-            request.raise_if_over_without_success(self.get())
+            self.wait(request.ENDING_SECONDS)
         except MoulinError as found:
             return found if isinstance(found, JobFailed) else error
         return error

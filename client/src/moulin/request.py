@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from moulin import _argument as argument
-from moulin.errors import JobCancelled, JobFailed, SpecTypeError
+from moulin.errors import JobCancelled, JobFailed, MoulinError, SpecTypeError
 from moulin.fault import Fault, FaultKind
 from moulin.job import Job, JobState
 from moulin.spec import JobKey, JobSpec
@@ -15,6 +15,9 @@ from moulin.v1 import job_service_pb2 as pb
 from moulin.wire import encode_duration, encode_key, encode_spec, encode_state
 
 _U32 = 2**32 - 1
+
+ENDING_SECONDS = 5.0
+"""Readers hear of a failure a moment before the job's state says so: that long it is waited for."""
 
 
 def submit(
@@ -64,7 +67,7 @@ def page(states: Iterable[JobState | str], dag_id: str, table: str, page_size: i
     )
 
 
-def raise_if_over_without_success(job: Job) -> None:
+def raise_unless_succeeded(job: Job) -> None:
     """Turns a final state other than success into its exception.
 
     Raises:
@@ -72,9 +75,14 @@ def raise_if_over_without_success(job: Job) -> None:
         JobFailed: it failed.
 
     """
-    if job.state is JobState.SUCCEEDED or not job.state.is_final:
+    if job.state is JobState.SUCCEEDED:
         return
     cancelled = job.state is JobState.CANCELLED
     kind = FaultKind.CANCELLED if cancelled else FaultKind.UNKNOWN
     fault = job.fault or Fault(kind, "the worker gave no reason", "look into the worker's log")
     raise (JobCancelled if cancelled else JobFailed)(fault, job)
+
+
+def is_about_the_reading(error: MoulinError) -> bool:
+    """Whether rows could not be read for a reason that is not the job's own."""
+    return error.kind in (FaultKind.UNAVAILABLE, FaultKind.NOT_FOUND, FaultKind.PERMISSION_DENIED)
