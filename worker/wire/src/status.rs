@@ -42,9 +42,38 @@ pub fn code(kind: FaultKind) -> Code {
 #[must_use]
 pub fn from_fault(fault: &Fault) -> Status {
     let code = code(fault.kind);
+    let fault = &short(fault);
     let any = prost_types::Any { type_url: FAULT_TYPE_URL.to_owned(), value: encode::fault(fault).encode_to_vec() };
-    let details = RpcStatus { code: code as i32, message: fault.message.clone(), details: vec![any] };
+    // The message stands in the fault already; twice would be too long for the trailers.
+    let details = RpcStatus { code: code as i32, message: String::new(), details: vec![any] };
     Status::with_details(code, fault.message.clone(), details.encode_to_vec().into())
+}
+
+/// The fault, short enough for trailers: gRPC clients refuse more than 8 KiB of them unless told otherwise. The job
+/// itself keeps all of it; `Get` shows it.
+fn short(fault: &Fault) -> Fault {
+    let mut left = CAUSES_BYTES;
+    let mut causes = Vec::new();
+    for cause in &fault.causes {
+        let cause = cut(cause, left);
+        left = left.saturating_sub(cause.len());
+        causes.push(cause);
+        if left == 0 {
+            break;
+        }
+    }
+    Fault { message: cut(&fault.message, MESSAGE_BYTES), causes, ..fault.clone() }
+}
+
+const MESSAGE_BYTES: usize = 1_000;
+const CAUSES_BYTES: usize = 1_000;
+
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(most);
+    format!("{} ... ({} bytes more)", &text[..end], text.len() - end)
 }
 
 /// The fault of a status; one made from its code and message when it carries none (a proxy, a lost connection).
@@ -80,6 +109,16 @@ mod tests {
             let fault = Fault::new(kind, "no file at s3://raw/a.csv").with_hint("look");
             assert_eq!(to_fault(&from_fault(&fault)), fault);
         }
+    }
+
+    #[test]
+    fn a_long_fault_fits_into_the_trailers_of_any_client() {
+        let mut fault = Fault::new(FaultKind::InvalidSpec, "ä".repeat(50_000));
+        fault.causes = vec!["because of that".repeat(1_000); 50];
+        let status = from_fault(&fault);
+        let trailers = status.message().len() * 3 + status.details().len() * 4 / 3;
+        assert!(trailers < 8_192, "{trailers}");
+        assert!(to_fault(&status).message.ends_with("bytes more)"));
     }
 
     #[test]
