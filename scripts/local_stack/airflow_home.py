@@ -86,6 +86,8 @@ class LocalAirflow:
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
             "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            # How soon the end of a task, and a user's mark on it, is noticed.
+            "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
             "USAGE_DATA_COLLECTION__ENABLED": "False",
@@ -258,10 +260,16 @@ class LocalAirflow:
         return wait_until(f"task {task_id} of {dag_id} is one of {', '.join(states)}", look, timeout)
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
-        """The log of one try as text, one line an event."""
+        """The log of one try as text, one line an event; empty while there is no such try."""
         path = f"{_task_path(dag_id, run_id, task_id)}/logs/{try_number}?full_content=true"
+        try:
+            content = self.api("GET", path)["content"]
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return ""
         lines = []
-        for entry in self.api("GET", path)["content"]:
+        for entry in content:
             if not isinstance(entry, dict):
                 lines.append(str(entry))
                 continue

@@ -34,7 +34,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack")
     mark = uuid.uuid4().hex
     binary = Path(os.environ.get("MOULIN_BIN") or build.worker_binary())
-    worker = LocalWorker(binary, home / "worker", mark=mark)
+    worker = LocalWorker(binary, home / "worker", env={"MOULIN_SLOTS": "4"}, mark=mark)
     airflow = LocalAirflow(
         home / "airflow",
         python=Path(sys.executable),

@@ -9,7 +9,6 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     DecoratedOperator,
     TaskDecorator,
-    context_merge,
     task_decorator_factory,
 )
 
@@ -94,9 +93,8 @@ class _MoulinDecoratedOperator(DecoratedOperator, MoulinLandOperator):
         from moulin_provider.outcome import failure
 
         function = self.python_callable
-        arguments: dict[str, Any] = {}
-        context_merge(arguments, context, self.op_kwargs)  # type: ignore[arg-type]
-        wanted = self.determine_kwargs(arguments)
+        # As with `@task`, an argument named like a value of the context gets that value.
+        wanted = self.determine_kwargs({**context, **self.op_kwargs})
         made = function(frame, *tuple(self.op_args)[1:], **wanted)
         if not isinstance(made, pl.LazyFrame):
             raise AirflowFailException(

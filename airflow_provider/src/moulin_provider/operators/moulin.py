@@ -201,6 +201,7 @@ class MoulinLandOperator(BaseOperator):
                 poll_interval=self.poll_interval,
                 deadline=None if limit is None else time.time() + (limit + _TIMEOUT_GRACE / 2).total_seconds(),
                 cancel_on_kill=self.cancel_on_kill,
+                not_before=time.time() + _supervisor_seconds(),
             ),
             method_name="execute_complete",
             timeout=None if limit is None else limit + _TIMEOUT_GRACE,
@@ -232,6 +233,16 @@ class MoulinLandOperator(BaseOperator):
         for asset in assets_of(receipt.table, self.outlets):
             context["outlet_events"][asset].extra = dict(extra)
         return small
+
+
+def _supervisor_seconds() -> float:
+    """How long the supervisor of a deferring task may be busy with its end.
+
+    It looks for the end of the task's process once every `min_heartbeat_interval`. When it reports that end while the
+    task, whose trigger has fired, is queued or runs again, the scheduler takes the new run for one that was killed
+    and fails it. So the trigger of a job that is over at once waits for the supervisor.
+    """
+    return float(conf.getint("workers", "min_heartbeat_interval", fallback=5)) + 1.5
 
 
 def _templated(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ class MoulinJobTrigger(BaseTrigger):
     :param poll_interval: seconds between two lines of progress, at first
     :param deadline: when to give up, in seconds since 1970; None: never
     :param cancel_on_kill: whether a user's action on the task cancels the job
+    :param not_before: when to fire at the earliest, in seconds since 1970; see `MoulinLandOperator`
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class MoulinJobTrigger(BaseTrigger):
         poll_interval: float = 5.0,
         deadline: float | None = None,
         cancel_on_kill: bool = True,
+        not_before: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
         self.job_id = job_id
@@ -46,6 +49,7 @@ class MoulinJobTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.deadline = deadline
         self.cancel_on_kill = cancel_on_kill
+        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What another triggerer needs to follow the same job."""
@@ -58,6 +62,7 @@ class MoulinJobTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
                 "cancel_on_kill": self.cancel_on_kill,
+                "not_before": self.not_before,
             },
         )
 
@@ -72,6 +77,8 @@ class MoulinJobTrigger(BaseTrigger):
         except MoulinError as error:
             self.log.error("job %s cannot be followed: %s", self.job_id, error)
             event = error_event(self.job_id, error)
+        # At the most ten seconds, whatever the clocks of two machines say.
+        await asyncio.sleep(min(max(self.not_before - time.time(), 0.0), 10.0))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # Airflow's own
 
     async def _follow(self) -> dict[str, Any]:
