@@ -179,14 +179,10 @@ impl<R: Read> Splitter<R> {
                 return Ok(Some(self.hand_out(end, quotes, true)));
             }
             if length >= MAX_RECORD_BYTES {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!(
-                        "the record at byte {} is longer than {} MiB; is a quote there not closed?",
-                        self.offset,
-                        MAX_RECORD_BYTES >> 20
-                    ),
-                ));
+                let (offset, limit) = (self.offset, MAX_RECORD_BYTES >> 20);
+                let question = if cut.quote.is_some() { "; is a quote there not closed?" } else { "" };
+                let reason = format!("the record at byte {offset} is longer than {limit} MiB{question}");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
             }
             want = (length * 2).min(MAX_RECORD_BYTES);
         }
@@ -238,10 +234,10 @@ impl<R: Read> Splitter<R> {
         let backward = |from: usize, to: usize| memrchr(cut.eol, &self.buffer[from..to]).map(|at| from + at + 1);
         let Some(quote) = cut.quote else { return (backward(start, filled), false) };
         let Some(first) = memchr(quote, &self.buffer[start..filled]) else { return (backward(start, filled), false) };
-        if let Some(comment) = cut.comment {
-            if memchr(comment, &self.buffer[start..filled]).is_some() {
-                return (scan_lines(&self.buffer[start..filled], cut, quote, comment).map(|end| start + end), true);
-            }
+        if let Some(comment) = cut.comment
+            && memchr(comment, &self.buffer[start..filled]).is_some()
+        {
+            return (scan_lines(&self.buffer[start..filled], cut, quote, comment).map(|end| start + end), true);
         }
         self.gaps.clear();
         quote_gaps(&self.buffer[..filled], start, start + first, quote, cut, &mut self.gaps);

@@ -84,7 +84,7 @@ fn pump(
 
 /// An error of the store stays what it is; all others say that the archive is damaged.
 fn damaged(uri: &str, compression: Compression, error: io::Error) -> Error {
-    if error.get_ref().is_some_and(|inner| inner.is::<Error>()) {
+    if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Error>) {
         return into_error(uri, error);
     }
     let name = if compression == Compression::Zstd { "zstd" } else { "gzip" };

@@ -146,6 +146,7 @@ fn sample(
 ///
 /// # Cancel safety
 /// Dropping the stream stops all work above it.
+#[must_use]
 pub fn batches(
     fetcher: &Fetcher,
     source: &Source,

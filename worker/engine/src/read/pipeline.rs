@@ -54,7 +54,7 @@ pub(crate) struct Start {
 /// What became of a block.
 pub(crate) struct Parsed {
     pub(crate) batch: RecordBatch,
-    /// Line ends of the block.
+    /// Line ends of the block, the one that the end of the file lacked among them.
     pub(crate) lines: u64,
     pub(crate) bad_rows: u64,
     /// The first bad rows.
@@ -223,7 +223,7 @@ pub(crate) fn batches<T: Text>(
             text: Arc::clone(&text),
             block_bytes,
             stop_at_first: on_bad_row == OnBadRow::Fail,
-            ahead: threads.min(4),
+            ahead: threads.min(2),
             counters: Arc::clone(&counters),
             runtime: Handle::current(),
             stop,

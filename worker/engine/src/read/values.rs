@@ -139,7 +139,7 @@ const DAYS_BEFORE: [[u16; 13]; 2] = [
 /// Days since 1970-01-01 of a date of the years 1 to 9999.
 #[inline(always)]
 fn civil_days(year: u64, month: u64, day: u64) -> Option<i32> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let before = &DAYS_BEFORE[usize::from(leap)];
     let month = month as usize;
     if month.wrapping_sub(1) >= 12 || year == 0 {

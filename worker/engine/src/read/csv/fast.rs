@@ -98,11 +98,11 @@ fn each<T: Copy + Default>(
     out.resize(base + window.rows, T::default());
     let mut quotes = 0;
     for (row, (slot, (start, end))) in out[base..].iter_mut().zip(window.fields(at)).enumerate() {
-        if !rule.first {
-            if let Some(value) = wide(window.text, start, end) {
-                *slot = value;
-                continue;
-            }
+        if !rule.first
+            && let Some(value) = wide(window.text, start, end)
+        {
+            *slot = value;
+            continue;
         }
         let field = &window.text[start..end];
         if field.first().is_some_and(|byte| Some(*byte) == window.quote) {

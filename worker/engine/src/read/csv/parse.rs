@@ -244,7 +244,7 @@ impl<'a> Parser<'a> {
 
     fn finish(self, schema: &SchemaRef) -> Result<Parsed, Error> {
         let (lines, counted) = self.lines;
-        let lines = lines + self.count_lines(counted, self.text.len()) - u64::from(self.block.eol_added);
+        let lines = lines + self.count_lines(counted, self.text.len());
         let text_bytes = self.columns.iter().map(Column::text_bytes).collect();
         let arrays =
             self.columns.into_iter().map(Column::finish).collect::<Result<Vec<_>, _>>().map_err(batch_error)?;

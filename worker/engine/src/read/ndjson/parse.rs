@@ -238,7 +238,7 @@ impl<'a> Parser<'a> {
             byte_offset: self.block.offset + (at as usize - self.block.start) as u64,
         };
         let kept = self.bad.into_iter().take(moulin_core::Counters::REJECTS_KEPT).map(place).collect();
-        let lines = memchr_iter(b'\n', self.block.bytes()).count() as u64 - u64::from(self.block.eol_added);
+        let lines = memchr_iter(b'\n', self.block.bytes()).count() as u64;
         Ok(Parsed { batch, lines, bad_rows, kept, text_bytes })
     }
 }
@@ -326,11 +326,11 @@ fn string(text: &[u8], place: Str, ty: ColumnType, column: &mut Column) -> bool 
     } else {
         raw
     };
-    if let (Data::I32(days), ColumnType::Date, 10) = (&mut column.data, ty, raw.len()) {
-        if let Some(day) = values::wide_date(text, place.start) {
-            days.push(day);
-            return true;
-        }
+    if let (Data::I32(days), ColumnType::Date, 10) = (&mut column.data, ty, raw.len())
+        && let Some(day) = values::wide_date(text, place.start)
+    {
+        days.push(day);
+        return true;
     }
     match ty {
         ColumnType::Boolean | ColumnType::Int | ColumnType::Long | ColumnType::Float | ColumnType::Double => false,
