@@ -78,7 +78,9 @@ impl From<Error> for Fault {
 fn store_kind(error: &object_store::Error) -> FaultKind {
     match error {
         object_store::Error::NotFound { .. } => FaultKind::NotFound,
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => FaultKind::PermissionDenied,
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            FaultKind::PermissionDenied
+        }
         object_store::Error::InvalidPath { .. } | object_store::Error::NotSupported { .. } => FaultKind::InvalidSpec,
         _ => FaultKind::Unavailable,
     }

@@ -20,10 +20,11 @@ pub(super) fn local(uri: &str, path: &Path) -> Result<Vec<PlannedFile>, Error> {
         return Ok(vec![file]);
     }
     let text = path.to_str().ok_or_else(|| Error::Uri { uri: uri.to_owned(), reason: "it is not UTF-8".to_owned() })?;
-    if uri.starts_with("file:") && text.contains('%') {
-        if let Some(file) = local_file(uri, Path::new(&percent_decoded(text)))? {
-            return Ok(vec![file]);
-        }
+    if uri.starts_with("file:")
+        && text.contains('%')
+        && let Some(file) = local_file(uri, Path::new(&percent_decoded(text)))?
+    {
+        return Ok(vec![file]);
     }
     if !pattern::is_pattern(text) {
         return Err(not_found());

@@ -78,7 +78,7 @@ fn what_is_not_there_is_named() {
     let dir = tree();
     for name in ["no.csv", "no*.csv", "no/**/x.csv", "b.csv/x.csv"] {
         let uri = format!("file://{}/{name}", dir.path().display());
-        let error = list(&[uri.clone()]).unwrap_err();
+        let error = list(std::slice::from_ref(&uri)).unwrap_err();
         assert_eq!(error.to_string(), format!("no file at {uri}"));
         assert_eq!(Fault::from(error).kind, FaultKind::NotFound);
     }
@@ -93,7 +93,7 @@ fn a_uri_that_names_no_file_is_refused() {
         ("s3://bucket".to_owned(), "it names no file"),
         ("file://relative.csv".to_owned(), "a file uri holds an absolute path"),
     ] {
-        let error = list(&[uri.clone()]).unwrap_err();
+        let error = list(std::slice::from_ref(&uri)).unwrap_err();
         assert!(error.to_string().contains(reason), "{uri}: {error}");
         assert_eq!(Fault::from(error).kind, FaultKind::InvalidSpec);
     }

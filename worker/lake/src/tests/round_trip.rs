@@ -63,7 +63,7 @@ async fn every_type_comes_back_with_its_nulls() {
     let place = Place::new();
     let lake = place.lake().await;
     let batch = every_type();
-    let committed = land(&lake, &landing(&[], &[]), "a", &[batch.clone()]).await.unwrap();
+    let committed = land(&lake, &landing(&[], &[]), "a", std::slice::from_ref(&batch)).await.unwrap();
     let found = added(&lake, committed.snapshot_id).await;
     assert_eq!(found.num_columns(), batch.num_columns());
     for (index, field) in batch.schema().fields().iter().enumerate() {

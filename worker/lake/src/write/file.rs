@@ -35,7 +35,7 @@ impl OpenFile {
         staged.map_err(|fault| Error::Stage { fault: Box::new(fault) })?;
         let sink = Sink::create(&shared.warehouse, &location, &shared.runtime)?;
         let failed = |e| Error::encode(&location, e);
-        let schema = ArrowSchemaConverter::new().schema_root("table").convert(&shared.target.alignment.schema());
+        let schema = ArrowSchemaConverter::new().schema_root("table").convert(shared.target.alignment.schema());
         let schema = schema.map_err(failed)?;
         let properties = Arc::new(shared.target.settings.writer_properties());
         let file = SerializedFileWriter::new(sink, schema.root_schema_ptr(), properties).map_err(failed)?;

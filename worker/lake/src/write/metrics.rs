@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, Schema, Struct, Type};
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
 use super::bounds::{lower_bound, upper_bound};
 use crate::{Error, Target};
@@ -17,7 +17,7 @@ pub(super) fn data_file(
     partition: Struct,
 ) -> Result<DataFile, Error> {
     let mut metrics = Metrics::default();
-    for column in parquet.row_groups().iter().flat_map(|group| group.columns()) {
+    for column in parquet.row_groups().iter().flat_map(RowGroupMetaData::columns) {
         metrics.add(target.metadata.current_schema(), column);
     }
     let rows = parquet.file_metadata().num_rows();

@@ -193,7 +193,7 @@ impl Attempt {
             rows_filtered: row_wise.then(|| rows_in - rows_out),
             bytes_read: counters.bytes_done.load(Relaxed),
             bytes_written: landed.bytes(),
-            data_files: landed.files() as u64,
+            data_files: landed.files(),
             snapshot_id: None,
             metadata_location: String::new(),
             elapsed: started.elapsed(),

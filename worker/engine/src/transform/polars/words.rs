@@ -81,7 +81,7 @@ pub(super) fn unsupported(operation: &str) -> Error {
 
 /// A column of the plan's leaf that the job's rows lack.
 pub(super) fn no_column(name: &str, input: &Schema) -> Error {
-    let names: Vec<_> = input.iter_names().map(|n| n.as_str()).collect();
+    let names: Vec<_> = input.iter_names().map(::polars::prelude::PlSmallStr::as_str).collect();
     Error::TransformInvalid(format!(
         "the plan was made for a column `{name}`, and the job's rows have {}",
         names.join(", ")
@@ -125,7 +125,7 @@ pub(super) fn memory(memory_bytes: u64) -> Error {
 
 fn text_of(error: &PolarsError) -> String {
     match error {
-        PolarsError::ColumnNotFound(name) => format!("no column `{}`", one_line(&name.to_string())),
+        PolarsError::ColumnNotFound(name) => format!("no column `{}`", one_line(name)),
         other => one_line(&other.to_string()),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 
 use arrow::array::{Array, ArrayRef, BooleanBufferBuilder};
+use arrow::buffer::BooleanBuffer;
 use bytes::{Buf as _, Bytes};
 use parquet::basic::{Encoding, PageType};
 use parquet::column::writer::ColumnCloseResult;
@@ -167,7 +168,7 @@ impl Column {
         if self.nullable {
             body.extend_from_slice(&[0; 4]);
             let bits = self.chunk.present.take().map(|mut bits| bits.finish());
-            hybrid::encode_bits(bits.as_ref().map(|b| b.values()), self.chunk.page_rows, body);
+            hybrid::encode_bits(bits.as_ref().map(BooleanBuffer::values), self.chunk.page_rows, body);
             let length = u32::try_from(body.len() - 4).unwrap_or(u32::MAX);
             body[..4].copy_from_slice(&length.to_le_bytes());
         }

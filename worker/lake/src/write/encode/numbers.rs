@@ -61,7 +61,7 @@ fn ordered<V: Copy + Ord>(values: &[V]) -> Option<(V, V)> {
 
 impl Number for i32 {
     fn bits(self) -> u64 {
-        self as u32 as u64
+        u64::from(self as u32)
     }
 
     fn gather(array: &dyn Array, out: &mut Vec<Self>) -> Result<()> {

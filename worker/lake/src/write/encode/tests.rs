@@ -55,7 +55,7 @@ proptest! {
         step in 1usize..20_000,
     ) {
         let number = |row: usize| (row as u64 ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) % distinct;
-        let present = |row: usize| (row + 1) % null_every != 0;
+        let present = |row: usize| !(row + 1).is_multiple_of(null_every);
         let numbers: Int64Array = (0..rows).map(|r| present(r).then(|| number(r) as i64)).collect();
         let floats: Float64Array = (0..rows).map(|r| present(r).then(|| number(r) as f64 / 7.0)).collect();
         let texts: StringArray = (0..rows).map(|r| present(r).then(|| "é".repeat(number(r) as usize % 9) + &number(r).to_string())).collect();
@@ -97,7 +97,7 @@ fn encodings(values: impl Iterator<Item = i64>) -> Vec<Encoding> {
     let sent = batch(vec![("n", Arc::new(values.collect::<Int64Array>()))]);
     let props =
         WriterProperties::builder().set_dictionary_page_size_limit(100_000).set_offset_index_disabled(true).build();
-    let (found, metadata) = written(&[sent.clone()], props);
+    let (found, metadata) = written(std::slice::from_ref(&sent), props);
     assert_eq!(found, sent);
     metadata.row_group(0).column(0).encodings().collect()
 }
