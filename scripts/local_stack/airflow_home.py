@@ -274,8 +274,8 @@ class LocalAirflow:
                 lines.append(str(entry))
                 continue
             lines.append(f"{entry.get('timestamp') or ''} {entry.get('level') or ''} {entry.get('event') or ''}")
-            for error in entry.get("error_detail") or []:
-                lines.append(f"  {error.get('exc_type')}: {error.get('exc_value')}")
+            for raised in entry.get("error_detail") or []:
+                lines.append(f"  {raised.get('exc_type')}: {raised.get('exc_value')}")
         return "\n".join(lines)
 
     def wait_task_log(
