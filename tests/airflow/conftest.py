@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -43,6 +44,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         mark=mark,
     )
     files = GatedFiles()
+    # A test run that is told to end stops what it started, as one that is interrupted does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         worker.start()
         airflow.start()

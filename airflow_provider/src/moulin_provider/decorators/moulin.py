@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     DecoratedOperator,
     TaskDecorator,
+    determine_kwargs,
     task_decorator_factory,
 )
 
@@ -94,7 +95,7 @@ class _MoulinDecoratedOperator(DecoratedOperator, MoulinLandOperator):
 
         function = self.python_callable
         # As with `@task`, an argument named like a value of the context gets that value.
-        wanted = self.determine_kwargs({**context, **self.op_kwargs})
+        wanted = determine_kwargs(function, self.op_args, {**context, **self.op_kwargs})
         made = function(frame, *tuple(self.op_args)[1:], **wanted)
         if not isinstance(made, pl.LazyFrame):
             raise AirflowFailException(
@@ -124,5 +125,10 @@ def moulin_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any
     arguments are given where the task is called. Keywords are those of `MoulinLandOperator` without `transform`.
     """
     return task_decorator_factory(
-        python_callable=python_callable, decorated_operator_class=_MoulinDecoratedOperator, **kwargs
+        python_callable=python_callable,
+        # A receipt is one value. Said here, or Airflow resolves the annotation, which may name a type that is not
+        # imported when the file is parsed.
+        multiple_outputs=kwargs.pop("multiple_outputs", False),
+        decorated_operator_class=_MoulinDecoratedOperator,
+        **kwargs,
     )
