@@ -68,7 +68,8 @@ def trigger(job_id: str, epoch: int = 1, **changes) -> MoulinJobTrigger:
 
 
 async def fire(trigger: MoulinJobTrigger) -> dict:
-    events = [event async for event in trigger.run()]
+    async with asyncio.timeout(60):
+        events = [event async for event in trigger.run()]
     assert len(events) == 1
     return events[0].payload
 
@@ -102,7 +103,7 @@ async def test_an_old_try_cannot_cancel_the_job_that_a_new_one_has_taken_over(ta
     assert not client.get(job_id).state.is_final
 
     await trigger(job_id, epoch=2).on_kill()
-    *_, ended = client.watch(job_id)
+    *_, ended = client.watch(job_id, timeout=60)
     assert ended.state == "cancelled"
 
 
@@ -113,14 +114,14 @@ async def test_without_cancel_on_kill_the_job_goes_on(task, client):
     operator.execute(task.context())
     operator.on_kill()
     task.open()
-    *_, ended = client.watch(job_id)
+    *_, ended = client.watch(job_id, timeout=60)
     assert ended.state == "succeeded"
 
 
 def test_a_try_after_a_cancelled_job_asks_for_another(task, client):
     cancelled = task.submit(1)
     client.cancel(cancelled)
-    list(client.watch(cancelled))
+    list(client.watch(cancelled, timeout=60))
     another = task.submit(2)
     assert another != cancelled
     assert task.submit(3) == another
@@ -171,7 +172,7 @@ async def test_a_trigger_whose_time_is_up_says_so_and_the_task_ends_the_job(task
     with pytest.raises(AirflowException) as caught:
         task.operator().execute_complete(task.context(), event)
     assert not isinstance(caught.value, AirflowFailException)
-    *_, ended = client.watch(job_id)
+    *_, ended = client.watch(job_id, timeout=60)
     assert ended.state == "cancelled"
 
 
@@ -192,7 +193,7 @@ async def test_a_trigger_that_is_stopped_leaves_the_job_alone(task, client):
     waiting.cancel()
     await following.cleanup()
     task.open()
-    *_, ended = client.watch(job_id)
+    *_, ended = client.watch(job_id, timeout=60)
     assert ended.state == "succeeded"
 
 
@@ -206,7 +207,7 @@ def test_killing_the_task_cancels_its_job(task, client):
     operator = task.operator(wait_for_completion=False)
     job_id = operator.execute(task.context())["job_id"]
     operator.on_kill()
-    *_, ended = client.watch(job_id)
+    *_, ended = client.watch(job_id, timeout=60)
     assert ended.state == "cancelled"
 
 
