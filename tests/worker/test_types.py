@@ -21,11 +21,6 @@ FORMATS = {
     "parquet": moulin.parquet,
 }
 
-# The partition's values are made as Binary and compared as LargeBinary, which is refused before anything is written.
-NOT_YET = pytest.mark.xfail(
-    raises=moulin.JobFailed, strict=True, reason="no partition is made of a binary column's values"
-)
-
 PARTITIONS = [
     "boolean", "int", "date", "time", "decimal", "string",
     "bucket(4, int)", "bucket(4, long)", "bucket(4, decimal)", "bucket(4, date)", "bucket(4, time)",
@@ -34,7 +29,7 @@ PARTITIONS = [
     "year(date)", "month(date)", "day(date)",
     "year(timestamp)", "month(timestamp)", "day(timestamp)", "hour(timestamp)",
     "year(timestamptz)", "month(timestamptz)", "day(timestamptz)", "hour(timestamptz)",
-    *(pytest.param(field, marks=NOT_YET) for field in ("binary", "truncate(1, binary)")),
+    "binary", "truncate(1, binary)",
 ]  # fmt: skip
 
 

@@ -14,9 +14,9 @@ pub enum JobState {
     Running,
     /// Committed. Final.
     Succeeded,
-    /// Nothing is visible. Final.
+    /// Nothing is visible. Final, but for a newer try ([`JobState::may_reopen`]).
     Failed,
-    /// Cancelled before its commit. Final.
+    /// Cancelled before its commit. Final, but for a newer try.
     Cancelled,
 }
 
@@ -40,6 +40,13 @@ impl JobState {
             (Self::Running, Self::Running) => true,
             _ => false,
         }
+    }
+
+    /// Whether a newer try of the same task begins the job again: nothing of it is visible, so nothing can double. A job that
+    /// succeeded is only attached to.
+    #[must_use]
+    pub fn may_reopen(self) -> bool {
+        matches!(self, Self::Failed | Self::Cancelled)
     }
 
     /// The word in the job store and in JSON.

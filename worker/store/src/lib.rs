@@ -36,7 +36,8 @@ pub use values::{
 pub trait JobStore: Send + Sync + 'static {
     /// Stores a job, or finds the one that has this key and generation already, whatever its state and spec.
     ///
-    /// A newer epoch is recorded; an older one just attaches.
+    /// A newer epoch is recorded; an older one just attaches. A newer epoch of a job that failed or was cancelled
+    /// queues it again with the new spec and deadline: a retry is to do the work, and nothing of it is visible yet.
     async fn submit(&self, new: NewJob, now: SystemTime) -> Result<Submitted, Error>;
 
     /// One job as it stands.

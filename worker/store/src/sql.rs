@@ -39,7 +39,18 @@ pub(crate) const INSERT_JOB: &str = "\
     VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, $8, $9, $10, $11) \
     ON CONFLICT DO NOTHING";
 
-pub(crate) const RAISE_EPOCH: &str = "UPDATE jobs SET epoch = $2 WHERE job_id = $1 AND epoch < $2";
+// A newer try: of a job that failed or was cancelled it makes a queued one again, with what is asked now.
+pub(crate) const TAKE_OVER: &str = "\
+    UPDATE jobs SET epoch = $2, \
+        state = CASE WHEN state IN ('failed', 'cancelled') THEN 'queued' ELSE state END, \
+        spec = CASE WHEN state IN ('failed', 'cancelled') THEN $3 ELSE spec END, \
+        table_name = CASE WHEN state IN ('failed', 'cancelled') THEN $4 ELSE table_name END, \
+        deadline = CASE WHEN state IN ('failed', 'cancelled') THEN $5 ELSE deadline END, \
+        finished_at = CASE WHEN state IN ('failed', 'cancelled') THEN NULL ELSE finished_at END, \
+        fault = CASE WHEN state IN ('failed', 'cancelled') THEN NULL ELSE fault END, \
+        cancel_reason = CASE WHEN state IN ('failed', 'cancelled') THEN NULL ELSE cancel_reason END, \
+        not_before = CASE WHEN state IN ('failed', 'cancelled') THEN NULL ELSE not_before END \
+    WHERE job_id = $1 AND epoch < $2";
 
 pub(crate) const GET_JOB: &str = concat!("SELECT ", job_columns!(), " FROM jobs WHERE job_id = $1");
 

@@ -99,8 +99,14 @@ impl Splitter {
     }
 
     fn values(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
-        let transformed = self.fields.iter().map(|field| field.function.transform(batch.column(field.column).clone()));
-        transformed.collect::<Result<_, _>>().map_err(Error::iceberg(&self.table, "compute partition values"))
+        let transformed = self.fields.iter().map(|field| {
+            let values = field.function.transform(batch.column(field.column).clone())?;
+            // The crate gives binary values back as they came, and expects its own Arrow type (large binary) later.
+            let expected = type_to_arrow_type(&field.result)?;
+            if *values.data_type() == expected { Ok(values) } else { Ok(arrow::compute::cast(&values, &expected)?) }
+        });
+        let transformed: iceberg::Result<_> = transformed.collect();
+        transformed.map_err(Error::iceberg(&self.table, "compute partition values"))
     }
 
     fn literals(&self, values: &[ArrayRef], row: usize) -> Result<Struct, Error> {

@@ -45,7 +45,9 @@ pub(crate) async fn submit(worker: &Worker, request: SubmitRequest) -> Result<(J
     let key = decode::key(request.key)?;
     let spec = decode::spec(request.spec)?;
     let id = Token::new(&key, request.generation).job_id();
-    if worker.store.get(&id).await?.is_none() {
+    let there = worker.store.get(&id).await?;
+    // A newer try of a job that failed begins it again, with what this request says.
+    if there.is_none_or(|job| job.state.may_reopen() && request.epoch > job.epoch) {
         if worker.is_draining() {
             return Err(Fault::new(
                 FaultKind::ResourceExhausted,

@@ -84,7 +84,13 @@ impl JobStore for SqliteStore {
             .bind(new.deadline.map(micros));
         let created = self.write(ACTION, insert).await? == 1;
         if !created {
-            self.write(ACTION, sqlx::query(sql::RAISE_EPOCH).bind(&id.0).bind(i64::from(new.epoch))).await?;
+            let take_over = sqlx::query(sql::TAKE_OVER)
+                .bind(&id.0)
+                .bind(i64::from(new.epoch))
+                .bind(&new.spec)
+                .bind(&new.table)
+                .bind(new.deadline.map(micros));
+            self.write(ACTION, take_over).await?;
         }
         Ok(Submitted { job: self.existing(&id).await?, created })
     }

@@ -29,6 +29,8 @@ mod on_sqlite {
         sixteen_submits_at_once_make_one_job,
         a_new_generation_is_another_job,
         a_newer_epoch_takes_over_and_an_older_one_attaches,
+        a_newer_try_begins_a_failed_job_again_and_the_same_try_does_not,
+        a_newer_try_of_a_job_that_succeeded_only_attaches,
         jobs_are_claimed_oldest_first_and_once,
         a_job_is_claimed_again_when_its_lease_ran_out,
         only_the_job_that_is_named_is_claimed,
@@ -91,6 +93,33 @@ async fn a_newer_epoch_takes_over_and_an_older_one_attaches(store: Store) {
         let answer = store.submit(NewJob { epoch, ..job("t") }, clock.now()).await.unwrap();
         assert_eq!(answer.job.epoch, newest);
     }
+}
+
+async fn a_newer_try_begins_a_failed_job_again_and_the_same_try_does_not(store: Store) {
+    let clock = FakeClock::default();
+    store.submit(job("t"), clock.now()).await.unwrap();
+    let claim = store.claim("w", LEASE, None, clock.now()).await.unwrap().unwrap();
+    store.finish(&claim.lease, Outcome::Failed(fault("no file")), clock.now()).await.unwrap();
+    let same = store.submit(NewJob { epoch: claim.job.epoch, ..job("t") }, clock.now()).await.unwrap();
+    assert_eq!(same.job.state, JobState::Failed);
+    let newer = NewJob { epoch: claim.job.epoch + 1, spec: b"corrected".to_vec(), ..job("t") };
+    let again = store.submit(newer, clock.now()).await.unwrap();
+    assert!(!again.created);
+    assert_eq!((again.job.state, again.job.spec.as_slice()), (JobState::Queued, &b"corrected"[..]));
+    assert!(again.job.fault.is_none() && again.job.finished_at.is_none());
+    let second = store.claim("w", LEASE, None, clock.now()).await.unwrap().unwrap();
+    assert_eq!(second.lease.attempt, claim.lease.attempt + 1);
+}
+
+async fn a_newer_try_of_a_job_that_succeeded_only_attaches(store: Store) {
+    let clock = FakeClock::default();
+    store.submit(job("t"), clock.now()).await.unwrap();
+    let claim = store.claim("w", LEASE, None, clock.now()).await.unwrap().unwrap();
+    store.finish(&claim.lease, Outcome::Succeeded(receipt(&claim.lease)), clock.now()).await.unwrap();
+    let newer = NewJob { epoch: claim.job.epoch + 1, ..job("t") };
+    let again = store.submit(newer, clock.now()).await.unwrap();
+    assert_eq!((again.job.state, again.job.epoch), (JobState::Succeeded, claim.job.epoch + 1));
+    assert!(again.job.receipt.is_some());
 }
 
 async fn jobs_are_claimed_oldest_first_and_once(store: Store) {

@@ -73,6 +73,14 @@ fn only_allowed_moves(call: &Call, before: &Jobs, after: &Jobs) {
     for (id, old) in before {
         let new = after.get(id).unwrap_or_else(|| panic!("{call:?} lost {id}"));
         let same_attempt = new.attempt == old.attempt;
+        if old.state.may_reopen() && new.epoch > old.epoch {
+            assert!(
+                matches!(call, Call::Submit { .. }) && new.state == JobState::Queued,
+                "{call:?}: {old:?} -> {new:?}"
+            );
+            assert!(same_attempt && new.fault.is_none() && new.cancel_requested.is_none(), "{call:?}: {new:?}");
+            continue;
+        }
         assert!(
             old.state == new.state && same_attempt || old.state.may_become(new.state),
             "{call:?}: {old:?} -> {new:?}"
@@ -153,6 +161,9 @@ impl World {
         let now = self.clock.now();
         let deadline = deadline_s.map(|seconds| now + Duration::from_secs(seconds));
         let answer = self.store.submit(NewJob { epoch, deadline, ..job(task) }, now).await.unwrap();
+        if answer.job.state == JobState::Queued && answer.job.fault.is_none() {
+            self.not_before.remove(&id(task));
+        }
         assert_eq!(answer.created, !self.order.contains(&id(task)));
         assert!(answer.job.epoch >= epoch);
         if answer.created {
