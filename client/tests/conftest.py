@@ -29,7 +29,7 @@ def new_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
     """Makes workers, each with a store, catalog and warehouse of its own; not started yet."""
     binary = worker_binary()
     if "MOULIN_BIN" not in os.environ and not binary.exists():
-        pytest.skip(f"there is no worker at {binary}: build it, or name it in MOULIN_BIN")
+        pytest.fail(f"there is no worker at {binary}: build it, or name it in MOULIN_BIN")
     made: list[LocalWorker] = []
 
     def make(**env: str) -> LocalWorker:
