@@ -40,9 +40,9 @@ class _JobStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     JOB_STATE_SUCCEEDED: _JobState.ValueType  # 3
     """Committed. Final."""
     JOB_STATE_FAILED: _JobState.ValueType  # 4
-    """Nothing is visible in the table. Final."""
+    """Nothing is visible in the table. Final, until a newer epoch of the same key and generation submits it again."""
     JOB_STATE_CANCELLED: _JobState.ValueType  # 5
-    """Cancelled before its commit. Final."""
+    """Cancelled before its commit; nothing is visible. Final, until a newer epoch submits it again."""
 
 class JobState(_JobState, metaclass=_JobStateEnumTypeWrapper):
     """How a job stands."""
@@ -56,9 +56,9 @@ JOB_STATE_RUNNING: JobState.ValueType  # 2
 JOB_STATE_SUCCEEDED: JobState.ValueType  # 3
 """Committed. Final."""
 JOB_STATE_FAILED: JobState.ValueType  # 4
-"""Nothing is visible in the table. Final."""
+"""Nothing is visible in the table. Final, until a newer epoch of the same key and generation submits it again."""
 JOB_STATE_CANCELLED: JobState.ValueType  # 5
-"""Cancelled before its commit. Final."""
+"""Cancelled before its commit; nothing is visible. Final, until a newer epoch submits it again."""
 global___JobState = JobState
 
 class _Room:

@@ -73,7 +73,8 @@ class JobServiceServicer(object):
 
     def Submit(self, request, context):
         """Asks for a job. Idempotent by (key, generation): a second submit answers with the job as it stands and
-        makes the caller's epoch the newest. A spec that can be known to be wrong is refused here.
+        makes the caller's epoch the newest. A newer epoch of a job that failed or was cancelled begins it again,
+        with the spec it sends. A spec that can be known to be wrong is refused here.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

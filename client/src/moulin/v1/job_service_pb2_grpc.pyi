@@ -26,7 +26,8 @@ class JobServiceStub:
         moulin.v1.job_service_pb2.SubmitResponse,
     ]
     """Asks for a job. Idempotent by (key, generation): a second submit answers with the job as it stands and
-    makes the caller's epoch the newest. A spec that can be known to be wrong is refused here.
+    makes the caller's epoch the newest. A newer epoch of a job that failed or was cancelled begins it again,
+    with the spec it sends. A spec that can be known to be wrong is refused here.
     """
 
     Get: grpc.UnaryUnaryMultiCallable[
@@ -69,7 +70,8 @@ class JobServiceAsyncStub:
         moulin.v1.job_service_pb2.SubmitResponse,
     ]
     """Asks for a job. Idempotent by (key, generation): a second submit answers with the job as it stands and
-    makes the caller's epoch the newest. A spec that can be known to be wrong is refused here.
+    makes the caller's epoch the newest. A newer epoch of a job that failed or was cancelled begins it again,
+    with the spec it sends. A spec that can be known to be wrong is refused here.
     """
 
     Get: grpc.aio.UnaryUnaryMultiCallable[
@@ -114,7 +116,8 @@ class JobServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[moulin.v1.job_service_pb2.SubmitResponse, collections.abc.Awaitable[moulin.v1.job_service_pb2.SubmitResponse]]:
         """Asks for a job. Idempotent by (key, generation): a second submit answers with the job as it stands and
-        makes the caller's epoch the newest. A spec that can be known to be wrong is refused here.
+        makes the caller's epoch the newest. A newer epoch of a job that failed or was cancelled begins it again,
+        with the spec it sends. A spec that can be known to be wrong is refused here.
         """
 
     @abc.abstractmethod

@@ -595,9 +595,9 @@ pub enum JobState {
     Running = 2,
     /// Committed. Final.
     Succeeded = 3,
-    /// Nothing is visible in the table. Final.
+    /// Nothing is visible in the table. Final, until a newer epoch of the same key and generation submits it again.
     Failed = 4,
-    /// Cancelled before its commit. Final.
+    /// Cancelled before its commit; nothing is visible. Final, until a newer epoch submits it again.
     Cancelled = 5,
 }
 impl JobState {
@@ -875,7 +875,8 @@ pub mod job_service_client {
             self
         }
         /// Asks for a job. Idempotent by (key, generation): a second submit answers with the job as it stands and
-        /// makes the caller's epoch the newest. A spec that can be known to be wrong is refused here.
+        /// makes the caller's epoch the newest. A newer epoch of a job that failed or was cancelled begins it again,
+        /// with the spec it sends. A spec that can be known to be wrong is refused here.
         pub async fn submit(
             &mut self,
             request: impl tonic::IntoRequest<super::SubmitRequest>,
@@ -1022,7 +1023,8 @@ pub mod job_service_server {
     #[async_trait]
     pub trait JobService: std::marker::Send + std::marker::Sync + 'static {
         /// Asks for a job. Idempotent by (key, generation): a second submit answers with the job as it stands and
-        /// makes the caller's epoch the newest. A spec that can be known to be wrong is refused here.
+        /// makes the caller's epoch the newest. A newer epoch of a job that failed or was cancelled begins it again,
+        /// with the spec it sends. A spec that can be known to be wrong is refused here.
         async fn submit(
             &self,
             request: tonic::Request<super::SubmitRequest>,
