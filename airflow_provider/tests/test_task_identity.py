@@ -43,13 +43,13 @@ def test_the_key_stays_and_the_epoch_grows_over_tries():
     assert (first.epoch, second.epoch) == (1, 2)
 
 
-def test_a_later_try_may_go_on_to_generations_that_no_clear_will_use():
+def test_a_clear_names_a_generation_that_no_try_before_it_asked_for():
     third = identity(3, 2)
-    assert list(third.generations(durable=True)) == [0, 1, 2]
+    assert third.asked_generation(durable=True) == 0
     cleared_after_it = identity(4, 3 + 2)
     assert cleared_after_it.generation == 3
 
 
 def test_without_durable_every_try_has_a_generation_of_its_own():
-    seen = [list(identity(n, 2).generations(durable=False)) for n in (1, 2, 3)]
-    assert seen == [[0], [1], [2]]
+    seen = [identity(n, 2).asked_generation(durable=False) for n in (1, 2, 3)]
+    assert seen == [0, 1, 2]

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
-from moulin import csv, iceberg
+from moulin import JobState, csv, iceberg
 
 from moulin_provider.hooks.moulin import MoulinHook
 from moulin_provider.operators.moulin import XCOM_JOB_ID, MoulinLandOperator
@@ -118,15 +118,15 @@ async def test_without_cancel_on_kill_the_job_goes_on(task, client):
     assert ended.state == "succeeded"
 
 
-def test_a_try_after_a_cancelled_job_asks_for_another(task, client):
+def test_a_try_after_a_cancelled_job_begins_it_again(task, client):
     cancelled = task.submit(1)
     client.cancel(cancelled)
-    list(client.watch(cancelled, timeout=60))
-    another = task.submit(2)
-    assert another != cancelled
-    assert task.submit(3) == another
-    assert client.get(another).generation == 1
-    client.cancel(another)
+    assert [job.state for job in client.watch(cancelled, timeout=60)][-1] is JobState.CANCELLED
+    assert task.submit(2) == cancelled
+    again = client.get(cancelled)
+    assert again.state is not JobState.CANCELLED
+    assert (again.generation, again.epoch) == (0, 2)
+    client.cancel(again.job_id)
 
 
 def test_a_try_waits_for_a_worker_that_is_being_restarted(task, worker, client):

@@ -19,30 +19,22 @@ _PATIENCE = 20.0
 def submit(client: Client, spec: JobSpec, identity: TaskIdentity, log: Logger, *, durable: bool = True) -> Job:
     """The job of this task instance: a new one, or the one that an earlier try asked for.
 
-    The worker knows a job by key and generation and answers a second submit with the job as it stands. A job of
-    an earlier try that is over and landed nothing would fail this try at once, so the next generation is asked
-    for instead; Airflow's own generations cannot meet these, since a clear starts from the number of tries made.
+    The worker knows a job by key and generation and answers a second submit with the job as it stands. One that failed
+    or was cancelled it begins again, because this try is newer: nothing of that job is visible.
     """
-    job: Job | None = None
-    for generation in identity.generations(durable=durable):
-        handle = _ask(client, spec, identity, generation, log)
-        job = handle.job
-        if handle.created:
-            log.info(
-                "submitted job %s into %s (generation %s, try %s)", job.job_id, job.table, generation, identity.epoch
-            )
-            return job
-        if not _landed_nothing(job):
-            break
-        log.info("job %s of an earlier try %s and landed nothing: asking for another", job.job_id, job.state)
-    assert job is not None, "there is at least one generation"
-    log.info(
-        "attached to job %s of an earlier try: it is %s (generation %s, try %s)",
-        job.job_id,
-        job.state,
-        job.generation,
-        identity.epoch,
-    )
+    generation = identity.asked_generation(durable=durable)
+    handle = _ask(client, spec, identity, generation, log)
+    job = handle.job
+    if handle.created:
+        log.info("submitted job %s into %s (generation %s, try %s)", job.job_id, job.table, generation, identity.epoch)
+    else:
+        log.info(
+            "attached to job %s of an earlier try: it is %s (generation %s, try %s)",
+            job.job_id,
+            job.state,
+            job.generation,
+            identity.epoch,
+        )
     return job
 
 
@@ -65,22 +57,3 @@ def _ask(client: Client, spec: JobSpec, identity: TaskIdentity, generation: int,
             log.info("asking again in %s s: %s", pause, error.message)
         time.sleep(pause)
         pause *= 2
-
-
-def _landed_nothing(job: Job) -> bool:
-    """Whether a job is over, cannot have landed, and may be tried again.
-
-    After COMMIT_UNKNOWN the rows may be in the table: another job could land them twice.
-    """
-    from moulin.fault import FaultKind
-    from moulin.job import JobState
-
-    if job.state == JobState.CANCELLED:
-        return True
-    fault = job.fault
-    return (
-        job.state == JobState.FAILED
-        and fault is not None
-        and fault.retryable
-        and fault.kind != FaultKind.COMMIT_UNKNOWN
-    )

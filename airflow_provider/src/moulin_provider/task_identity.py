@@ -63,10 +63,9 @@ class TaskIdentity:
 
         return JobKey(task_id=self.task_id, dag_id=self.dag_id, run_id=self.run_id, map_index=self.map_index)
 
-    def generations(self, *, durable: bool) -> range:
-        """The generations this try may ask for, in order; see `moulin_provider.submit`."""
-        last = max(self.epoch - 1, self.generation)
-        return range(self.generation if durable else last, last + 1)
+    def asked_generation(self, *, durable: bool) -> int:
+        """The generation this try asks for: that of its task, or (not durable) one of its own for every try."""
+        return self.generation if durable else max(self.epoch - 1, self.generation)
 
 
 def identity_of(context: Any, retries: int | None) -> TaskIdentity:

@@ -7,6 +7,7 @@ use std::time::Instant;
 use moulin_core::Fault;
 use moulin_lake::Lake;
 
+use super::say;
 use crate::config::Config;
 use crate::service::pool::{Checked, timed};
 use crate::worker::does_not_open;
@@ -45,9 +46,9 @@ fn report(checked: &[Checked]) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for (name, result, took) in checked {
         match result {
-            Ok(detail) => println!("ok      {name:<10} {detail} ({} ms)", took.as_millis()),
+            Ok(detail) => say(&format!("ok      {name:<10} {detail} ({} ms)", took.as_millis())),
             Err(fault) => {
-                println!("WRONG   {name:<10} {}", fault.report().replace('\n', "\n                  "));
+                say(&format!("WRONG   {name:<10} {}", fault.report().replace('\n', "\n                  ")));
                 code = ExitCode::FAILURE;
             }
         }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use moulin_core::{Fault, FaultKind, Job, JobId};
 use moulin_store::{CancelOutcome, JobFilter};
 
-use super::{From, show, to_json};
+use super::{From, say, show, to_json};
 use crate::config::Config;
 use crate::remote::Remote;
 use crate::worker;
@@ -39,7 +39,7 @@ pub(crate) async fn list(config: Config, limit: u32, from: &From) -> Result<Exit
         }
     };
     let text = if from.json { to_json(&jobs)? } else { show::jobs(&jobs) };
-    println!("{}", text.trim_end());
+    say(&text);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -60,6 +60,6 @@ pub(crate) async fn cancel(config: Config, id: String, reason: String, from: &Fr
 
 fn print(job: &Job, json: bool) -> Result<ExitCode, Fault> {
     let text = if json { to_json(job)? } else { show::job(job) };
-    println!("{}", text.trim_end());
+    say(&text);
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ mod run;
 mod serve;
 mod show;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -160,6 +161,11 @@ fn read_job(path: &Path) -> Result<JobSpec, Fault> {
     let spec: JobSpec = serde_norway::from_str(&text).map_err(|e| wrong(format!("{}: {e}", path.display())))?;
     spec.validate()?;
     Ok(spec)
+}
+
+/// Prints to standard output. A reader that went away (`| head`) is no error.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Result<String, Fault> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use moulin_core::Fault;
 
-use super::{read_job, show, to_json};
+use super::{read_job, say, show, to_json};
 use crate::config::Config;
 use crate::job::admit;
 use crate::worker::Worker;
@@ -16,6 +16,6 @@ pub(crate) async fn plan(config: Config, path: &Path, json: bool) -> Result<Exit
     let worker = Worker::open(config, Some("plan".to_owned())).await?;
     let plan = admit::plan(&worker, &spec).await?;
     let text = if json { to_json(&plan)? } else { show::plan(&plan) };
-    println!("{}", text.trim_end());
+    say(&text);
     Ok(ExitCode::SUCCESS)
 }

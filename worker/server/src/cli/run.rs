@@ -11,7 +11,7 @@ use moulin_wire::encode;
 use moulin_wire::v1::SubmitRequest;
 use tokio_util::sync::CancellationToken;
 
-use super::{read_job, show, to_json};
+use super::{read_job, say, show, to_json};
 use crate::config::Config;
 use crate::job::queue;
 use crate::service::job::submit;
@@ -55,7 +55,7 @@ fn finish(job: &Job, json: bool) -> Result<ExitCode, Fault> {
     match (&job.receipt, &job.fault) {
         (Some(receipt), _) => {
             let text = if json { to_json(receipt)? } else { show::receipt(receipt) };
-            println!("{}", text.trim_end());
+            say(&text);
             Ok(ExitCode::SUCCESS)
         }
         (None, Some(fault)) => Err(fault.clone()),

@@ -29,15 +29,20 @@ pub(crate) async fn attempt(worker: Arc<Worker>, claim: Claim) {
         worker.enter(&claim.lease.job_id, Arc::clone(&counters));
         let kept = Arc::new(Kept::start(Arc::clone(&worker), claim.lease.clone(), Arc::clone(&counters)));
         let claim = Arc::new(claim);
-        let this =
-            Attempt { worker: Arc::clone(&worker), claim: Arc::clone(&claim), counters, kept: Arc::clone(&kept) };
+        let this = Attempt {
+            worker: Arc::clone(&worker),
+            claim: Arc::clone(&claim),
+            counters: Arc::clone(&counters),
+            kept: Arc::clone(&kept),
+        };
         let result = this.run().await;
-        // Readers of the running job are told how it really ended, commit included.
-        if let Some(tap) = worker.running(&claim.lease.job_id).and_then(|running| running.tap) {
-            tap.finish(result.as_ref().map(|_| ()).map_err(Clone::clone));
-        }
+        let ended = result.as_ref().map(|_| ()).map_err(Clone::clone);
         let outcome = outcome(&worker, &claim, result, &kept);
-        report(Arc::clone(&worker), Arc::clone(&claim), outcome).await;
+        report(Arc::clone(&worker), Arc::clone(&claim), counters, outcome).await;
+        // Readers of the running job are told how it really ended: after the commit, and after the job says so itself.
+        if let Some(tap) = worker.running(&claim.lease.job_id).and_then(|running| running.tap) {
+            tap.finish(ended);
+        }
         worker.leave(&claim.lease.job_id);
     }
     .instrument(span)
@@ -266,8 +271,13 @@ fn again(claim: &Claim, fault: Fault) -> Outcome {
     Outcome::Again { fault, not_before: SystemTime::now() + pause }
 }
 
-async fn report(worker: Arc<Worker>, claim: Arc<Claim>, outcome: Option<Outcome>) {
+async fn report(worker: Arc<Worker>, claim: Arc<Claim>, counters: Arc<Counters>, outcome: Option<Outcome>) {
     let Some(outcome) = outcome else { return };
+    // The last figures: a short job ends before its lease was ever renewed.
+    let progress = counters.snapshot();
+    if let Err(error) = worker.store.renew(&claim.lease, worker.config.job.lease, &progress, SystemTime::now()).await {
+        tracing::debug!(error = %Fault::from(error), "the last figures could not be stored");
+    }
     let succeeded = matches!(outcome, Outcome::Succeeded(_));
     match worker.store.finish(&claim.lease, outcome, SystemTime::now()).await {
         Ok(job) => tracing::info!(state = %job.state, "the attempt is over"),
