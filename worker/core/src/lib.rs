@@ -5,6 +5,7 @@
 //! ([`Receipt`]). This crate does no IO, knows no async runtime, and sees neither Arrow, Polars nor Iceberg.
 
 mod column;
+mod contract;
 mod duration_text;
 mod fault;
 pub mod fault_point;
@@ -19,16 +20,23 @@ mod state;
 mod storage;
 mod transform;
 
-pub use column::{Column, ColumnType};
+pub use column::{Column, ColumnText, ColumnType, PrimitiveType, TypeField};
+pub use contract::{Contract, ContractMode, SchemaChange, SchemaChangeKind};
 pub use fault::{Fault, FaultKind, Place};
 pub use fault_point::FaultPoint;
 pub use job::Job;
 pub use key::{JobId, JobKey, Token};
 pub use landing::{Landing, PartitionField, PartitionTransform, TableName};
 pub use progress::{Counters, Progress, Room};
-pub use receipt::{JobPlan, PlannedColumn, PlannedFile, Receipt, Reject, RoomTime};
-pub use source::{Compression, CsvFormat, Format, OnBadRow, Source};
-pub use spec::JobSpec;
+pub use receipt::{
+    InferReport, InferredColumn, JobPlan, PlannedColumn, PlannedFile, PlannedOption, Receipt, Reject, RejectedRow,
+    RoomTime, SkippedFile,
+};
+pub use source::{
+    Compression, CsvFormat, DuplicateKeys, Encoding, Format, Inference, JsonFormat, LineEnding, NdjsonFormat,
+    OnBadFile, OnBadRow, ProvenanceColumn, RaggedRows, ReadLimits, Source,
+};
+pub use spec::{JobSpec, Ratio};
 pub use state::JobState;
 pub use storage::{S3Settings, Secret, StorageSettings};
 pub use transform::Transform;

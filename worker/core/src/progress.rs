@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::receipt::{Reject, RoomTime};
+use crate::receipt::{Reject, RoomTime, SkippedFile};
 
 /// The parts a job goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -89,6 +89,9 @@ pub struct Counters {
     pub rows_out: AtomicU64,
     busy_ns: [AtomicU64; 5],
     rejects: Mutex<Vec<Reject>>,
+    /// Files left out because they are damaged.
+    pub files_skipped: AtomicU64,
+    skipped_files: Mutex<Vec<SkippedFile>>,
 }
 
 impl Default for Counters {
@@ -106,6 +109,8 @@ impl Default for Counters {
             rows_out: AtomicU64::new(0),
             busy_ns: Default::default(),
             rejects: Mutex::new(Vec::new()),
+            files_skipped: AtomicU64::new(0),
+            skipped_files: Mutex::new(Vec::new()),
         }
     }
 }
@@ -151,6 +156,24 @@ impl Counters {
     #[must_use]
     pub fn rejects(&self) -> Vec<Reject> {
         self.rejects.lock().clone()
+    }
+
+    /// Skipped files kept for the receipt.
+    pub const SKIPPED_FILES_KEPT: usize = 100;
+
+    /// Counts a file that is left out and keeps its name when it is among the first hundred.
+    pub fn skip_file(&self, file: SkippedFile) {
+        self.files_skipped.fetch_add(1, Relaxed);
+        let mut skipped = self.skipped_files.lock();
+        if skipped.len() < Self::SKIPPED_FILES_KEPT {
+            skipped.push(file);
+        }
+    }
+
+    /// The first files that were left out.
+    #[must_use]
+    pub fn skipped_files(&self) -> Vec<SkippedFile> {
+        self.skipped_files.lock().clone()
     }
 
     /// Time spent in each room so far.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, FaultKind, Place, progress::Room};
+use crate::{Fault, FaultKind, Place, SchemaChange, progress::Room};
 
 /// Proof that every row is accounted for. Written once, when a job succeeds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,21 @@ pub struct Receipt {
     pub attempt: u32,
     /// The commit token.
     pub token: String,
+    /// Files that were left out because they are damaged, the first hundred.
+    #[serde(default)]
+    pub skipped_files: Vec<SkippedFile>,
+    /// Files that were left out in all.
+    #[serde(default)]
+    pub files_skipped: u64,
+}
+
+/// A file that was left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedFile {
+    /// As listed.
+    pub uri: String,
+    /// In words.
+    pub reason: String,
 }
 
 impl Receipt {
@@ -85,6 +100,22 @@ pub struct Reject {
     pub reason: String,
 }
 
+/// A rejected row with its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedRow {
+    /// Where it stands and why it does not fit.
+    pub reject: Reject,
+    /// Bytes of the record in the decompressed file, its line end left out.
+    pub length_bytes: u64,
+    /// Of those, the first: exact, at most [`RejectedRow::RAW_BYTES`].
+    pub raw: Vec<u8>,
+}
+
+impl RejectedRow {
+    /// Raw bytes kept of one row.
+    pub const RAW_BYTES: usize = 64 << 10;
+}
+
 impl Reject {
     /// The fault of a job that said `on_bad_row = fail`.
     #[must_use]
@@ -112,6 +143,62 @@ pub struct JobPlan {
     pub partition_by: Vec<String>,
     /// Whether the transform keeps one row for one row at the most.
     pub row_wise: bool,
+    /// How the files are read.
+    pub options: Vec<PlannedOption>,
+    /// The parts that the files are read in.
+    pub shards: u64,
+    /// What differs between the rows and the table.
+    pub changes: Vec<SchemaChange>,
+}
+
+/// An option of the reader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedOption {
+    /// As in the job's description: `csv.delimiter`.
+    pub name: String,
+    /// As it is written there.
+    pub value: String,
+    /// `declared`, `sniffed` or `default`.
+    pub origin: String,
+    /// Why it was chosen, when it was.
+    pub reason: String,
+}
+
+/// What a sample of the files holds. Shown by `moulin infer`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InferReport {
+    /// The input files in the order they are read.
+    pub files: Vec<PlannedFile>,
+    /// Columns in the order of the file.
+    pub columns: Vec<InferredColumn>,
+    /// Records of the sample.
+    pub rows: u64,
+    /// Of those, the ones that are bad whatever the types.
+    pub rows_bad: u64,
+    /// How the files are read.
+    pub options: Vec<PlannedOption>,
+}
+
+/// What a sample holds of one column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InferredColumn {
+    /// Name.
+    pub name: String,
+    /// Type in Iceberg's words.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// `declared`, `inferred`, `file`, `partition` or `provenance`.
+    pub origin: String,
+    /// Values of the sample, nulls among them.
+    pub values: u64,
+    /// Of those, nulls.
+    pub nulls: u64,
+    /// The smallest value in the order of the type, as text; empty: only nulls.
+    pub min: String,
+    /// The largest.
+    pub max: String,
+    /// Why this type.
+    pub reason: String,
 }
 
 /// One input file, identified by (uri, etag or version, size), never by modification time.
@@ -135,7 +222,7 @@ pub struct PlannedColumn {
     pub ty: String,
     /// Whether it may hold nulls.
     pub nullable: bool,
-    /// `declared`, `inferred` or `file`; empty for output columns.
+    /// `declared`, `inferred`, `file`, `partition` or `provenance`; empty for output columns.
     pub origin: String,
 }
 
@@ -163,6 +250,8 @@ mod tests {
             rejects: vec![],
             attempt: 1,
             token: String::new(),
+            skipped_files: vec![],
+            files_skipped: 0,
         };
         assert!(receipt.check().is_ok());
         receipt.rows_landed = 6;

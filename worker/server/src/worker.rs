@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use moulin_core::{Counters, Fault, FaultKind, Job, JobId};
-use moulin_engine::fetch::Fetcher;
 use moulin_engine::stream::Tap;
 use moulin_lake::Lake;
+use moulin_read::fetch::Fetcher;
 use moulin_store::{JobStore, StoredJob};
 use tokio::sync::watch;
 

@@ -5,15 +5,17 @@ use std::time::{Duration, SystemTime};
 use moulin_core as core;
 use moulin_core::{Fault, FaultKind};
 
-use crate::enums::{from_compression, from_fault_kind, from_job_state, from_on_bad_row, from_room};
+use crate::enums::{
+    from_contract_mode, from_fault_kind, from_job_state, from_on_bad_row, from_room, from_schema_change_kind,
+};
 use crate::time::{from_duration, from_timestamp};
 use crate::v1;
 
-fn wrong(message: impl Into<String>) -> Fault {
+pub(crate) fn wrong(message: impl Into<String>) -> Fault {
     Fault::new(FaultKind::InvalidSpec, message)
 }
 
-fn missing(field: &str) -> Fault {
+pub(crate) fn missing(field: &str) -> Fault {
     wrong(format!("{field} is missing"))
 }
 
@@ -29,6 +31,8 @@ pub fn key(key: Option<v1::JobKey>) -> Result<core::JobKey, Fault> {
     Ok(core::JobKey { dag_id: key.dag_id, run_id: key.run_id, task_id: key.task_id, map_index: key.map_index })
 }
 
+pub use crate::source::decode as source;
+
 /// What a job is to do, validated.
 ///
 /// # Errors
@@ -43,51 +47,15 @@ pub fn spec(spec: Option<v1::JobSpec>) -> Result<core::JobSpec, Fault> {
         landing: landing(spec.landing.ok_or_else(|| missing("target"))?)?,
         on_bad_row: from_on_bad_row(on_bad_row).unwrap_or_default(),
         deadline: spec.deadline.map(from_duration),
+        max_bad_rows: spec.max_bad_rows,
+        max_bad_ratio: spec
+            .max_bad_ratio
+            .map(core::Ratio::new)
+            .transpose()
+            .map_err(|reason| wrong(format!("max_bad_ratio: {reason}")))?,
     };
     spec.validate()?;
     Ok(spec)
-}
-
-fn source(source: v1::Source) -> Result<core::Source, Fault> {
-    let compression = v1::Compression::try_from(source.compression)
-        .map_err(|_| wrong(format!("source.compression {} is unknown to this worker", source.compression)))?;
-    Ok(core::Source {
-        uris: source.uris,
-        format: match source.format.ok_or_else(|| missing("source.format"))? {
-            v1::source::Format::Csv(csv) => core::Format::Csv(csv_format(csv)?),
-            v1::source::Format::Ndjson(_) => core::Format::Ndjson,
-            v1::source::Format::Parquet(_) => core::Format::Parquet,
-        },
-        compression: from_compression(compression),
-        columns: source.columns.into_iter().map(column).collect::<Result<_, _>>()?,
-    })
-}
-
-fn column(column: v1::Column) -> Result<core::Column, Fault> {
-    let ty =
-        column.r#type.parse().map_err(|reason| wrong(format!("source.columns, column {}: {reason}", column.name)))?;
-    Ok(core::Column { name: column.name, ty })
-}
-
-fn csv_format(csv: v1::CsvFormat) -> Result<core::CsvFormat, Fault> {
-    let default = core::CsvFormat::default();
-    Ok(core::CsvFormat {
-        delimiter: byte("delimiter", &csv.delimiter)?.unwrap_or(default.delimiter),
-        quote: byte("quote", &csv.quote)?.unwrap_or(default.quote),
-        quoting: !csv.no_quoting,
-        header: !csv.no_header,
-        null_values: csv.null_values,
-        skip_lines: csv.skip_lines,
-        comment: byte("comment", &csv.comment)?,
-    })
-}
-
-fn byte(name: &str, text: &str) -> Result<Option<u8>, Fault> {
-    match text.as_bytes() {
-        [] => Ok(None),
-        [byte] => Ok(Some(*byte)),
-        _ => Err(wrong(format!("source.csv.{name} is `{text}`, expected one ASCII character"))),
-    }
 }
 
 fn transform(transform: v1::Transform) -> Result<core::Transform, Fault> {
@@ -169,6 +137,12 @@ fn receipt(receipt: v1::Receipt) -> core::Receipt {
         rejects: receipt.rejects.into_iter().map(reject).collect(),
         attempt: receipt.attempt,
         token: receipt.token,
+        skipped_files: receipt
+            .skipped_files
+            .into_iter()
+            .map(|file| core::SkippedFile { uri: file.uri, reason: file.reason })
+            .collect(),
+        files_skipped: receipt.files_skipped,
     }
 }
 
@@ -207,15 +181,7 @@ pub fn fault(fault: v1::Fault) -> Fault {
 #[must_use]
 pub fn plan(plan: v1::JobPlan) -> core::JobPlan {
     core::JobPlan {
-        files: plan
-            .files
-            .into_iter()
-            .map(|file| core::PlannedFile {
-                uri: file.uri,
-                size_bytes: file.size_bytes,
-                etag: Some(file.etag).filter(|etag| !etag.is_empty()),
-            })
-            .collect(),
+        files: plan.files.into_iter().map(planned_file).collect(),
         input: plan.input.into_iter().map(planned_column).collect(),
         output: plan.output.into_iter().map(planned_column).collect(),
         table: plan.table,
@@ -223,7 +189,55 @@ pub fn plan(plan: v1::JobPlan) -> core::JobPlan {
         table_location: plan.table_location,
         partition_by: plan.partition_by,
         row_wise: plan.row_wise,
+        options: plan.options.into_iter().map(planned_option).collect(),
+        shards: plan.shards,
+        changes: plan.changes.into_iter().filter_map(schema_change).collect(),
     }
+}
+
+/// What a sample of the files holds, as a worker said it.
+#[must_use]
+pub fn infer_report(report: v1::InferResponse) -> core::InferReport {
+    let column = |column: v1::InferredColumn| core::InferredColumn {
+        name: column.name,
+        ty: column.r#type,
+        origin: column.origin,
+        values: column.values,
+        nulls: column.nulls,
+        min: column.min,
+        max: column.max,
+        reason: column.reason,
+    };
+    core::InferReport {
+        files: report.files.into_iter().map(planned_file).collect(),
+        columns: report.columns.into_iter().map(column).collect(),
+        rows: report.rows,
+        rows_bad: report.rows_bad,
+        options: report.options.into_iter().map(planned_option).collect(),
+    }
+}
+
+fn planned_file(file: v1::PlannedFile) -> core::PlannedFile {
+    core::PlannedFile {
+        uri: file.uri,
+        size_bytes: file.size_bytes,
+        etag: Some(file.etag).filter(|etag| !etag.is_empty()),
+    }
+}
+
+fn planned_option(option: v1::PlannedOption) -> core::PlannedOption {
+    core::PlannedOption { name: option.name, value: option.value, origin: option.origin, reason: option.reason }
+}
+
+/// `None`: a kind of change this build does not know.
+fn schema_change(change: v1::SchemaChange) -> Option<core::SchemaChange> {
+    Some(core::SchemaChange {
+        column: change.column,
+        kind: v1::SchemaChangeKind::try_from(change.kind).ok().and_then(from_schema_change_kind)?,
+        from: change.from,
+        to: change.to,
+        mode: v1::ContractMode::try_from(change.mode).ok().and_then(from_contract_mode)?,
+    })
 }
 
 fn planned_column(column: v1::PlannedColumn) -> core::PlannedColumn {
@@ -290,10 +304,5 @@ mod tests {
         let mut message = encode::spec(&example());
         message.source.as_mut().unwrap().columns[0].r#type = "money".into();
         assert!(spec(Some(message)).unwrap_err().message.starts_with("source.columns, column a: `money` is not"));
-    }
-
-    #[test]
-    fn an_empty_csv_message_means_the_defaults() {
-        assert_eq!(csv_format(v1::CsvFormat::default()).unwrap(), core::CsvFormat::default());
     }
 }

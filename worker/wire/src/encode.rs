@@ -1,9 +1,8 @@
 //! Values to messages.
 
 use moulin_core as core;
-use moulin_core::Format;
 
-use crate::enums::{compression, fault_kind, job_state, on_bad_row, room};
+use crate::enums::{contract_mode, fault_kind, job_state, on_bad_row, room, schema_change_kind};
 use crate::time::{duration, timestamp};
 use crate::v1;
 
@@ -80,6 +79,12 @@ pub fn receipt(receipt: &core::Receipt) -> v1::Receipt {
         rejects: receipt.rejects.iter().map(reject).collect(),
         attempt: receipt.attempt,
         token: receipt.token.clone(),
+        skipped_files: receipt
+            .skipped_files
+            .iter()
+            .map(|file| v1::SkippedFile { uri: file.uri.clone(), reason: file.reason.clone() })
+            .collect(),
+        files_skipped: receipt.files_skipped,
     }
 }
 
@@ -116,15 +121,7 @@ pub fn fault(fault: &core::Fault) -> v1::Fault {
 #[must_use]
 pub fn plan(plan: &core::JobPlan) -> v1::JobPlan {
     v1::JobPlan {
-        files: plan
-            .files
-            .iter()
-            .map(|file| v1::PlannedFile {
-                uri: file.uri.clone(),
-                size_bytes: file.size_bytes,
-                etag: file.etag.clone().unwrap_or_default(),
-            })
-            .collect(),
+        files: plan.files.iter().map(planned_file).collect(),
         input: plan.input.iter().map(planned_column).collect(),
         output: plan.output.iter().map(planned_column).collect(),
         table: plan.table.clone(),
@@ -132,6 +129,54 @@ pub fn plan(plan: &core::JobPlan) -> v1::JobPlan {
         table_location: plan.table_location.clone(),
         partition_by: plan.partition_by.clone(),
         row_wise: plan.row_wise,
+        options: plan.options.iter().map(planned_option).collect(),
+        shards: plan.shards,
+        changes: plan.changes.iter().map(schema_change).collect(),
+    }
+}
+
+/// What a sample of the files holds.
+#[must_use]
+pub fn infer_report(report: &core::InferReport) -> v1::InferResponse {
+    let column = |column: &core::InferredColumn| v1::InferredColumn {
+        name: column.name.clone(),
+        r#type: column.ty.clone(),
+        origin: column.origin.clone(),
+        values: column.values,
+        nulls: column.nulls,
+        min: column.min.clone(),
+        max: column.max.clone(),
+        reason: column.reason.clone(),
+    };
+    v1::InferResponse {
+        files: report.files.iter().map(planned_file).collect(),
+        columns: report.columns.iter().map(column).collect(),
+        rows: report.rows,
+        rows_bad: report.rows_bad,
+        options: report.options.iter().map(planned_option).collect(),
+    }
+}
+
+fn planned_file(file: &core::PlannedFile) -> v1::PlannedFile {
+    v1::PlannedFile { uri: file.uri.clone(), size_bytes: file.size_bytes, etag: file.etag.clone().unwrap_or_default() }
+}
+
+fn planned_option(option: &core::PlannedOption) -> v1::PlannedOption {
+    v1::PlannedOption {
+        name: option.name.clone(),
+        value: option.value.clone(),
+        origin: option.origin.clone(),
+        reason: option.reason.clone(),
+    }
+}
+
+fn schema_change(change: &core::SchemaChange) -> v1::SchemaChange {
+    v1::SchemaChange {
+        column: change.column.clone(),
+        kind: schema_change_kind(change.kind).into(),
+        from: change.from.clone(),
+        to: change.to.clone(),
+        mode: contract_mode(change.mode).into(),
     }
 }
 
@@ -144,6 +189,8 @@ fn planned_column(column: &core::PlannedColumn) -> v1::PlannedColumn {
     }
 }
 
+pub use crate::source::encode as source;
+
 /// What a job is to do. Also the text of a job in the job store.
 #[must_use]
 pub fn spec(spec: &core::JobSpec) -> v1::JobSpec {
@@ -153,35 +200,8 @@ pub fn spec(spec: &core::JobSpec) -> v1::JobSpec {
         landing: Some(landing(&spec.landing)),
         on_bad_row: on_bad_row(spec.on_bad_row).into(),
         deadline: spec.deadline.map(duration),
-    }
-}
-
-fn source(source: &core::Source) -> v1::Source {
-    v1::Source {
-        uris: source.uris.clone(),
-        format: Some(match &source.format {
-            Format::Csv(csv) => v1::source::Format::Csv(csv_format(csv)),
-            Format::Ndjson => v1::source::Format::Ndjson(v1::NdjsonFormat {}),
-            Format::Parquet => v1::source::Format::Parquet(v1::ParquetFormat {}),
-        }),
-        compression: compression(source.compression).into(),
-        columns: source
-            .columns
-            .iter()
-            .map(|column| v1::Column { name: column.name.clone(), r#type: column.ty.to_string() })
-            .collect(),
-    }
-}
-
-fn csv_format(csv: &core::CsvFormat) -> v1::CsvFormat {
-    v1::CsvFormat {
-        delimiter: char::from(csv.delimiter).to_string(),
-        quote: char::from(csv.quote).to_string(),
-        no_quoting: !csv.quoting,
-        no_header: !csv.header,
-        null_values: csv.null_values.clone(),
-        skip_lines: csv.skip_lines,
-        comment: csv.comment.map(|byte| char::from(byte).to_string()).unwrap_or_default(),
+        max_bad_rows: spec.max_bad_rows,
+        max_bad_ratio: spec.max_bad_ratio.map(core::Ratio::get),
     }
 }
 

@@ -1,6 +1,9 @@
 //! The enums that stand one for one on both sides.
 
-use moulin_core::{Compression, FaultKind, JobState, OnBadRow, Room};
+use moulin_core::{
+    Compression, ContractMode, DuplicateKeys, Encoding, FaultKind, JobState, LineEnding, OnBadFile, OnBadRow,
+    ProvenanceColumn, RaggedRows, Room, SchemaChangeKind,
+};
 
 use crate::v1;
 
@@ -42,22 +45,31 @@ one_for_one!(
 );
 one_for_one!(job_state, from_job_state, JobState { Queued, Running, Succeeded, Failed, Cancelled });
 one_for_one!(room, from_room, Room { Fetch, Read, Transform, Land, Commit });
-one_for_one!(on_bad_row, from_on_bad_row, OnBadRow { Fail, Skip });
+one_for_one!(on_bad_row, from_on_bad_row, OnBadRow { Fail, Skip, Quarantine });
 
-pub(crate) fn compression(value: Compression) -> v1::Compression {
-    match value {
-        Compression::Auto => v1::Compression::Unspecified,
-        Compression::None => v1::Compression::None,
-        Compression::Gzip => v1::Compression::Gzip,
-        Compression::Zstd => v1::Compression::Zstd,
-    }
+one_for_one!(on_bad_file, from_on_bad_file, OnBadFile { Fail, Skip });
+one_for_one!(provenance_column, from_provenance_column, ProvenanceColumn { File, Row, Offset });
+one_for_one!(ragged_rows, from_ragged_rows, RaggedRows { Reject, Pad, Truncate, Fit });
+one_for_one!(duplicate_keys, from_duplicate_keys, DuplicateKeys { Last, First, Reject });
+one_for_one!(contract_mode, from_contract_mode, ContractMode { Evolve, Freeze, DiscardRow, DiscardValue });
+one_for_one!(
+    schema_change_kind,
+    from_schema_change_kind,
+    SchemaChangeKind { AddColumn, WidenType, ChangeType, MakeOptional }
+);
+
+/// Enums whose zero means that the worker finds out.
+macro_rules! auto_or_said {
+    ($to:ident, $from:ident, $core:ident { $($variant:ident),* $(,)? }) => {
+        pub(crate) fn $to(value: $core) -> v1::$core {
+            match value { $core::Auto => v1::$core::Unspecified, $($core::$variant => v1::$core::$variant),* }
+        }
+        pub(crate) fn $from(value: v1::$core) -> $core {
+            match value { v1::$core::Unspecified => $core::Auto, $(v1::$core::$variant => $core::$variant),* }
+        }
+    };
 }
 
-pub(crate) fn from_compression(value: v1::Compression) -> Compression {
-    match value {
-        v1::Compression::Unspecified => Compression::Auto,
-        v1::Compression::None => Compression::None,
-        v1::Compression::Gzip => Compression::Gzip,
-        v1::Compression::Zstd => Compression::Zstd,
-    }
-}
+auto_or_said!(compression, from_compression, Compression { None, Gzip, Zstd });
+auto_or_said!(encoding, from_encoding, Encoding { Utf8, Utf16, Utf16Le, Utf16Be, Latin1, Windows1252 });
+auto_or_said!(line_ending, from_line_ending, LineEnding { Lf, Crlf, Cr, Any });

@@ -7,6 +7,7 @@
 pub mod decode;
 pub mod encode;
 mod enums;
+mod source;
 pub mod status;
 mod time;
 

@@ -97,6 +97,38 @@ ROOM_COMMIT: Room.ValueType  # 5
 """The Iceberg commit."""
 global___Room = Room
 
+class _SchemaChangeKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _SchemaChangeKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_SchemaChangeKind.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    SCHEMA_CHANGE_KIND_UNSPECIFIED: _SchemaChangeKind.ValueType  # 0
+    """Never sent."""
+    SCHEMA_CHANGE_KIND_ADD_COLUMN: _SchemaChangeKind.ValueType  # 1
+    """The rows have a column that the table does not have."""
+    SCHEMA_CHANGE_KIND_WIDEN_TYPE: _SchemaChangeKind.ValueType  # 2
+    """The type of the rows holds every value of the table's type, and Iceberg can widen it."""
+    SCHEMA_CHANGE_KIND_CHANGE_TYPE: _SchemaChangeKind.ValueType  # 3
+    """The types exclude each other."""
+    SCHEMA_CHANGE_KIND_MAKE_OPTIONAL: _SchemaChangeKind.ValueType  # 4
+    """The table requires a column that the rows may lack."""
+
+class SchemaChangeKind(_SchemaChangeKind, metaclass=_SchemaChangeKindEnumTypeWrapper):
+    """What is different."""
+
+SCHEMA_CHANGE_KIND_UNSPECIFIED: SchemaChangeKind.ValueType  # 0
+"""Never sent."""
+SCHEMA_CHANGE_KIND_ADD_COLUMN: SchemaChangeKind.ValueType  # 1
+"""The rows have a column that the table does not have."""
+SCHEMA_CHANGE_KIND_WIDEN_TYPE: SchemaChangeKind.ValueType  # 2
+"""The type of the rows holds every value of the table's type, and Iceberg can widen it."""
+SCHEMA_CHANGE_KIND_CHANGE_TYPE: SchemaChangeKind.ValueType  # 3
+"""The types exclude each other."""
+SCHEMA_CHANGE_KIND_MAKE_OPTIONAL: SchemaChangeKind.ValueType  # 4
+"""The table requires a column that the rows may lack."""
+global___SchemaChangeKind = SchemaChangeKind
+
 @typing.final
 class JobSpec(google.protobuf.message.Message):
     """What a job is to do. Two submits of one key and generation make one job, whatever the second spec says."""
@@ -108,8 +140,16 @@ class JobSpec(google.protobuf.message.Message):
     LANDING_FIELD_NUMBER: builtins.int
     ON_BAD_ROW_FIELD_NUMBER: builtins.int
     DEADLINE_FIELD_NUMBER: builtins.int
+    MAX_BAD_ROWS_FIELD_NUMBER: builtins.int
+    MAX_BAD_RATIO_FIELD_NUMBER: builtins.int
     on_bad_row: moulin.v1.source_pb2.OnBadRow.ValueType
     """What to do with a row that does not fit."""
+    max_bad_rows: builtins.int
+    """More bad rows than this fail the job; nothing is committed. Absent: no limit."""
+    max_bad_ratio: builtins.float
+    """A larger share of bad rows among all rows read, 0 to 1, fails the job at its end; nothing is committed.
+    Absent: no limit.
+    """
     @property
     def source(self) -> moulin.v1.source_pb2.Source:
         """Where rows come from. Must be set."""
@@ -134,9 +174,15 @@ class JobSpec(google.protobuf.message.Message):
         landing: moulin.v1.landing_pb2.Landing | None = ...,
         on_bad_row: moulin.v1.source_pb2.OnBadRow.ValueType = ...,
         deadline: google.protobuf.duration_pb2.Duration | None = ...,
+        max_bad_rows: builtins.int | None = ...,
+        max_bad_ratio: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["deadline", b"deadline", "landing", b"landing", "source", b"source", "transform", b"transform"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["deadline", b"deadline", "landing", b"landing", "on_bad_row", b"on_bad_row", "source", b"source", "transform", b"transform"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_max_bad_ratio", b"_max_bad_ratio", "_max_bad_rows", b"_max_bad_rows", "deadline", b"deadline", "landing", b"landing", "max_bad_ratio", b"max_bad_ratio", "max_bad_rows", b"max_bad_rows", "source", b"source", "transform", b"transform"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_max_bad_ratio", b"_max_bad_ratio", "_max_bad_rows", b"_max_bad_rows", "deadline", b"deadline", "landing", b"landing", "max_bad_ratio", b"max_bad_ratio", "max_bad_rows", b"max_bad_rows", "on_bad_row", b"on_bad_row", "source", b"source", "transform", b"transform"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_max_bad_ratio", b"_max_bad_ratio"]) -> typing.Literal["max_bad_ratio"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_max_bad_rows", b"_max_bad_rows"]) -> typing.Literal["max_bad_rows"] | None: ...
 
 global___JobSpec = JobSpec
 
@@ -335,6 +381,8 @@ class Receipt(google.protobuf.message.Message):
     REJECTS_FIELD_NUMBER: builtins.int
     ATTEMPT_FIELD_NUMBER: builtins.int
     TOKEN_FIELD_NUMBER: builtins.int
+    SKIPPED_FILES_FIELD_NUMBER: builtins.int
+    FILES_SKIPPED_FIELD_NUMBER: builtins.int
     job_id: builtins.str
     """The job's name."""
     table: builtins.str
@@ -365,6 +413,8 @@ class Receipt(google.protobuf.message.Message):
     """The attempt that succeeded, counted from 1."""
     token: builtins.str
     """The commit token found in the snapshot summary under `moulin.job`."""
+    files_skipped: builtins.int
+    """Files that were left out in all."""
     @property
     def elapsed(self) -> google.protobuf.duration_pb2.Duration:
         """From the start of the successful attempt to the report."""
@@ -376,6 +426,10 @@ class Receipt(google.protobuf.message.Message):
     @property
     def rejects(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Reject]:
         """The first ten rejected rows."""
+
+    @property
+    def skipped_files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SkippedFile]:
+        """Files that were left out because they are damaged, the first hundred."""
 
     def __init__(
         self,
@@ -397,9 +451,11 @@ class Receipt(google.protobuf.message.Message):
         rejects: collections.abc.Iterable[global___Reject] | None = ...,
         attempt: builtins.int = ...,
         token: builtins.str = ...,
+        skipped_files: collections.abc.Iterable[global___SkippedFile] | None = ...,
+        files_skipped: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "elapsed", b"elapsed", "rows_filtered", b"rows_filtered", "snapshot_id", b"snapshot_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "attempt", b"attempt", "bytes_read", b"bytes_read", "bytes_written", b"bytes_written", "data_files", b"data_files", "elapsed", b"elapsed", "files", b"files", "job_id", b"job_id", "metadata_location", b"metadata_location", "rejects", b"rejects", "rooms", b"rooms", "rows_filtered", b"rows_filtered", "rows_landed", b"rows_landed", "rows_read", b"rows_read", "rows_rejected", b"rows_rejected", "snapshot_id", b"snapshot_id", "table", b"table", "token", b"token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "attempt", b"attempt", "bytes_read", b"bytes_read", "bytes_written", b"bytes_written", "data_files", b"data_files", "elapsed", b"elapsed", "files", b"files", "files_skipped", b"files_skipped", "job_id", b"job_id", "metadata_location", b"metadata_location", "rejects", b"rejects", "rooms", b"rooms", "rows_filtered", b"rows_filtered", "rows_landed", b"rows_landed", "rows_read", b"rows_read", "rows_rejected", b"rows_rejected", "skipped_files", b"skipped_files", "snapshot_id", b"snapshot_id", "table", b"table", "token", b"token"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_rows_filtered", b"_rows_filtered"]) -> typing.Literal["rows_filtered"] | None: ...
     @typing.overload
@@ -462,6 +518,28 @@ class Reject(google.protobuf.message.Message):
 global___Reject = Reject
 
 @typing.final
+class SkippedFile(google.protobuf.message.Message):
+    """A file that was left out."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    URI_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    uri: builtins.str
+    """As listed."""
+    reason: builtins.str
+    """In words."""
+    def __init__(
+        self,
+        *,
+        uri: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason", "uri", b"uri"]) -> None: ...
+
+global___SkippedFile = SkippedFile
+
+@typing.final
 class JobPlan(google.protobuf.message.Message):
     """What a job would do."""
 
@@ -475,6 +553,9 @@ class JobPlan(google.protobuf.message.Message):
     TABLE_LOCATION_FIELD_NUMBER: builtins.int
     PARTITION_BY_FIELD_NUMBER: builtins.int
     ROW_WISE_FIELD_NUMBER: builtins.int
+    OPTIONS_FIELD_NUMBER: builtins.int
+    SHARDS_FIELD_NUMBER: builtins.int
+    CHANGES_FIELD_NUMBER: builtins.int
     table: builtins.str
     """`namespace.table`."""
     table_exists: builtins.bool
@@ -483,6 +564,8 @@ class JobPlan(google.protobuf.message.Message):
     """Where the table is or would be."""
     row_wise: builtins.bool
     """Whether the transform keeps one row for one row, so that it runs in constant memory."""
+    shards: builtins.int
+    """The parts that the files are read in; each may be read by itself."""
     @property
     def files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PlannedFile]:
         """Input files in the order they are read."""
@@ -499,6 +582,14 @@ class JobPlan(google.protobuf.message.Message):
     def partition_by(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Partition fields, e.g. `month(time_hour)`."""
 
+    @property
+    def options(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PlannedOption]:
+        """How the files are read: every option with its value, chosen, declared or default."""
+
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SchemaChange]:
+        """What differs between the rows and the table."""
+
     def __init__(
         self,
         *,
@@ -510,10 +601,74 @@ class JobPlan(google.protobuf.message.Message):
         table_location: builtins.str = ...,
         partition_by: collections.abc.Iterable[builtins.str] | None = ...,
         row_wise: builtins.bool = ...,
+        options: collections.abc.Iterable[global___PlannedOption] | None = ...,
+        shards: builtins.int = ...,
+        changes: collections.abc.Iterable[global___SchemaChange] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["files", b"files", "input", b"input", "output", b"output", "partition_by", b"partition_by", "row_wise", b"row_wise", "table", b"table", "table_exists", b"table_exists", "table_location", b"table_location"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "files", b"files", "input", b"input", "options", b"options", "output", b"output", "partition_by", b"partition_by", "row_wise", b"row_wise", "shards", b"shards", "table", b"table", "table_exists", b"table_exists", "table_location", b"table_location"]) -> None: ...
 
 global___JobPlan = JobPlan
+
+@typing.final
+class PlannedOption(google.protobuf.message.Message):
+    """An option of the reader."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
+    ORIGIN_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """As in the job's description: `csv.delimiter`."""
+    value: builtins.str
+    """As it is written there."""
+    origin: builtins.str
+    """`declared`, `sniffed` or `default`."""
+    reason: builtins.str
+    """Why it was chosen, when it was."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        value: builtins.str = ...,
+        origin: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "origin", b"origin", "reason", b"reason", "value", b"value"]) -> None: ...
+
+global___PlannedOption = PlannedOption
+
+@typing.final
+class SchemaChange(google.protobuf.message.Message):
+    """A difference between the rows and the table, and what the contract says to it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COLUMN_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    FROM_FIELD_NUMBER: builtins.int
+    TO_FIELD_NUMBER: builtins.int
+    MODE_FIELD_NUMBER: builtins.int
+    column: builtins.str
+    """The column, with dots for fields of structs."""
+    kind: global___SchemaChangeKind.ValueType
+    """What is different."""
+    to: builtins.str
+    """The type of the rows. Empty: the rows do not have the column."""
+    mode: moulin.v1.source_pb2.ContractMode.ValueType
+    """What is done."""
+    def __init__(
+        self,
+        *,
+        column: builtins.str = ...,
+        kind: global___SchemaChangeKind.ValueType = ...,
+        to: builtins.str = ...,
+        mode: moulin.v1.source_pb2.ContractMode.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["column", b"column", "from", b"from", "kind", b"kind", "mode", b"mode", "to", b"to"]) -> None: ...
+
+global___SchemaChange = SchemaChange
 
 @typing.final
 class PlannedFile(google.protobuf.message.Message):
@@ -558,7 +713,7 @@ class PlannedColumn(google.protobuf.message.Message):
     nullable: builtins.bool
     """Whether it may hold nulls."""
     origin: builtins.str
-    """For input columns: `declared`, `inferred` or `file`. Empty for output columns."""
+    """For input columns: `declared`, `inferred`, `file`, `partition` or `provenance`. Empty for output columns."""
     def __init__(
         self,
         *,

@@ -10,6 +10,7 @@ import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
 import moulin.v1.job_pb2
+import moulin.v1.source_pb2
 import typing
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
@@ -285,3 +286,106 @@ class PlanResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["plan", b"plan"]) -> None: ...
 
 global___PlanResponse = PlanResponse
+
+@typing.final
+class InferRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: builtins.int
+    @property
+    def source(self) -> moulin.v1.source_pb2.Source:
+        """What to look at."""
+
+    def __init__(
+        self,
+        *,
+        source: moulin.v1.source_pb2.Source | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["source", b"source"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["source", b"source"]) -> None: ...
+
+global___InferRequest = InferRequest
+
+@typing.final
+class InferResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: builtins.int
+    COLUMNS_FIELD_NUMBER: builtins.int
+    ROWS_FIELD_NUMBER: builtins.int
+    ROWS_BAD_FIELD_NUMBER: builtins.int
+    OPTIONS_FIELD_NUMBER: builtins.int
+    rows: builtins.int
+    """Records of the sample."""
+    rows_bad: builtins.int
+    """Of those, the ones that are bad whatever the types."""
+    @property
+    def files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[moulin.v1.job_pb2.PlannedFile]:
+        """Input files in the order they are read."""
+
+    @property
+    def columns(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___InferredColumn]:
+        """Columns in the order of the file."""
+
+    @property
+    def options(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[moulin.v1.job_pb2.PlannedOption]:
+        """How the files are read: every option with its value, chosen, declared or default."""
+
+    def __init__(
+        self,
+        *,
+        files: collections.abc.Iterable[moulin.v1.job_pb2.PlannedFile] | None = ...,
+        columns: collections.abc.Iterable[global___InferredColumn] | None = ...,
+        rows: builtins.int = ...,
+        rows_bad: builtins.int = ...,
+        options: collections.abc.Iterable[moulin.v1.job_pb2.PlannedOption] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "files", b"files", "options", b"options", "rows", b"rows", "rows_bad", b"rows_bad"]) -> None: ...
+
+global___InferResponse = InferResponse
+
+@typing.final
+class InferredColumn(google.protobuf.message.Message):
+    """What a sample holds of one column."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    TYPE_FIELD_NUMBER: builtins.int
+    ORIGIN_FIELD_NUMBER: builtins.int
+    VALUES_FIELD_NUMBER: builtins.int
+    NULLS_FIELD_NUMBER: builtins.int
+    MIN_FIELD_NUMBER: builtins.int
+    MAX_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name of the column."""
+    type: builtins.str
+    """Type in Iceberg's words."""
+    origin: builtins.str
+    """`declared`, `inferred`, `file`, `partition` or `provenance`."""
+    values: builtins.int
+    """Values of the sample, nulls among them."""
+    nulls: builtins.int
+    """Of those, nulls."""
+    min: builtins.str
+    """The smallest value in the order of the type, as text, at most 100 characters. Empty: only nulls."""
+    max: builtins.str
+    """The largest value."""
+    reason: builtins.str
+    """Why this type: what was seen and which types it rules out."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        type: builtins.str = ...,
+        origin: builtins.str = ...,
+        values: builtins.int = ...,
+        nulls: builtins.int = ...,
+        min: builtins.str = ...,
+        max: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max", b"max", "min", b"min", "name", b"name", "nulls", b"nulls", "origin", b"origin", "reason", b"reason", "type", b"type", "values", b"values"]) -> None: ...
+
+global___InferredColumn = InferredColumn

@@ -65,6 +65,11 @@ class JobServiceStub(object):
                 request_serializer=moulin_dot_v1_dot_job__service__pb2.PlanRequest.SerializeToString,
                 response_deserializer=moulin_dot_v1_dot_job__service__pb2.PlanResponse.FromString,
                 _registered_method=True)
+        self.Infer = channel.unary_unary(
+                '/moulin.v1.JobService/Infer',
+                request_serializer=moulin_dot_v1_dot_job__service__pb2.InferRequest.SerializeToString,
+                response_deserializer=moulin_dot_v1_dot_job__service__pb2.InferResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer(object):
@@ -116,6 +121,13 @@ class JobServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Infer(self, request, context):
+        """What a sample of the files holds, column by column, and why each got its type. Changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -148,6 +160,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.Plan,
                     request_deserializer=moulin_dot_v1_dot_job__service__pb2.PlanRequest.FromString,
                     response_serializer=moulin_dot_v1_dot_job__service__pb2.PlanResponse.SerializeToString,
+            ),
+            'Infer': grpc.unary_unary_rpc_method_handler(
+                    servicer.Infer,
+                    request_deserializer=moulin_dot_v1_dot_job__service__pb2.InferRequest.FromString,
+                    response_serializer=moulin_dot_v1_dot_job__service__pb2.InferResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -313,6 +330,33 @@ class JobService(object):
             '/moulin.v1.JobService/Plan',
             moulin_dot_v1_dot_job__service__pb2.PlanRequest.SerializeToString,
             moulin_dot_v1_dot_job__service__pb2.PlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Infer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moulin.v1.JobService/Infer',
+            moulin_dot_v1_dot_job__service__pb2.InferRequest.SerializeToString,
+            moulin_dot_v1_dot_job__service__pb2.InferResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,6 +62,12 @@ class JobServiceStub:
     ]
     """What a job would do. Changes nothing."""
 
+    Infer: grpc.UnaryUnaryMultiCallable[
+        moulin.v1.job_service_pb2.InferRequest,
+        moulin.v1.job_service_pb2.InferResponse,
+    ]
+    """What a sample of the files holds, column by column, and why each got its type. Changes nothing."""
+
 class JobServiceAsyncStub:
     """A failure of any call is a gRPC status whose details carry a moulin.v1.Fault."""
 
@@ -105,6 +111,12 @@ class JobServiceAsyncStub:
         moulin.v1.job_service_pb2.PlanResponse,
     ]
     """What a job would do. Changes nothing."""
+
+    Infer: grpc.aio.UnaryUnaryMultiCallable[
+        moulin.v1.job_service_pb2.InferRequest,
+        moulin.v1.job_service_pb2.InferResponse,
+    ]
+    """What a sample of the files holds, column by column, and why each got its type. Changes nothing."""
 
 class JobServiceServicer(metaclass=abc.ABCMeta):
     """A failure of any call is a gRPC status whose details carry a moulin.v1.Fault."""
@@ -161,5 +173,13 @@ class JobServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[moulin.v1.job_service_pb2.PlanResponse, collections.abc.Awaitable[moulin.v1.job_service_pb2.PlanResponse]]:
         """What a job would do. Changes nothing."""
+
+    @abc.abstractmethod
+    def Infer(
+        self,
+        request: moulin.v1.job_service_pb2.InferRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[moulin.v1.job_service_pb2.InferResponse, collections.abc.Awaitable[moulin.v1.job_service_pb2.InferResponse]]:
+        """What a sample of the files holds, column by column, and why each got its type. Changes nothing."""
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

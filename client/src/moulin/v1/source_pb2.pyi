@@ -47,6 +47,166 @@ COMPRESSION_ZSTD: Compression.ValueType  # 3
 """RFC 8878, one or several frames."""
 global___Compression = Compression
 
+class _ProvenanceColumn:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ProvenanceColumnEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ProvenanceColumn.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    PROVENANCE_COLUMN_UNSPECIFIED: _ProvenanceColumn.ValueType  # 0
+    """Not a column."""
+    PROVENANCE_COLUMN_FILE: _ProvenanceColumn.ValueType  # 1
+    """`_file`: string, the uri of the file."""
+    PROVENANCE_COLUMN_ROW: _ProvenanceColumn.ValueType  # 2
+    """`_row`: long, the number of the record in its file, from 1, the header not counted, bad rows counted."""
+    PROVENANCE_COLUMN_OFFSET: _ProvenanceColumn.ValueType  # 3
+    """`_offset`: long, the offset in bytes of the record in the decompressed file; null for Parquet."""
+
+class ProvenanceColumn(_ProvenanceColumn, metaclass=_ProvenanceColumnEnumTypeWrapper):
+    """A column that says where a row comes from."""
+
+PROVENANCE_COLUMN_UNSPECIFIED: ProvenanceColumn.ValueType  # 0
+"""Not a column."""
+PROVENANCE_COLUMN_FILE: ProvenanceColumn.ValueType  # 1
+"""`_file`: string, the uri of the file."""
+PROVENANCE_COLUMN_ROW: ProvenanceColumn.ValueType  # 2
+"""`_row`: long, the number of the record in its file, from 1, the header not counted, bad rows counted."""
+PROVENANCE_COLUMN_OFFSET: ProvenanceColumn.ValueType  # 3
+"""`_offset`: long, the offset in bytes of the record in the decompressed file; null for Parquet."""
+global___ProvenanceColumn = ProvenanceColumn
+
+class _Encoding:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _EncodingEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Encoding.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    ENCODING_UNSPECIFIED: _Encoding.ValueType  # 0
+    """UTF-8; a byte order mark at the start of a file may also say UTF-16."""
+    ENCODING_UTF8: _Encoding.ValueType  # 1
+    """UTF-8, with or without a byte order mark."""
+    ENCODING_UTF16: _Encoding.ValueType  # 2
+    """UTF-16 by its byte order mark; little endian without one."""
+    ENCODING_UTF16_LE: _Encoding.ValueType  # 3
+    """UTF-16, little endian."""
+    ENCODING_UTF16_BE: _Encoding.ValueType  # 4
+    """UTF-16, big endian."""
+    ENCODING_LATIN1: _Encoding.ValueType  # 5
+    """ISO 8859-1."""
+    ENCODING_WINDOWS_1252: _Encoding.ValueType  # 6
+    """Windows code page 1252."""
+
+class Encoding(_Encoding, metaclass=_EncodingEnumTypeWrapper):
+    """How characters are written as bytes."""
+
+ENCODING_UNSPECIFIED: Encoding.ValueType  # 0
+"""UTF-8; a byte order mark at the start of a file may also say UTF-16."""
+ENCODING_UTF8: Encoding.ValueType  # 1
+"""UTF-8, with or without a byte order mark."""
+ENCODING_UTF16: Encoding.ValueType  # 2
+"""UTF-16 by its byte order mark; little endian without one."""
+ENCODING_UTF16_LE: Encoding.ValueType  # 3
+"""UTF-16, little endian."""
+ENCODING_UTF16_BE: Encoding.ValueType  # 4
+"""UTF-16, big endian."""
+ENCODING_LATIN1: Encoding.ValueType  # 5
+"""ISO 8859-1."""
+ENCODING_WINDOWS_1252: Encoding.ValueType  # 6
+"""Windows code page 1252."""
+global___Encoding = Encoding
+
+class _LineEnding:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _LineEndingEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_LineEnding.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    LINE_ENDING_UNSPECIFIED: _LineEnding.ValueType  # 0
+    """LF or CRLF; CR when the first block of the file holds no LF."""
+    LINE_ENDING_LF: _LineEnding.ValueType  # 1
+    """LF; a CR before it is a character like any other."""
+    LINE_ENDING_CRLF: _LineEnding.ValueType  # 2
+    """CRLF; a LF alone is a character like any other."""
+    LINE_ENDING_CR: _LineEnding.ValueType  # 3
+    """CR alone."""
+    LINE_ENDING_ANY: _LineEnding.ValueType  # 4
+    """Any of LF, CRLF and CR, mixed."""
+
+class LineEnding(_LineEnding, metaclass=_LineEndingEnumTypeWrapper):
+    """What ends a line of a text file."""
+
+LINE_ENDING_UNSPECIFIED: LineEnding.ValueType  # 0
+"""LF or CRLF; CR when the first block of the file holds no LF."""
+LINE_ENDING_LF: LineEnding.ValueType  # 1
+"""LF; a CR before it is a character like any other."""
+LINE_ENDING_CRLF: LineEnding.ValueType  # 2
+"""CRLF; a LF alone is a character like any other."""
+LINE_ENDING_CR: LineEnding.ValueType  # 3
+"""CR alone."""
+LINE_ENDING_ANY: LineEnding.ValueType  # 4
+"""Any of LF, CRLF and CR, mixed."""
+global___LineEnding = LineEnding
+
+class _RaggedRows:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _RaggedRowsEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_RaggedRows.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    RAGGED_ROWS_UNSPECIFIED: _RaggedRows.ValueType  # 0
+    """REJECT."""
+    RAGGED_ROWS_REJECT: _RaggedRows.ValueType  # 1
+    """They are bad rows."""
+    RAGGED_ROWS_PAD: _RaggedRows.ValueType  # 2
+    """Missing fields at the end are null; rows with too many are bad rows."""
+    RAGGED_ROWS_TRUNCATE: _RaggedRows.ValueType  # 3
+    """Fields too many at the end are left out (into `rescued_column`, if there is one); rows with too few are bad rows."""
+    RAGGED_ROWS_FIT: _RaggedRows.ValueType  # 4
+    """Both PAD and TRUNCATE."""
+
+class RaggedRows(_RaggedRows, metaclass=_RaggedRowsEnumTypeWrapper):
+    """What to do with rows that have more or fewer fields than there are columns."""
+
+RAGGED_ROWS_UNSPECIFIED: RaggedRows.ValueType  # 0
+"""REJECT."""
+RAGGED_ROWS_REJECT: RaggedRows.ValueType  # 1
+"""They are bad rows."""
+RAGGED_ROWS_PAD: RaggedRows.ValueType  # 2
+"""Missing fields at the end are null; rows with too many are bad rows."""
+RAGGED_ROWS_TRUNCATE: RaggedRows.ValueType  # 3
+"""Fields too many at the end are left out (into `rescued_column`, if there is one); rows with too few are bad rows."""
+RAGGED_ROWS_FIT: RaggedRows.ValueType  # 4
+"""Both PAD and TRUNCATE."""
+global___RaggedRows = RaggedRows
+
+class _DuplicateKeys:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _DuplicateKeysEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_DuplicateKeys.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    DUPLICATE_KEYS_UNSPECIFIED: _DuplicateKeys.ValueType  # 0
+    """LAST."""
+    DUPLICATE_KEYS_LAST: _DuplicateKeys.ValueType  # 1
+    """The last value counts."""
+    DUPLICATE_KEYS_FIRST: _DuplicateKeys.ValueType  # 2
+    """The first value counts."""
+    DUPLICATE_KEYS_REJECT: _DuplicateKeys.ValueType  # 3
+    """The row is a bad row."""
+
+class DuplicateKeys(_DuplicateKeys, metaclass=_DuplicateKeysEnumTypeWrapper):
+    """What to do with a key that a JSON object holds twice."""
+
+DUPLICATE_KEYS_UNSPECIFIED: DuplicateKeys.ValueType  # 0
+"""LAST."""
+DUPLICATE_KEYS_LAST: DuplicateKeys.ValueType  # 1
+"""The last value counts."""
+DUPLICATE_KEYS_FIRST: DuplicateKeys.ValueType  # 2
+"""The first value counts."""
+DUPLICATE_KEYS_REJECT: DuplicateKeys.ValueType  # 3
+"""The row is a bad row."""
+global___DuplicateKeys = DuplicateKeys
+
 class _OnBadRow:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -59,6 +219,8 @@ class _OnBadRowEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     """The first bad row fails the job; nothing is committed."""
     ON_BAD_ROW_SKIP: _OnBadRow.ValueType  # 2
     """Bad rows are counted and left out; the first ten are in the receipt."""
+    ON_BAD_ROW_QUARANTINE: _OnBadRow.ValueType  # 3
+    """Bad rows are left out and kept, every one with its place, its reason and its bytes: the job's rejects."""
 
 class OnBadRow(_OnBadRow, metaclass=_OnBadRowEnumTypeWrapper):
     """What to do with a row that does not fit."""
@@ -69,7 +231,65 @@ ON_BAD_ROW_FAIL: OnBadRow.ValueType  # 1
 """The first bad row fails the job; nothing is committed."""
 ON_BAD_ROW_SKIP: OnBadRow.ValueType  # 2
 """Bad rows are counted and left out; the first ten are in the receipt."""
+ON_BAD_ROW_QUARANTINE: OnBadRow.ValueType  # 3
+"""Bad rows are left out and kept, every one with its place, its reason and its bytes: the job's rejects."""
 global___OnBadRow = OnBadRow
+
+class _OnBadFile:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _OnBadFileEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_OnBadFile.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    ON_BAD_FILE_UNSPECIFIED: _OnBadFile.ValueType  # 0
+    """FAIL."""
+    ON_BAD_FILE_FAIL: _OnBadFile.ValueType  # 1
+    """It fails the job; nothing is committed."""
+    ON_BAD_FILE_SKIP: _OnBadFile.ValueType  # 2
+    """Nothing of it lands; it is named in the receipt, with the reason."""
+
+class OnBadFile(_OnBadFile, metaclass=_OnBadFileEnumTypeWrapper):
+    """What to do with a file that is damaged, or lacks columns."""
+
+ON_BAD_FILE_UNSPECIFIED: OnBadFile.ValueType  # 0
+"""FAIL."""
+ON_BAD_FILE_FAIL: OnBadFile.ValueType  # 1
+"""It fails the job; nothing is committed."""
+ON_BAD_FILE_SKIP: OnBadFile.ValueType  # 2
+"""Nothing of it lands; it is named in the receipt, with the reason."""
+global___OnBadFile = OnBadFile
+
+class _ContractMode:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ContractModeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ContractMode.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    CONTRACT_MODE_UNSPECIFIED: _ContractMode.ValueType  # 0
+    """EVOLVE."""
+    CONTRACT_MODE_EVOLVE: _ContractMode.ValueType  # 1
+    """The table follows: it is made, columns are added, types are widened. A value that no wider type holds is a bad row."""
+    CONTRACT_MODE_FREEZE: _ContractMode.ValueType  # 2
+    """The job fails and names the difference."""
+    CONTRACT_MODE_DISCARD_ROW: _ContractMode.ValueType  # 3
+    """The row is a bad row."""
+    CONTRACT_MODE_DISCARD_VALUE: _ContractMode.ValueType  # 4
+    """The value is left out (into `rescued_column`, if there is one) and the row kept."""
+
+class ContractMode(_ContractMode, metaclass=_ContractModeEnumTypeWrapper):
+    """What to do with a difference."""
+
+CONTRACT_MODE_UNSPECIFIED: ContractMode.ValueType  # 0
+"""EVOLVE."""
+CONTRACT_MODE_EVOLVE: ContractMode.ValueType  # 1
+"""The table follows: it is made, columns are added, types are widened. A value that no wider type holds is a bad row."""
+CONTRACT_MODE_FREEZE: ContractMode.ValueType  # 2
+"""The job fails and names the difference."""
+CONTRACT_MODE_DISCARD_ROW: ContractMode.ValueType  # 3
+"""The row is a bad row."""
+CONTRACT_MODE_DISCARD_VALUE: ContractMode.ValueType  # 4
+"""The value is left out (into `rescued_column`, if there is one) and the row kept."""
+global___ContractMode = ContractMode
 
 @typing.final
 class Source(google.protobuf.message.Message):
@@ -81,10 +301,31 @@ class Source(google.protobuf.message.Message):
     CSV_FIELD_NUMBER: builtins.int
     NDJSON_FIELD_NUMBER: builtins.int
     PARQUET_FIELD_NUMBER: builtins.int
+    JSON_FIELD_NUMBER: builtins.int
     COMPRESSION_FIELD_NUMBER: builtins.int
     COLUMNS_FIELD_NUMBER: builtins.int
+    PROVENANCE_COLUMNS_FIELD_NUMBER: builtins.int
+    PARTITION_COLUMNS_FIELD_NUMBER: builtins.int
+    ON_BAD_FILE_FIELD_NUMBER: builtins.int
+    CONTRACT_FIELD_NUMBER: builtins.int
+    RESCUED_COLUMN_FIELD_NUMBER: builtins.int
+    INFERENCE_FIELD_NUMBER: builtins.int
+    LIMITS_FIELD_NUMBER: builtins.int
+    PRESERVE_ORDER_FIELD_NUMBER: builtins.int
     compression: global___Compression.ValueType
-    """Compression of the files (CSV and NDJSON only; Parquet carries its own). UNSPECIFIED: by file ending."""
+    """Compression of the files (text formats only; Parquet carries its own). UNSPECIFIED: by file ending."""
+    partition_columns: builtins.bool
+    """Folders named `key=value` in the path of a file become columns `key`, after those of the file."""
+    on_bad_file: global___OnBadFile.ValueType
+    """What to do with a file that is damaged, or lacks columns. A file that is not there always fails the job."""
+    rescued_column: builtins.str
+    """A column of this name holds what has no column of its own: fields that are not in the schema, and values that
+    `contract` discards, as a JSON object of texts; null where there are none. Empty: no such column.
+    """
+    preserve_order: builtins.bool
+    """Rows come out in the order of the files, sorted by uri, and of their lines. Otherwise the order of rows may differ
+    from run to run; which rows come out never does.
+    """
     @property
     def uris(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """What to read, at least one: `file:///data/a.csv`, `s3://bucket/raw/*.parquet`. `*`, `?`, `[..]` match
@@ -104,10 +345,30 @@ class Source(google.protobuf.message.Message):
         """Apache Parquet."""
 
     @property
+    def json(self) -> global___JsonFormat:
+        """One JSON document that holds an array of objects."""
+
+    @property
     def columns(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Column]:
         """Declared columns: a name and a type. A column named here has this type; the rest is inferred from a
-        sample of the first file. A name that the file does not have is an error.
+        sample. A name that the files do not have is an error.
         """
+
+    @property
+    def provenance_columns(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[global___ProvenanceColumn.ValueType]:
+        """Columns that say where each row comes from, after those of the file, in this order."""
+
+    @property
+    def contract(self) -> global___Contract:
+        """What may differ from the declared columns and from the table. Absent: EVOLVE all over."""
+
+    @property
+    def inference(self) -> global___Inference:
+        """How much is read to infer types. Absent: the defaults."""
+
+    @property
+    def limits(self) -> global___ReadLimits:
+        """What a hostile or broken file may cost at the most. Absent: the defaults."""
 
     def __init__(
         self,
@@ -116,36 +377,80 @@ class Source(google.protobuf.message.Message):
         csv: global___CsvFormat | None = ...,
         ndjson: global___NdjsonFormat | None = ...,
         parquet: global___ParquetFormat | None = ...,
+        json: global___JsonFormat | None = ...,
         compression: global___Compression.ValueType = ...,
         columns: collections.abc.Iterable[global___Column] | None = ...,
+        provenance_columns: collections.abc.Iterable[global___ProvenanceColumn.ValueType] | None = ...,
+        partition_columns: builtins.bool = ...,
+        on_bad_file: global___OnBadFile.ValueType = ...,
+        contract: global___Contract | None = ...,
+        rescued_column: builtins.str = ...,
+        inference: global___Inference | None = ...,
+        limits: global___ReadLimits | None = ...,
+        preserve_order: builtins.bool = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["csv", b"csv", "format", b"format", "ndjson", b"ndjson", "parquet", b"parquet"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["columns", b"columns", "compression", b"compression", "csv", b"csv", "format", b"format", "ndjson", b"ndjson", "parquet", b"parquet", "uris", b"uris"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["format", b"format"]) -> typing.Literal["csv", "ndjson", "parquet"] | None: ...
+    def HasField(self, field_name: typing.Literal["contract", b"contract", "csv", b"csv", "format", b"format", "inference", b"inference", "json", b"json", "limits", b"limits", "ndjson", b"ndjson", "parquet", b"parquet"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "compression", b"compression", "contract", b"contract", "csv", b"csv", "format", b"format", "inference", b"inference", "json", b"json", "limits", b"limits", "ndjson", b"ndjson", "on_bad_file", b"on_bad_file", "parquet", b"parquet", "partition_columns", b"partition_columns", "preserve_order", b"preserve_order", "provenance_columns", b"provenance_columns", "rescued_column", b"rescued_column", "uris", b"uris"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["format", b"format"]) -> typing.Literal["csv", "ndjson", "parquet", "json"] | None: ...
 
 global___Source = Source
 
 @typing.final
 class Column(google.protobuf.message.Message):
-    """One declared column."""
+    """One declared column. What it leaves empty is as the format says."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NAME_FIELD_NUMBER: builtins.int
     TYPE_FIELD_NUMBER: builtins.int
+    NULL_VALUES_FIELD_NUMBER: builtins.int
+    FORMAT_FIELD_NUMBER: builtins.int
+    TIMEZONE_FIELD_NUMBER: builtins.int
+    TRUE_VALUES_FIELD_NUMBER: builtins.int
+    FALSE_VALUES_FIELD_NUMBER: builtins.int
+    DECIMAL_SEPARATOR_FIELD_NUMBER: builtins.int
+    THOUSANDS_SEPARATOR_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name as in the header, or the key of a JSON object."""
     type: builtins.str
-    """Type in Iceberg's words: boolean, int, long, float, double, decimal(p,s), date, time, timestamp,
-    timestamptz, string, binary.
+    """Type in Iceberg's words: boolean, int, long, float, double, decimal(p,s), date, time, timestamp, timestamptz,
+    string, binary, and for JSON and Parquet struct<name: type, ...>, list<type>, map<string, type>. A JSON object or
+    list in a string column is kept as its JSON text.
     """
+    format: builtins.str
+    """How dates, times or timestamps are written, in strftime's words: `%d.%m.%Y`, `%d/%b/%Y:%H:%M:%S %z`."""
+    timezone: builtins.str
+    """Zone of timestamps that name none, from the IANA database: `Europe/Berlin`. For timestamptz columns."""
+    decimal_separator: builtins.str
+    """Character between the whole and the fraction of a number."""
+    thousands_separator: builtins.str
+    """Character between groups of digits of a number."""
+    @property
+    def null_values(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Texts that mean null in this column, in place of those of the format."""
+
+    @property
+    def true_values(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Texts that mean true in this column."""
+
+    @property
+    def false_values(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Texts that mean false in this column."""
+
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         type: builtins.str = ...,
+        null_values: collections.abc.Iterable[builtins.str] | None = ...,
+        format: builtins.str = ...,
+        timezone: builtins.str = ...,
+        true_values: collections.abc.Iterable[builtins.str] | None = ...,
+        false_values: collections.abc.Iterable[builtins.str] | None = ...,
+        decimal_separator: builtins.str = ...,
+        thousands_separator: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "type", b"type"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["decimal_separator", b"decimal_separator", "false_values", b"false_values", "format", b"format", "name", b"name", "null_values", b"null_values", "thousands_separator", b"thousands_separator", "timezone", b"timezone", "true_values", b"true_values", "type", b"type"]) -> None: ...
 
 global___Column = Column
 
@@ -162,21 +467,91 @@ class CsvFormat(google.protobuf.message.Message):
     NULL_VALUES_FIELD_NUMBER: builtins.int
     SKIP_LINES_FIELD_NUMBER: builtins.int
     COMMENT_FIELD_NUMBER: builtins.int
+    ESCAPE_FIELD_NUMBER: builtins.int
+    NO_DOUBLED_QUOTES_FIELD_NUMBER: builtins.int
+    HEADER_LINES_FIELD_NUMBER: builtins.int
+    COLUMN_NAMES_FIELD_NUMBER: builtins.int
+    SKIP_ROWS_FIELD_NUMBER: builtins.int
+    SKIP_FOOTER_ROWS_FIELD_NUMBER: builtins.int
+    TRUE_VALUES_FIELD_NUMBER: builtins.int
+    FALSE_VALUES_FIELD_NUMBER: builtins.int
+    DECIMAL_SEPARATOR_FIELD_NUMBER: builtins.int
+    THOUSANDS_SEPARATOR_FIELD_NUMBER: builtins.int
+    DATE_FORMAT_FIELD_NUMBER: builtins.int
+    TIME_FORMAT_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FORMAT_FIELD_NUMBER: builtins.int
+    TIMEZONE_FIELD_NUMBER: builtins.int
+    ENCODING_FIELD_NUMBER: builtins.int
+    LINE_ENDING_FIELD_NUMBER: builtins.int
+    TRAILING_DELIMITER_FIELD_NUMBER: builtins.int
+    RAGGED_ROWS_FIELD_NUMBER: builtins.int
+    TRIM_FIELD_NUMBER: builtins.int
+    AUTO_DIALECT_FIELD_NUMBER: builtins.int
     delimiter: builtins.str
-    """One byte between fields. Empty: `,`."""
+    """One or more characters between fields. Empty: `,`."""
     quote: builtins.str
-    """One byte around fields that hold delimiters, quotes or line ends; doubled inside. Empty: `"`."""
+    """One character around fields that hold delimiters, quotes or line ends. Empty: `"`."""
     no_quoting: builtins.bool
-    """No quoting at all: a quote is a byte like any other. `quote` is not looked at."""
+    """No quoting at all: a quote is a character like any other. `quote` is not looked at."""
     no_header: builtins.bool
-    """The first row is data, not names. Columns are then named by `columns`, or `column_1`, `column_2`, ..."""
+    """The first row is data, not names. Columns are then named by `column_names`, by the declared columns, or `column_1`,
+    `column_2`, ...
+    """
     skip_lines: builtins.int
     """Lines to leave out at the start of each file, before the header."""
     comment: builtins.str
-    """Lines that start with this byte are no rows. Empty: none."""
+    """Lines that start with this text are no rows. Empty: none."""
+    escape: builtins.str
+    """One character that makes the one after it plain, in quoted fields and outside. Empty: none."""
+    no_doubled_quotes: builtins.bool
+    """A doubled quote in a quoted field is not one quote. With `escape` only."""
+    header_lines: builtins.int
+    """Lines that the header takes; the names of a column in them are joined with `_`, empty ones left out. 0: one."""
+    skip_rows: builtins.int
+    """Records to leave out after the header of each file."""
+    skip_footer_rows: builtins.int
+    """Records to leave out at the end of each file."""
+    decimal_separator: builtins.str
+    """Character between the whole and the fraction of a number. Empty: `.`."""
+    thousands_separator: builtins.str
+    """Character between groups of digits of a number. Empty: none."""
+    date_format: builtins.str
+    """How dates are written, in strftime's words. Empty: `%Y-%m-%d`."""
+    time_format: builtins.str
+    """How times are written. Empty: `%H:%M[:%S[.%f]]`."""
+    timestamp_format: builtins.str
+    """How timestamps are written. Empty: ISO 8601, with `T` or a space."""
+    timezone: builtins.str
+    """Zone of timestamps that name none, from the IANA database. Empty: UTC."""
+    encoding: global___Encoding.ValueType
+    """How characters are written as bytes."""
+    line_ending: global___LineEnding.ValueType
+    """What ends a line."""
+    trailing_delimiter: builtins.bool
+    """Every line ends with a delimiter that opens no field."""
+    ragged_rows: global___RaggedRows.ValueType
+    """What to do with rows that have more or fewer fields than there are columns."""
+    trim: builtins.bool
+    """White space around unquoted fields is no part of them."""
+    auto_dialect: builtins.bool
+    """Find delimiter, quote, escape, header, encoding and line end in a sample of the first file; what is set here wins.
+    `Plan` says what was chosen and why.
+    """
     @property
     def null_values(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Fields (unquoted) that mean null, besides the empty field for columns that are not strings."""
+        """Unquoted fields that mean null, besides the empty field for columns that are not strings."""
+
+    @property
+    def column_names(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Names of all columns in the order of the file, in place of those of the header."""
+
+    @property
+    def true_values(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Texts that mean true. Empty: `true`, `t`, `yes`, `y`, `1` in any case."""
+
+    @property
+    def false_values(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Texts that mean false. Empty: `false`, `f`, `no`, `n`, `0` in any case."""
 
     def __init__(
         self,
@@ -188,8 +563,28 @@ class CsvFormat(google.protobuf.message.Message):
         null_values: collections.abc.Iterable[builtins.str] | None = ...,
         skip_lines: builtins.int = ...,
         comment: builtins.str = ...,
+        escape: builtins.str = ...,
+        no_doubled_quotes: builtins.bool = ...,
+        header_lines: builtins.int = ...,
+        column_names: collections.abc.Iterable[builtins.str] | None = ...,
+        skip_rows: builtins.int = ...,
+        skip_footer_rows: builtins.int = ...,
+        true_values: collections.abc.Iterable[builtins.str] | None = ...,
+        false_values: collections.abc.Iterable[builtins.str] | None = ...,
+        decimal_separator: builtins.str = ...,
+        thousands_separator: builtins.str = ...,
+        date_format: builtins.str = ...,
+        time_format: builtins.str = ...,
+        timestamp_format: builtins.str = ...,
+        timezone: builtins.str = ...,
+        encoding: global___Encoding.ValueType = ...,
+        line_ending: global___LineEnding.ValueType = ...,
+        trailing_delimiter: builtins.bool = ...,
+        ragged_rows: global___RaggedRows.ValueType = ...,
+        trim: builtins.bool = ...,
+        auto_dialect: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["comment", b"comment", "delimiter", b"delimiter", "no_header", b"no_header", "no_quoting", b"no_quoting", "null_values", b"null_values", "quote", b"quote", "skip_lines", b"skip_lines"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["auto_dialect", b"auto_dialect", "column_names", b"column_names", "comment", b"comment", "date_format", b"date_format", "decimal_separator", b"decimal_separator", "delimiter", b"delimiter", "encoding", b"encoding", "escape", b"escape", "false_values", b"false_values", "header_lines", b"header_lines", "line_ending", b"line_ending", "no_doubled_quotes", b"no_doubled_quotes", "no_header", b"no_header", "no_quoting", b"no_quoting", "null_values", b"null_values", "quote", b"quote", "ragged_rows", b"ragged_rows", "skip_footer_rows", b"skip_footer_rows", "skip_lines", b"skip_lines", "skip_rows", b"skip_rows", "thousands_separator", b"thousands_separator", "time_format", b"time_format", "timestamp_format", b"timestamp_format", "timezone", b"timezone", "trailing_delimiter", b"trailing_delimiter", "trim", b"trim", "true_values", b"true_values"]) -> None: ...
 
 global___CsvFormat = CsvFormat
 
@@ -199,11 +594,39 @@ class NdjsonFormat(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    DUPLICATE_KEYS_FIELD_NUMBER: builtins.int
+    duplicate_keys: global___DuplicateKeys.ValueType
+    """What to do with a key that an object holds twice."""
     def __init__(
         self,
+        *,
+        duplicate_keys: global___DuplicateKeys.ValueType = ...,
     ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["duplicate_keys", b"duplicate_keys"]) -> None: ...
 
 global___NdjsonFormat = NdjsonFormat
+
+@typing.final
+class JsonFormat(google.protobuf.message.Message):
+    """One JSON document that holds an array of objects (RFC 8259)."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    POINTER_FIELD_NUMBER: builtins.int
+    DUPLICATE_KEYS_FIELD_NUMBER: builtins.int
+    pointer: builtins.str
+    """Where the array stands, as a JSON pointer (RFC 6901): `/data/items`. Empty: the document is the array."""
+    duplicate_keys: global___DuplicateKeys.ValueType
+    """What to do with a key that an object holds twice."""
+    def __init__(
+        self,
+        *,
+        pointer: builtins.str = ...,
+        duplicate_keys: global___DuplicateKeys.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["duplicate_keys", b"duplicate_keys", "pointer", b"pointer"]) -> None: ...
+
+global___JsonFormat = JsonFormat
 
 @typing.final
 class ParquetFormat(google.protobuf.message.Message):
@@ -216,3 +639,89 @@ class ParquetFormat(google.protobuf.message.Message):
     ) -> None: ...
 
 global___ParquetFormat = ParquetFormat
+
+@typing.final
+class Contract(google.protobuf.message.Message):
+    """What may differ between the rows and the schema: the declared columns, and the table when it is there."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TABLES_FIELD_NUMBER: builtins.int
+    COLUMNS_FIELD_NUMBER: builtins.int
+    TYPES_FIELD_NUMBER: builtins.int
+    tables: global___ContractMode.ValueType
+    """A table that is not there."""
+    columns: global___ContractMode.ValueType
+    """A column that the schema does not have."""
+    types: global___ContractMode.ValueType
+    """A value that is none of its column's type."""
+    def __init__(
+        self,
+        *,
+        tables: global___ContractMode.ValueType = ...,
+        columns: global___ContractMode.ValueType = ...,
+        types: global___ContractMode.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "tables", b"tables", "types", b"types"]) -> None: ...
+
+global___Contract = Contract
+
+@typing.final
+class Inference(google.protobuf.message.Message):
+    """How much is read to infer types."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SAMPLE_ROWS_FIELD_NUMBER: builtins.int
+    SAMPLE_BYTES_FIELD_NUMBER: builtins.int
+    sample_rows: builtins.int
+    """Records at the most. 0: 10,000."""
+    sample_bytes: builtins.int
+    """Decompressed bytes at the most, roughly. 0: 1 MiB."""
+    def __init__(
+        self,
+        *,
+        sample_rows: builtins.int = ...,
+        sample_bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["sample_bytes", b"sample_bytes", "sample_rows", b"sample_rows"]) -> None: ...
+
+global___Inference = Inference
+
+@typing.final
+class ReadLimits(google.protobuf.message.Message):
+    """What a hostile or broken file may cost at the most."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FIELD_BYTES_FIELD_NUMBER: builtins.int
+    RECORD_BYTES_FIELD_NUMBER: builtins.int
+    COLUMNS_FIELD_NUMBER: builtins.int
+    DEPTH_FIELD_NUMBER: builtins.int
+    INFLATION_RATIO_FIELD_NUMBER: builtins.int
+    INFLATED_BYTES_FIELD_NUMBER: builtins.int
+    field_bytes: builtins.int
+    """Bytes of one field. 0: 16 MiB."""
+    record_bytes: builtins.int
+    """Bytes of one record. 0: 64 MiB."""
+    columns: builtins.int
+    """Columns. 0: 20,000."""
+    depth: builtins.int
+    """Levels of JSON objects and lists in each other. 0: 128."""
+    inflation_ratio: builtins.int
+    """Decompressed bytes for one compressed byte of a file, once 16 MiB have come out of it. 0: 1,000."""
+    inflated_bytes: builtins.int
+    """Decompressed bytes of one file. 0: no limit."""
+    def __init__(
+        self,
+        *,
+        field_bytes: builtins.int = ...,
+        record_bytes: builtins.int = ...,
+        columns: builtins.int = ...,
+        depth: builtins.int = ...,
+        inflation_ratio: builtins.int = ...,
+        inflated_bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "depth", b"depth", "field_bytes", b"field_bytes", "inflated_bytes", b"inflated_bytes", "inflation_ratio", b"inflation_ratio", "record_bytes", b"record_bytes"]) -> None: ...
+
+global___ReadLimits = ReadLimits

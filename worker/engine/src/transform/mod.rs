@@ -3,7 +3,7 @@
 //! [`prepare`] checks and plans against the input's schema, so that what can be known to be wrong is known before
 //! a row is read; [`Prepared::apply`] runs it. Rows stream through: a row-wise transform holds a few batches, SQL
 //! that groups or sorts spills to disk, a Polars plan that does gathers its input in memory up to the job's limit.
-//! Whatever the engines make is cast to types Iceberg has ([`crate::iceberg_type_name`] names them).
+//! Whatever the engines make is cast to types Iceberg has ([`moulin_read::iceberg_type_name`] names them).
 //!
 //! It refuses to read anything but the job's rows and to call Python.
 

@@ -8,7 +8,7 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use crate::Error;
-use crate::landable::landable;
+use moulin_read::landable;
 
 /// Rows in one batch at the most, so that no 32-bit offset of a column of long strings overflows early.
 const ROWS_IN_BATCH: usize = 1 << 17;
@@ -82,7 +82,7 @@ fn cast_column(field: &Field, column: &ArrayRef) -> Result<ArrayRef, Error> {
         Error::TransformFailed(format!(
             "column `{}` does not become {}: {error}",
             field.name(),
-            crate::iceberg_type_name(field.data_type())
+            moulin_read::iceberg_type_name(field.data_type())
         ))
     })
 }

@@ -2,10 +2,9 @@
 
 use moulin_core::{Fault, Landing};
 use moulin_core::{JobPlan, JobSpec, PlannedColumn, PlannedFile};
-use moulin_engine::iceberg_type_name;
-use moulin_engine::read::{self, InputSchema, Origin};
 use moulin_engine::transform::{self, Prepared, TransformOptions};
 use moulin_lake::TablePlan;
+use moulin_read::{self as read, InputSchema, iceberg_type_name};
 
 use crate::worker::Worker;
 
@@ -50,11 +49,6 @@ fn describe(input: &Input, landing: &Landing, table: TablePlan) -> JobPlan {
         nullable: field.is_nullable(),
         origin: origin.to_owned(),
     };
-    let origin = |origin: Origin| match origin {
-        Origin::Declared => "declared",
-        Origin::Inferred => "inferred",
-        Origin::File => "file",
-    };
     JobPlan {
         files: input.files.clone(),
         input: input
@@ -63,7 +57,7 @@ fn describe(input: &Input, landing: &Landing, table: TablePlan) -> JobPlan {
             .fields()
             .iter()
             .zip(&input.schema.origins)
-            .map(|(f, o)| column(f, origin(*o)))
+            .map(|(f, o)| column(f, o.as_str()))
             .collect(),
         output: input.prepared.output().fields().iter().map(|f| column(f, "")).collect(),
         table: landing.table.to_string(),
@@ -71,5 +65,8 @@ fn describe(input: &Input, landing: &Landing, table: TablePlan) -> JobPlan {
         table_location: table.location,
         partition_by: table.partition_by,
         row_wise: input.prepared.row_wise(),
+        options: Vec::new(),
+        shards: input.files.len() as u64,
+        changes: Vec::new(),
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use moulin_core::{Counters, Fault, FaultKind, FaultPoint, JobSpec, Receipt, Room, Token};
-use moulin_engine::read::{self, ReadOptions};
 use moulin_engine::stream::Tap;
 use moulin_lake::{Landed, StageFile, Target, WriteOptions};
+use moulin_read::{self as read, ReadOptions};
 use moulin_store::{Claim, Outcome};
 use prost::Message as _;
 use tracing::Instrument as _;
@@ -128,11 +128,15 @@ impl Attempt {
         self.worker.open_tap(&self.claim.lease.job_id, Arc::clone(&tap));
         let options = ReadOptions {
             on_bad_row: spec.on_bad_row,
+            max_bad_rows: spec.max_bad_rows,
+            max_bad_ratio: spec.max_bad_ratio,
+            rejects: None,
             threads: limits.threads,
             batch_bytes: BATCH_BYTES,
             counters: Arc::clone(&self.counters),
         };
         let batches = read::batches(&self.worker.fetcher, &spec.source, &input.files, &input.schema, options);
+        let batches = Box::pin(batches.map_err(moulin_engine::Error::from));
         let mut rows = input.prepared.apply(batches, Arc::clone(&self.counters));
         let mut writer = self.worker.lake.writer(&target, self.write_options());
         let flow = async {
@@ -206,6 +210,8 @@ impl Attempt {
             rejects: counters.rejects(),
             attempt: self.claim.lease.attempt,
             token: token.to_string(),
+            skipped_files: counters.skipped_files(),
+            files_skipped: counters.files_skipped.load(Relaxed),
         };
         receipt.check()?;
         Ok(receipt)

@@ -8,8 +8,9 @@ use futures::Stream;
 use moulin_core::{Fault, FaultKind, FaultPoint, Job, JobId, Token};
 use moulin_store::{CancelOutcome, JobFilter, NewJob};
 use moulin_wire::v1::{
-    CancelRequest, CancelResponse, GetRequest, GetResponse, ListRequest, ListResponse, PlanRequest, PlanResponse,
-    SubmitRequest, SubmitResponse, WatchRequest, WatchResponse, job_service_server::JobService,
+    CancelRequest, CancelResponse, GetRequest, GetResponse, InferRequest, InferResponse, ListRequest, ListResponse,
+    PlanRequest, PlanResponse, SubmitRequest, SubmitResponse, WatchRequest, WatchResponse,
+    job_service_server::JobService,
 };
 use moulin_wire::{decode, encode, status};
 use prost::Message as _;
@@ -136,6 +137,10 @@ impl JobService for Jobs {
         let spec = decode::spec(request.into_inner().spec).map_err(refuse)?;
         let plan = admit::plan(&self.worker, &spec).await.map_err(refuse)?;
         Ok(Response::new(PlanResponse { plan: Some(encode::plan(&plan)) }))
+    }
+
+    async fn infer(&self, _: Request<InferRequest>) -> Result<Response<InferResponse>, Status> {
+        Err(Status::unimplemented("this worker does not infer yet"))
     }
 }
 

@@ -63,5 +63,7 @@ pub(super) fn receipt(lease: &Lease) -> Receipt {
         rejects: vec![],
         attempt: lease.attempt,
         token: "dag/run/t/-1/0".into(),
+        skipped_files: vec![],
+        files_skipped: 0,
     }
 }

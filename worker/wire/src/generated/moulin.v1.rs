@@ -158,15 +158,41 @@ pub struct Source {
     /// within one path segment, `**` over several. A pattern that matches nothing is an error.
     #[prost(string, repeated, tag = "1")]
     pub uris: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Compression of the files (CSV and NDJSON only; Parquet carries its own). UNSPECIFIED: by file ending.
+    /// Compression of the files (text formats only; Parquet carries its own). UNSPECIFIED: by file ending.
     #[prost(enumeration = "Compression", tag = "5")]
     pub compression: i32,
     /// Declared columns: a name and a type. A column named here has this type; the rest is inferred from a
-    /// sample of the first file. A name that the file does not have is an error.
+    /// sample. A name that the files do not have is an error.
     #[prost(message, repeated, tag = "6")]
     pub columns: ::prost::alloc::vec::Vec<Column>,
+    /// Columns that say where each row comes from, after those of the file, in this order.
+    #[prost(enumeration = "ProvenanceColumn", repeated, tag = "8")]
+    pub provenance_columns: ::prost::alloc::vec::Vec<i32>,
+    /// Folders named `key=value` in the path of a file become columns `key`, after those of the file.
+    #[prost(bool, tag = "9")]
+    pub partition_columns: bool,
+    /// What to do with a file that is damaged, or lacks columns. A file that is not there always fails the job.
+    #[prost(enumeration = "OnBadFile", tag = "10")]
+    pub on_bad_file: i32,
+    /// What may differ from the declared columns and from the table. Absent: EVOLVE all over.
+    #[prost(message, optional, tag = "11")]
+    pub contract: ::core::option::Option<Contract>,
+    /// A column of this name holds what has no column of its own: fields that are not in the schema, and values that
+    /// `contract` discards, as a JSON object of texts; null where there are none. Empty: no such column.
+    #[prost(string, tag = "12")]
+    pub rescued_column: ::prost::alloc::string::String,
+    /// How much is read to infer types. Absent: the defaults.
+    #[prost(message, optional, tag = "13")]
+    pub inference: ::core::option::Option<Inference>,
+    /// What a hostile or broken file may cost at the most. Absent: the defaults.
+    #[prost(message, optional, tag = "14")]
+    pub limits: ::core::option::Option<ReadLimits>,
+    /// Rows come out in the order of the files, sorted by uri, and of their lines. Otherwise the order of rows may differ
+    /// from run to run; which rows come out never does.
+    #[prost(bool, tag = "15")]
+    pub preserve_order: bool,
     /// How the files are written. Exactly one must be set.
-    #[prost(oneof = "source::Format", tags = "2, 3, 4")]
+    #[prost(oneof = "source::Format", tags = "2, 3, 4, 7")]
     pub format: ::core::option::Option<source::Format>,
 }
 /// Nested message and enum types in `Source`.
@@ -183,50 +209,196 @@ pub mod source {
         /// Apache Parquet.
         #[prost(message, tag = "4")]
         Parquet(super::ParquetFormat),
+        /// One JSON document that holds an array of objects.
+        #[prost(message, tag = "7")]
+        Json(super::JsonFormat),
     }
 }
-/// One declared column.
+/// One declared column. What it leaves empty is as the format says.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Column {
     /// Name as in the header, or the key of a JSON object.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Type in Iceberg's words: boolean, int, long, float, double, decimal(p,s), date, time, timestamp,
-    /// timestamptz, string, binary.
+    /// Type in Iceberg's words: boolean, int, long, float, double, decimal(p,s), date, time, timestamp, timestamptz,
+    /// string, binary, and for JSON and Parquet struct\<name: type, ...>, list<type>, map\<string, type>. A JSON object or
+    /// list in a string column is kept as its JSON text.
     #[prost(string, tag = "2")]
     pub r#type: ::prost::alloc::string::String,
+    /// Texts that mean null in this column, in place of those of the format.
+    #[prost(string, repeated, tag = "3")]
+    pub null_values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How dates, times or timestamps are written, in strftime's words: `%d.%m.%Y`, `%d/%b/%Y:%H:%M:%S %z`.
+    #[prost(string, tag = "4")]
+    pub format: ::prost::alloc::string::String,
+    /// Zone of timestamps that name none, from the IANA database: `Europe/Berlin`. For timestamptz columns.
+    #[prost(string, tag = "5")]
+    pub timezone: ::prost::alloc::string::String,
+    /// Texts that mean true in this column.
+    #[prost(string, repeated, tag = "6")]
+    pub true_values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Texts that mean false in this column.
+    #[prost(string, repeated, tag = "7")]
+    pub false_values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Character between the whole and the fraction of a number.
+    #[prost(string, tag = "8")]
+    pub decimal_separator: ::prost::alloc::string::String,
+    /// Character between groups of digits of a number.
+    #[prost(string, tag = "9")]
+    pub thousands_separator: ::prost::alloc::string::String,
 }
 /// RFC 4180 and its relatives.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CsvFormat {
-    /// One byte between fields. Empty: `,`.
+    /// One or more characters between fields. Empty: `,`.
     #[prost(string, tag = "1")]
     pub delimiter: ::prost::alloc::string::String,
-    /// One byte around fields that hold delimiters, quotes or line ends; doubled inside. Empty: `"`.
+    /// One character around fields that hold delimiters, quotes or line ends. Empty: `"`.
     #[prost(string, tag = "2")]
     pub quote: ::prost::alloc::string::String,
-    /// No quoting at all: a quote is a byte like any other. `quote` is not looked at.
+    /// No quoting at all: a quote is a character like any other. `quote` is not looked at.
     #[prost(bool, tag = "3")]
     pub no_quoting: bool,
-    /// The first row is data, not names. Columns are then named by `columns`, or `column_1`, `column_2`, ...
+    /// The first row is data, not names. Columns are then named by `column_names`, by the declared columns, or `column_1`,
+    /// `column_2`, ...
     #[prost(bool, tag = "4")]
     pub no_header: bool,
-    /// Fields (unquoted) that mean null, besides the empty field for columns that are not strings.
+    /// Unquoted fields that mean null, besides the empty field for columns that are not strings.
     #[prost(string, repeated, tag = "5")]
     pub null_values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Lines to leave out at the start of each file, before the header.
     #[prost(uint64, tag = "6")]
     pub skip_lines: u64,
-    /// Lines that start with this byte are no rows. Empty: none.
+    /// Lines that start with this text are no rows. Empty: none.
     #[prost(string, tag = "7")]
     pub comment: ::prost::alloc::string::String,
+    /// One character that makes the one after it plain, in quoted fields and outside. Empty: none.
+    #[prost(string, tag = "8")]
+    pub escape: ::prost::alloc::string::String,
+    /// A doubled quote in a quoted field is not one quote. With `escape` only.
+    #[prost(bool, tag = "9")]
+    pub no_doubled_quotes: bool,
+    /// Lines that the header takes; the names of a column in them are joined with `_`, empty ones left out. 0: one.
+    #[prost(uint32, tag = "10")]
+    pub header_lines: u32,
+    /// Names of all columns in the order of the file, in place of those of the header.
+    #[prost(string, repeated, tag = "11")]
+    pub column_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Records to leave out after the header of each file.
+    #[prost(uint64, tag = "12")]
+    pub skip_rows: u64,
+    /// Records to leave out at the end of each file.
+    #[prost(uint64, tag = "13")]
+    pub skip_footer_rows: u64,
+    /// Texts that mean true. Empty: `true`, `t`, `yes`, `y`, `1` in any case.
+    #[prost(string, repeated, tag = "14")]
+    pub true_values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Texts that mean false. Empty: `false`, `f`, `no`, `n`, `0` in any case.
+    #[prost(string, repeated, tag = "15")]
+    pub false_values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Character between the whole and the fraction of a number. Empty: `.`.
+    #[prost(string, tag = "16")]
+    pub decimal_separator: ::prost::alloc::string::String,
+    /// Character between groups of digits of a number. Empty: none.
+    #[prost(string, tag = "17")]
+    pub thousands_separator: ::prost::alloc::string::String,
+    /// How dates are written, in strftime's words. Empty: `%Y-%m-%d`.
+    #[prost(string, tag = "18")]
+    pub date_format: ::prost::alloc::string::String,
+    /// How times are written. Empty: `%H:%M\[:%S[.%f]\]`.
+    #[prost(string, tag = "19")]
+    pub time_format: ::prost::alloc::string::String,
+    /// How timestamps are written. Empty: ISO 8601, with `T` or a space.
+    #[prost(string, tag = "20")]
+    pub timestamp_format: ::prost::alloc::string::String,
+    /// Zone of timestamps that name none, from the IANA database. Empty: UTC.
+    #[prost(string, tag = "21")]
+    pub timezone: ::prost::alloc::string::String,
+    /// How characters are written as bytes.
+    #[prost(enumeration = "Encoding", tag = "22")]
+    pub encoding: i32,
+    /// What ends a line.
+    #[prost(enumeration = "LineEnding", tag = "23")]
+    pub line_ending: i32,
+    /// Every line ends with a delimiter that opens no field.
+    #[prost(bool, tag = "24")]
+    pub trailing_delimiter: bool,
+    /// What to do with rows that have more or fewer fields than there are columns.
+    #[prost(enumeration = "RaggedRows", tag = "25")]
+    pub ragged_rows: i32,
+    /// White space around unquoted fields is no part of them.
+    #[prost(bool, tag = "26")]
+    pub trim: bool,
+    /// Find delimiter, quote, escape, header, encoding and line end in a sample of the first file; what is set here wins.
+    /// `Plan` says what was chosen and why.
+    #[prost(bool, tag = "27")]
+    pub auto_dialect: bool,
 }
 /// One JSON object a line (RFC 8259).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct NdjsonFormat {}
+pub struct NdjsonFormat {
+    /// What to do with a key that an object holds twice.
+    #[prost(enumeration = "DuplicateKeys", tag = "1")]
+    pub duplicate_keys: i32,
+}
+/// One JSON document that holds an array of objects (RFC 8259).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JsonFormat {
+    /// Where the array stands, as a JSON pointer (RFC 6901): `/data/items`. Empty: the document is the array.
+    #[prost(string, tag = "1")]
+    pub pointer: ::prost::alloc::string::String,
+    /// What to do with a key that an object holds twice.
+    #[prost(enumeration = "DuplicateKeys", tag = "2")]
+    pub duplicate_keys: i32,
+}
 /// Apache Parquet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ParquetFormat {}
+/// What may differ between the rows and the schema: the declared columns, and the table when it is there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Contract {
+    /// A table that is not there.
+    #[prost(enumeration = "ContractMode", tag = "1")]
+    pub tables: i32,
+    /// A column that the schema does not have.
+    #[prost(enumeration = "ContractMode", tag = "2")]
+    pub columns: i32,
+    /// A value that is none of its column's type.
+    #[prost(enumeration = "ContractMode", tag = "3")]
+    pub types: i32,
+}
+/// How much is read to infer types.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Inference {
+    /// Records at the most. 0: 10,000.
+    #[prost(uint64, tag = "1")]
+    pub sample_rows: u64,
+    /// Decompressed bytes at the most, roughly. 0: 1 MiB.
+    #[prost(uint64, tag = "2")]
+    pub sample_bytes: u64,
+}
+/// What a hostile or broken file may cost at the most.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadLimits {
+    /// Bytes of one field. 0: 16 MiB.
+    #[prost(uint64, tag = "1")]
+    pub field_bytes: u64,
+    /// Bytes of one record. 0: 64 MiB.
+    #[prost(uint64, tag = "2")]
+    pub record_bytes: u64,
+    /// Columns. 0: 20,000.
+    #[prost(uint32, tag = "3")]
+    pub columns: u32,
+    /// Levels of JSON objects and lists in each other. 0: 128.
+    #[prost(uint32, tag = "4")]
+    pub depth: u32,
+    /// Decompressed bytes for one compressed byte of a file, once 16 MiB have come out of it. 0: 1,000.
+    #[prost(uint32, tag = "5")]
+    pub inflation_ratio: u32,
+    /// Decompressed bytes of one file. 0: no limit.
+    #[prost(uint64, tag = "6")]
+    pub inflated_bytes: u64,
+}
 /// Compression of a whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -264,6 +436,211 @@ impl Compression {
         }
     }
 }
+/// A column that says where a row comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ProvenanceColumn {
+    /// Not a column.
+    Unspecified = 0,
+    /// `_file`: string, the uri of the file.
+    File = 1,
+    /// `_row`: long, the number of the record in its file, from 1, the header not counted, bad rows counted.
+    Row = 2,
+    /// `_offset`: long, the offset in bytes of the record in the decompressed file; null for Parquet.
+    Offset = 3,
+}
+impl ProvenanceColumn {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PROVENANCE_COLUMN_UNSPECIFIED",
+            Self::File => "PROVENANCE_COLUMN_FILE",
+            Self::Row => "PROVENANCE_COLUMN_ROW",
+            Self::Offset => "PROVENANCE_COLUMN_OFFSET",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PROVENANCE_COLUMN_UNSPECIFIED" => Some(Self::Unspecified),
+            "PROVENANCE_COLUMN_FILE" => Some(Self::File),
+            "PROVENANCE_COLUMN_ROW" => Some(Self::Row),
+            "PROVENANCE_COLUMN_OFFSET" => Some(Self::Offset),
+            _ => None,
+        }
+    }
+}
+/// How characters are written as bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Encoding {
+    /// UTF-8; a byte order mark at the start of a file may also say UTF-16.
+    Unspecified = 0,
+    /// UTF-8, with or without a byte order mark.
+    Utf8 = 1,
+    /// UTF-16 by its byte order mark; little endian without one.
+    Utf16 = 2,
+    /// UTF-16, little endian.
+    Utf16Le = 3,
+    /// UTF-16, big endian.
+    Utf16Be = 4,
+    /// ISO 8859-1.
+    Latin1 = 5,
+    /// Windows code page 1252.
+    Windows1252 = 6,
+}
+impl Encoding {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ENCODING_UNSPECIFIED",
+            Self::Utf8 => "ENCODING_UTF8",
+            Self::Utf16 => "ENCODING_UTF16",
+            Self::Utf16Le => "ENCODING_UTF16_LE",
+            Self::Utf16Be => "ENCODING_UTF16_BE",
+            Self::Latin1 => "ENCODING_LATIN1",
+            Self::Windows1252 => "ENCODING_WINDOWS_1252",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ENCODING_UNSPECIFIED" => Some(Self::Unspecified),
+            "ENCODING_UTF8" => Some(Self::Utf8),
+            "ENCODING_UTF16" => Some(Self::Utf16),
+            "ENCODING_UTF16_LE" => Some(Self::Utf16Le),
+            "ENCODING_UTF16_BE" => Some(Self::Utf16Be),
+            "ENCODING_LATIN1" => Some(Self::Latin1),
+            "ENCODING_WINDOWS_1252" => Some(Self::Windows1252),
+            _ => None,
+        }
+    }
+}
+/// What ends a line of a text file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LineEnding {
+    /// LF or CRLF; CR when the first block of the file holds no LF.
+    Unspecified = 0,
+    /// LF; a CR before it is a character like any other.
+    Lf = 1,
+    /// CRLF; a LF alone is a character like any other.
+    Crlf = 2,
+    /// CR alone.
+    Cr = 3,
+    /// Any of LF, CRLF and CR, mixed.
+    Any = 4,
+}
+impl LineEnding {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LINE_ENDING_UNSPECIFIED",
+            Self::Lf => "LINE_ENDING_LF",
+            Self::Crlf => "LINE_ENDING_CRLF",
+            Self::Cr => "LINE_ENDING_CR",
+            Self::Any => "LINE_ENDING_ANY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LINE_ENDING_UNSPECIFIED" => Some(Self::Unspecified),
+            "LINE_ENDING_LF" => Some(Self::Lf),
+            "LINE_ENDING_CRLF" => Some(Self::Crlf),
+            "LINE_ENDING_CR" => Some(Self::Cr),
+            "LINE_ENDING_ANY" => Some(Self::Any),
+            _ => None,
+        }
+    }
+}
+/// What to do with rows that have more or fewer fields than there are columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RaggedRows {
+    /// REJECT.
+    Unspecified = 0,
+    /// They are bad rows.
+    Reject = 1,
+    /// Missing fields at the end are null; rows with too many are bad rows.
+    Pad = 2,
+    /// Fields too many at the end are left out (into `rescued_column`, if there is one); rows with too few are bad rows.
+    Truncate = 3,
+    /// Both PAD and TRUNCATE.
+    Fit = 4,
+}
+impl RaggedRows {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RAGGED_ROWS_UNSPECIFIED",
+            Self::Reject => "RAGGED_ROWS_REJECT",
+            Self::Pad => "RAGGED_ROWS_PAD",
+            Self::Truncate => "RAGGED_ROWS_TRUNCATE",
+            Self::Fit => "RAGGED_ROWS_FIT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RAGGED_ROWS_UNSPECIFIED" => Some(Self::Unspecified),
+            "RAGGED_ROWS_REJECT" => Some(Self::Reject),
+            "RAGGED_ROWS_PAD" => Some(Self::Pad),
+            "RAGGED_ROWS_TRUNCATE" => Some(Self::Truncate),
+            "RAGGED_ROWS_FIT" => Some(Self::Fit),
+            _ => None,
+        }
+    }
+}
+/// What to do with a key that a JSON object holds twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DuplicateKeys {
+    /// LAST.
+    Unspecified = 0,
+    /// The last value counts.
+    Last = 1,
+    /// The first value counts.
+    First = 2,
+    /// The row is a bad row.
+    Reject = 3,
+}
+impl DuplicateKeys {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DUPLICATE_KEYS_UNSPECIFIED",
+            Self::Last => "DUPLICATE_KEYS_LAST",
+            Self::First => "DUPLICATE_KEYS_FIRST",
+            Self::Reject => "DUPLICATE_KEYS_REJECT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DUPLICATE_KEYS_UNSPECIFIED" => Some(Self::Unspecified),
+            "DUPLICATE_KEYS_LAST" => Some(Self::Last),
+            "DUPLICATE_KEYS_FIRST" => Some(Self::First),
+            "DUPLICATE_KEYS_REJECT" => Some(Self::Reject),
+            _ => None,
+        }
+    }
+}
 /// What to do with a row that does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -274,6 +651,8 @@ pub enum OnBadRow {
     Fail = 1,
     /// Bad rows are counted and left out; the first ten are in the receipt.
     Skip = 2,
+    /// Bad rows are left out and kept, every one with its place, its reason and its bytes: the job's rejects.
+    Quarantine = 3,
 }
 impl OnBadRow {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -285,6 +664,7 @@ impl OnBadRow {
             Self::Unspecified => "ON_BAD_ROW_UNSPECIFIED",
             Self::Fail => "ON_BAD_ROW_FAIL",
             Self::Skip => "ON_BAD_ROW_SKIP",
+            Self::Quarantine => "ON_BAD_ROW_QUARANTINE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -293,6 +673,81 @@ impl OnBadRow {
             "ON_BAD_ROW_UNSPECIFIED" => Some(Self::Unspecified),
             "ON_BAD_ROW_FAIL" => Some(Self::Fail),
             "ON_BAD_ROW_SKIP" => Some(Self::Skip),
+            "ON_BAD_ROW_QUARANTINE" => Some(Self::Quarantine),
+            _ => None,
+        }
+    }
+}
+/// What to do with a file that is damaged, or lacks columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OnBadFile {
+    /// FAIL.
+    Unspecified = 0,
+    /// It fails the job; nothing is committed.
+    Fail = 1,
+    /// Nothing of it lands; it is named in the receipt, with the reason.
+    Skip = 2,
+}
+impl OnBadFile {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ON_BAD_FILE_UNSPECIFIED",
+            Self::Fail => "ON_BAD_FILE_FAIL",
+            Self::Skip => "ON_BAD_FILE_SKIP",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ON_BAD_FILE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ON_BAD_FILE_FAIL" => Some(Self::Fail),
+            "ON_BAD_FILE_SKIP" => Some(Self::Skip),
+            _ => None,
+        }
+    }
+}
+/// What to do with a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ContractMode {
+    /// EVOLVE.
+    Unspecified = 0,
+    /// The table follows: it is made, columns are added, types are widened. A value that no wider type holds is a bad row.
+    Evolve = 1,
+    /// The job fails and names the difference.
+    Freeze = 2,
+    /// The row is a bad row.
+    DiscardRow = 3,
+    /// The value is left out (into `rescued_column`, if there is one) and the row kept.
+    DiscardValue = 4,
+}
+impl ContractMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONTRACT_MODE_UNSPECIFIED",
+            Self::Evolve => "CONTRACT_MODE_EVOLVE",
+            Self::Freeze => "CONTRACT_MODE_FREEZE",
+            Self::DiscardRow => "CONTRACT_MODE_DISCARD_ROW",
+            Self::DiscardValue => "CONTRACT_MODE_DISCARD_VALUE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONTRACT_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONTRACT_MODE_EVOLVE" => Some(Self::Evolve),
+            "CONTRACT_MODE_FREEZE" => Some(Self::Freeze),
+            "CONTRACT_MODE_DISCARD_ROW" => Some(Self::DiscardRow),
+            "CONTRACT_MODE_DISCARD_VALUE" => Some(Self::DiscardValue),
             _ => None,
         }
     }
@@ -351,6 +806,13 @@ pub struct JobSpec {
     /// Time the job may take from its submit, over all attempts. Absent: the worker's `job.deadline`.
     #[prost(message, optional, tag = "5")]
     pub deadline: ::core::option::Option<::prost_types::Duration>,
+    /// More bad rows than this fail the job; nothing is committed. Absent: no limit.
+    #[prost(uint64, optional, tag = "6")]
+    pub max_bad_rows: ::core::option::Option<u64>,
+    /// A larger share of bad rows among all rows read, 0 to 1, fails the job at its end; nothing is committed.
+    /// Absent: no limit.
+    #[prost(double, optional, tag = "7")]
+    pub max_bad_ratio: ::core::option::Option<f64>,
 }
 /// Who asks. In Airflow: one task instance. Outside Airflow all but `task_id` may be empty; the client then
 /// makes a `run_id` of its own.
@@ -502,6 +964,12 @@ pub struct Receipt {
     /// The commit token found in the snapshot summary under `moulin.job`.
     #[prost(string, tag = "17")]
     pub token: ::prost::alloc::string::String,
+    /// Files that were left out because they are damaged, the first hundred.
+    #[prost(message, repeated, tag = "18")]
+    pub skipped_files: ::prost::alloc::vec::Vec<SkippedFile>,
+    /// Files that were left out in all.
+    #[prost(uint64, tag = "19")]
+    pub files_skipped: u64,
 }
 /// Time spent in one room.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -524,6 +992,16 @@ pub struct Reject {
     pub code: ::prost::alloc::string::String,
     /// In words, with the value (capped) and the type that was expected.
     #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// A file that was left out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SkippedFile {
+    /// As listed.
+    #[prost(string, tag = "1")]
+    pub uri: ::prost::alloc::string::String,
+    /// In words.
+    #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
 }
 /// What a job would do.
@@ -553,6 +1031,50 @@ pub struct JobPlan {
     /// Whether the transform keeps one row for one row, so that it runs in constant memory.
     #[prost(bool, tag = "8")]
     pub row_wise: bool,
+    /// How the files are read: every option with its value, chosen, declared or default.
+    #[prost(message, repeated, tag = "9")]
+    pub options: ::prost::alloc::vec::Vec<PlannedOption>,
+    /// The parts that the files are read in; each may be read by itself.
+    #[prost(uint64, tag = "10")]
+    pub shards: u64,
+    /// What differs between the rows and the table.
+    #[prost(message, repeated, tag = "11")]
+    pub changes: ::prost::alloc::vec::Vec<SchemaChange>,
+}
+/// An option of the reader.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlannedOption {
+    /// As in the job's description: `csv.delimiter`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// As it is written there.
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+    /// `declared`, `sniffed` or `default`.
+    #[prost(string, tag = "3")]
+    pub origin: ::prost::alloc::string::String,
+    /// Why it was chosen, when it was.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// A difference between the rows and the table, and what the contract says to it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SchemaChange {
+    /// The column, with dots for fields of structs.
+    #[prost(string, tag = "1")]
+    pub column: ::prost::alloc::string::String,
+    /// What is different.
+    #[prost(enumeration = "SchemaChangeKind", tag = "2")]
+    pub kind: i32,
+    /// The type in the table. Empty: the table does not have the column.
+    #[prost(string, tag = "3")]
+    pub from: ::prost::alloc::string::String,
+    /// The type of the rows. Empty: the rows do not have the column.
+    #[prost(string, tag = "4")]
+    pub to: ::prost::alloc::string::String,
+    /// What is done.
+    #[prost(enumeration = "ContractMode", tag = "5")]
+    pub mode: i32,
 }
 /// An input file.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -579,7 +1101,7 @@ pub struct PlannedColumn {
     /// Whether it may hold nulls.
     #[prost(bool, tag = "3")]
     pub nullable: bool,
-    /// For input columns: `declared`, `inferred` or `file`. Empty for output columns.
+    /// For input columns: `declared`, `inferred`, `file`, `partition` or `provenance`. Empty for output columns.
     #[prost(string, tag = "4")]
     pub origin: ::prost::alloc::string::String,
 }
@@ -669,6 +1191,47 @@ impl Room {
             "ROOM_TRANSFORM" => Some(Self::Transform),
             "ROOM_LAND" => Some(Self::Land),
             "ROOM_COMMIT" => Some(Self::Commit),
+            _ => None,
+        }
+    }
+}
+/// What is different.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SchemaChangeKind {
+    /// Never sent.
+    Unspecified = 0,
+    /// The rows have a column that the table does not have.
+    AddColumn = 1,
+    /// The type of the rows holds every value of the table's type, and Iceberg can widen it.
+    WidenType = 2,
+    /// The types exclude each other.
+    ChangeType = 3,
+    /// The table requires a column that the rows may lack.
+    MakeOptional = 4,
+}
+impl SchemaChangeKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SCHEMA_CHANGE_KIND_UNSPECIFIED",
+            Self::AddColumn => "SCHEMA_CHANGE_KIND_ADD_COLUMN",
+            Self::WidenType => "SCHEMA_CHANGE_KIND_WIDEN_TYPE",
+            Self::ChangeType => "SCHEMA_CHANGE_KIND_CHANGE_TYPE",
+            Self::MakeOptional => "SCHEMA_CHANGE_KIND_MAKE_OPTIONAL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SCHEMA_CHANGE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "SCHEMA_CHANGE_KIND_ADD_COLUMN" => Some(Self::AddColumn),
+            "SCHEMA_CHANGE_KIND_WIDEN_TYPE" => Some(Self::WidenType),
+            "SCHEMA_CHANGE_KIND_CHANGE_TYPE" => Some(Self::ChangeType),
+            "SCHEMA_CHANGE_KIND_MAKE_OPTIONAL" => Some(Self::MakeOptional),
             _ => None,
         }
     }
@@ -781,6 +1344,58 @@ pub struct PlanResponse {
     /// What it would do.
     #[prost(message, optional, tag = "1")]
     pub plan: ::core::option::Option<JobPlan>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct InferRequest {
+    /// What to look at.
+    #[prost(message, optional, tag = "1")]
+    pub source: ::core::option::Option<Source>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct InferResponse {
+    /// Input files in the order they are read.
+    #[prost(message, repeated, tag = "1")]
+    pub files: ::prost::alloc::vec::Vec<PlannedFile>,
+    /// Columns in the order of the file.
+    #[prost(message, repeated, tag = "2")]
+    pub columns: ::prost::alloc::vec::Vec<InferredColumn>,
+    /// Records of the sample.
+    #[prost(uint64, tag = "3")]
+    pub rows: u64,
+    /// Of those, the ones that are bad whatever the types.
+    #[prost(uint64, tag = "4")]
+    pub rows_bad: u64,
+    /// How the files are read: every option with its value, chosen, declared or default.
+    #[prost(message, repeated, tag = "5")]
+    pub options: ::prost::alloc::vec::Vec<PlannedOption>,
+}
+/// What a sample holds of one column.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InferredColumn {
+    /// Name of the column.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Type in Iceberg's words.
+    #[prost(string, tag = "2")]
+    pub r#type: ::prost::alloc::string::String,
+    /// `declared`, `inferred`, `file`, `partition` or `provenance`.
+    #[prost(string, tag = "3")]
+    pub origin: ::prost::alloc::string::String,
+    /// Values of the sample, nulls among them.
+    #[prost(uint64, tag = "4")]
+    pub values: u64,
+    /// Of those, nulls.
+    #[prost(uint64, tag = "5")]
+    pub nulls: u64,
+    /// The smallest value in the order of the type, as text, at most 100 characters. Empty: only nulls.
+    #[prost(string, tag = "6")]
+    pub min: ::prost::alloc::string::String,
+    /// The largest value.
+    #[prost(string, tag = "7")]
+    pub max: ::prost::alloc::string::String,
+    /// Why this type: what was seen and which types it rules out.
+    #[prost(string, tag = "8")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod job_service_client {
@@ -1007,6 +1622,28 @@ pub mod job_service_client {
             req.extensions_mut().insert(GrpcMethod::new("moulin.v1.JobService", "Plan"));
             self.inner.unary(req, path, codec).await
         }
+        /// What a sample of the files holds, column by column, and why each got its type. Changes nothing.
+        pub async fn infer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::InferRequest>,
+        ) -> std::result::Result<tonic::Response<super::InferResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/moulin.v1.JobService/Infer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("moulin.v1.JobService", "Infer"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1061,6 +1698,11 @@ pub mod job_service_server {
             &self,
             request: tonic::Request<super::PlanRequest>,
         ) -> std::result::Result<tonic::Response<super::PlanResponse>, tonic::Status>;
+        /// What a sample of the files holds, column by column, and why each got its type. Changes nothing.
+        async fn infer(
+            &self,
+            request: tonic::Request<super::InferRequest>,
+        ) -> std::result::Result<tonic::Response<super::InferResponse>, tonic::Status>;
     }
     /// A failure of any call is a gRPC status whose details carry a moulin.v1.Fault.
     #[derive(Debug)]
@@ -1385,6 +2027,49 @@ pub mod job_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PlanSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/moulin.v1.JobService/Infer" => {
+                    #[allow(non_camel_case_types)]
+                    struct InferSvc<T: JobService>(pub Arc<T>);
+                    impl<T: JobService> tonic::server::UnaryService<super::InferRequest>
+                    for InferSvc<T> {
+                        type Response = super::InferResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::InferRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as JobService>::infer(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = InferSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

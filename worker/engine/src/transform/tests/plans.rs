@@ -43,7 +43,8 @@ async fn rows_come_through_an_untouched_plan_with_types_and_nulls_as_they_were()
 async fn expressions_over_strings_dates_and_decimals_give_landable_types() {
     let ran = polars(plan!("strings_and_dates")).await.unwrap();
     assert!(ran.row_wise);
-    let types: Vec<_> = ran.batch.schema().fields().iter().map(|f| crate::iceberg_type_name(f.data_type())).collect();
+    let types: Vec<_> =
+        ran.batch.schema().fields().iter().map(|f| moulin_read::iceberg_type_name(f.data_type())).collect();
     assert_eq!(types[..7], ["long", "string", "string", "int", "date", "timestamptz", "string"]);
     assert!(types[7].starts_with("decimal(") && types[8] == "boolean", "{types:?}");
     assert_eq!(ran.lines()[0], "1 ewr EWR-a b 1 2013-01-02 2013-01-01T00:00:00Z late 2.00 false");
@@ -54,10 +55,10 @@ async fn expressions_over_strings_dates_and_decimals_give_landable_types() {
 async fn nested_and_categorical_columns_land_plain() {
     assert_eq!(polars(plan!("categories")).await.unwrap().lines(), ["1 EWR", "2 JFK", "3 JFK", "4 LGA"]);
     let ran = polars(plan!("lists")).await.unwrap();
-    assert_eq!(crate::iceberg_type_name(ran.batch.column(1).data_type()), "list<string>");
+    assert_eq!(moulin_read::iceberg_type_name(ran.batch.column(1).data_type()), "list<string>");
     assert_eq!(ran.lines(), ["1 [a, b]", "2", "3 [c]", "4 [7]"]);
     let ran = polars(plan!("structs")).await.unwrap();
-    assert_eq!(crate::iceberg_type_name(ran.batch.column(1).data_type()), "struct<origin: string, note: string>");
+    assert_eq!(moulin_read::iceberg_type_name(ran.batch.column(1).data_type()), "struct<origin: string, note: string>");
     assert_eq!(ran.lines()[3], "4 {origin: LGA, note: 7}");
 }
 
@@ -66,7 +67,7 @@ async fn plans_that_look_at_other_rows_see_all_of_them() {
     let ran = polars(plan!("group_by")).await.unwrap();
     assert!(!ran.row_wise);
     assert_eq!(ran.rows_in, 4);
-    assert_eq!(crate::iceberg_type_name(ran.batch.column(1).data_type()), "long");
+    assert_eq!(moulin_read::iceberg_type_name(ran.batch.column(1).data_type()), "long");
     assert_eq!(ran.lines(), ["EWR 1 20.0 1.00", "JFK 2 30.5 6.49", "LGA 1 -3.0 0.01"]);
 
     let ran = polars(plan!("self_join")).await.unwrap();
@@ -186,9 +187,9 @@ async fn rows_that_must_be_held_and_do_not_fit_say_what_to_do() {
 async fn an_error_of_the_input_passes_through_a_plan_unchanged() {
     for transform in [plan!("filter_with_columns"), plan!("group_by")] {
         let prepared = prepared(transform, &flights().schema()).await.unwrap();
-        let lost = Error::FileNotFound { uri: "s3://raw/b.csv".into() };
+        let lost = Error::Read(moulin_read::Error::FileNotFound { uri: "s3://raw/b.csv".into() });
         let error = run_prepared(prepared, vec![Ok(flights()), Err(lost)]).await.err().unwrap();
-        assert!(matches!(error, Error::FileNotFound { .. }), "{error:?}");
+        assert!(matches!(error, Error::Read(moulin_read::Error::FileNotFound { .. })), "{error:?}");
     }
 }
 

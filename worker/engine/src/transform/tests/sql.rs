@@ -75,7 +75,8 @@ async fn types_iceberg_lacks_are_widened_and_named_in_the_schema() {
     let query = "SELECT arrow_cast(id, 'UInt32') AS u, arrow_cast(origin, 'Utf8View') AS v, to_timestamp(id) AS t, \
                  arrow_cast(origin, 'Dictionary(Int32, Utf8)') AS d, CAST(id AS TEXT) AS s FROM input";
     let ran = sql(query).await.unwrap();
-    let types: Vec<_> = ran.batch.schema().fields().iter().map(|f| crate::iceberg_type_name(f.data_type())).collect();
+    let types: Vec<_> =
+        ran.batch.schema().fields().iter().map(|f| moulin_read::iceberg_type_name(f.data_type())).collect();
     assert_eq!(types, ["long", "string", "timestamp", "string", "string"]);
     assert_eq!(ran.lines()[0], "1 EWR 1970-01-01T00:00:01 EWR 1");
 }
@@ -267,5 +268,9 @@ async fn refused(query: &str) -> String {
 
 fn bad_row() -> Error {
     let place = Place { uri: "file:///a.csv".into(), record: 6, line: 7, byte_offset: 80, column: "id".into() };
-    Error::BadRow(Box::new(Reject { place, code: "type.long".into(), reason: "`x` is no long".into() }))
+    Error::Read(moulin_read::Error::BadRow(Box::new(Reject {
+        place,
+        code: "type.long".into(),
+        reason: "`x` is no long".into(),
+    })))
 }

@@ -1,0 +1,230 @@
+//! How delimited text is written.
+
+use serde::{Deserialize, Serialize};
+
+use super::bytes::{one_byte, optional_byte};
+use crate::{Fault, FaultKind};
+
+/// RFC 4180 and its relatives. `proto/moulin/v1/source.proto` says what each option does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CsvFormat {
+    /// One or more characters between fields.
+    pub delimiter: String,
+    /// The byte around fields that hold delimiters, quotes or line ends.
+    #[serde(with = "one_byte")]
+    pub quote: u8,
+    /// Whether a quote means anything.
+    pub quoting: bool,
+    /// The byte that makes the one after it plain.
+    #[serde(with = "optional_byte")]
+    pub escape: Option<u8>,
+    /// Whether a doubled quote in a quoted field is one quote.
+    pub doubled_quotes: bool,
+    /// Whether the first row holds names.
+    pub header: bool,
+    /// Lines that the header takes, at least 1.
+    pub header_lines: u32,
+    /// Names of all columns, in place of those of the header. Empty: the header's.
+    pub column_names: Vec<String>,
+    /// Unquoted fields that mean null. The empty field means null too, except in a string column, where it
+    /// is the empty string unless it is listed here.
+    pub null_values: Vec<String>,
+    /// Texts that mean true; empty: the usual ones.
+    pub true_values: Vec<String>,
+    /// Texts that mean false; empty: the usual ones.
+    pub false_values: Vec<String>,
+    /// Lines to leave out before the header.
+    pub skip_lines: u64,
+    /// Records to leave out after the header.
+    pub skip_rows: u64,
+    /// Records to leave out at the end of each file.
+    pub skip_footer_rows: u64,
+    /// Lines that start with this text are no rows.
+    pub comment: Option<String>,
+    /// Byte between the whole and the fraction of a number.
+    #[serde(with = "one_byte")]
+    pub decimal_separator: u8,
+    /// Byte between groups of digits of a number.
+    #[serde(with = "optional_byte")]
+    pub thousands_separator: Option<u8>,
+    /// How dates are written, in strftime's words; `None`: `%Y-%m-%d`.
+    pub date_format: Option<String>,
+    /// How times are written; `None`: `%H:%M[:%S[.%f]]`.
+    pub time_format: Option<String>,
+    /// How timestamps are written; `None`: ISO 8601.
+    pub timestamp_format: Option<String>,
+    /// IANA zone of timestamps that name none; `None`: UTC.
+    pub timezone: Option<String>,
+    /// How characters are written as bytes.
+    pub encoding: Encoding,
+    /// What ends a line.
+    pub line_ending: LineEnding,
+    /// Every line ends with a delimiter that opens no field.
+    pub trailing_delimiter: bool,
+    /// What to do with rows of another number of fields.
+    pub ragged_rows: RaggedRows,
+    /// White space around unquoted fields is no part of them.
+    pub trim: bool,
+    /// Find the dialect in a sample.
+    pub auto_dialect: bool,
+}
+
+impl Default for CsvFormat {
+    fn default() -> Self {
+        Self {
+            delimiter: ",".to_owned(),
+            quote: b'"',
+            quoting: true,
+            escape: None,
+            doubled_quotes: true,
+            header: true,
+            header_lines: 1,
+            column_names: Vec::new(),
+            null_values: Vec::new(),
+            true_values: Vec::new(),
+            false_values: Vec::new(),
+            skip_lines: 0,
+            skip_rows: 0,
+            skip_footer_rows: 0,
+            comment: None,
+            decimal_separator: b'.',
+            thousands_separator: None,
+            date_format: None,
+            time_format: None,
+            timestamp_format: None,
+            timezone: None,
+            encoding: Encoding::default(),
+            line_ending: LineEnding::default(),
+            trailing_delimiter: false,
+            ragged_rows: RaggedRows::default(),
+            trim: false,
+            auto_dialect: false,
+        }
+    }
+}
+
+/// How characters are written as bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// UTF-8, unless a byte order mark says UTF-16.
+    #[default]
+    Auto,
+    /// UTF-8, with or without a byte order mark.
+    Utf8,
+    /// UTF-16 by its byte order mark; little endian without one.
+    Utf16,
+    /// UTF-16, little endian.
+    Utf16Le,
+    /// UTF-16, big endian.
+    Utf16Be,
+    /// ISO 8859-1.
+    Latin1,
+    /// Windows code page 1252.
+    #[serde(rename = "windows_1252")]
+    Windows1252,
+}
+
+/// What ends a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineEnding {
+    /// LF or CRLF; CR when the first block of a file holds no LF.
+    #[default]
+    Auto,
+    /// LF alone.
+    Lf,
+    /// CRLF alone.
+    Crlf,
+    /// CR alone.
+    Cr,
+    /// Any of them, mixed.
+    Any,
+}
+
+/// What to do with rows that have more or fewer fields than there are columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RaggedRows {
+    /// They are bad rows.
+    #[default]
+    Reject,
+    /// Missing fields are null.
+    Pad,
+    /// Fields too many are left out.
+    Truncate,
+    /// Both.
+    Fit,
+}
+
+impl RaggedRows {
+    /// Whether missing fields are null.
+    #[must_use]
+    pub fn pads(self) -> bool {
+        matches!(self, Self::Pad | Self::Fit)
+    }
+
+    /// Whether fields too many are left out.
+    #[must_use]
+    pub fn truncates(self) -> bool {
+        matches!(self, Self::Truncate | Self::Fit)
+    }
+}
+
+impl CsvFormat {
+    pub(super) fn validate(&self) -> Result<(), Fault> {
+        let wrong = |message: String| Err(Fault::new(FaultKind::InvalidSpec, message));
+        if self.delimiter.is_empty() || self.delimiter.contains(['\n', '\r', '\0']) {
+            return wrong("csv delimiter must be one or more characters, and hold no line end".to_owned());
+        }
+        let mut bytes = Vec::new();
+        if self.quoting {
+            bytes.push(("quote", self.quote));
+        }
+        bytes.extend(self.escape.map(|byte| ("escape", byte)));
+        for (at, (name, byte)) in bytes.iter().enumerate() {
+            if matches!(byte, b'\n' | b'\r' | 0) || !byte.is_ascii() {
+                return wrong(format!("csv {name} must be one ASCII character, not a line end"));
+            }
+            if self.delimiter.as_bytes().contains(byte) {
+                return wrong(format!("csv {name} and delimiter are both `{}`", char::from(*byte)));
+            }
+            if let Some((other, _)) = bytes[..at].iter().find(|(_, b)| b == byte) {
+                return wrong(format!(
+                    "csv {name} and {other} are both `{}`; a doubled quote needs no escape",
+                    char::from(*byte)
+                ));
+            }
+        }
+        if let Some(comment) = &self.comment {
+            if comment.is_empty() || comment.contains(['\n', '\r']) {
+                return wrong("csv comment must be one or more characters, and hold no line end".to_owned());
+            }
+            if self.delimiter.starts_with(comment.as_str()) || (self.quoting && comment.as_bytes()[0] == self.quote) {
+                return wrong(format!("csv comment `{comment}` is the delimiter or starts with the quote"));
+            }
+        }
+        if self.thousands_separator == Some(self.decimal_separator) {
+            let byte = char::from(self.decimal_separator);
+            return wrong(format!("csv thousands_separator and decimal_separator are both `{byte}`"));
+        }
+        if !self.doubled_quotes && self.escape.is_none() && self.quoting {
+            return wrong(
+                "csv doubled_quotes is false, so a quote in a field needs an escape: set csv escape".to_owned(),
+            );
+        }
+        if self.header_lines == 0 {
+            return wrong("csv header_lines is 0; set header to false for a file without one".to_owned());
+        }
+        if let Some(name) = first_repeated(&self.column_names) {
+            return wrong(format!("csv column_names holds `{name}` twice"));
+        }
+        Ok(())
+    }
+}
+
+fn first_repeated(names: &[String]) -> Option<&String> {
+    let mut seen = std::collections::HashSet::new();
+    names.iter().find(|name| !seen.insert(name.as_str()))
+}

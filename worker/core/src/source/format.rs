@@ -1,0 +1,100 @@
+//! How files are written, as a whole.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{CsvFormat, JsonFormat, NdjsonFormat};
+
+/// How files are written. In YAML a format is its name, or its name with options: `format: ndjson`,
+/// `format: {csv: {delimiter: "|"}}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// Delimited text.
+    Csv(CsvFormat),
+    /// One JSON object a line.
+    Ndjson(NdjsonFormat),
+    /// One JSON document that holds an array of objects.
+    Json(JsonFormat),
+    /// Apache Parquet.
+    Parquet,
+}
+
+/// The options, under the name of the format.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Options {
+    Csv(CsvFormat),
+    Ndjson(NdjsonFormat),
+    Json(JsonFormat),
+}
+
+impl Format {
+    /// `csv`, `ndjson`, `json` or `parquet`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Csv(_) => "csv",
+            Self::Ndjson(_) => "ndjson",
+            Self::Json(_) => "json",
+            Self::Parquet => "parquet",
+        }
+    }
+
+    /// The format of that name, with its defaults.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "csv" => Self::Csv(CsvFormat::default()),
+            "ndjson" => Self::Ndjson(NdjsonFormat::default()),
+            "json" => Self::Json(JsonFormat::default()),
+            "parquet" => Self::Parquet,
+            _ => return None,
+        })
+    }
+}
+
+impl Serialize for Format {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let by_name = |options: Options| serde_json::to_value(options).map_err(serde::ser::Error::custom);
+        match self {
+            Self::Parquet => serializer.serialize_str("parquet"),
+            Self::Csv(csv) => by_name(Options::Csv(csv.clone()))?.serialize(serializer),
+            Self::Ndjson(ndjson) => by_name(Options::Ndjson(ndjson.clone()))?.serialize(serializer),
+            Self::Json(json) => by_name(Options::Json(json.clone()))?.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Format {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Through a value, so that the error about an option is the one of its own format.
+        let value = serde_json::Value::deserialize(deserializer)?;
+        if let Some(name) = value.as_str() {
+            return Self::named(name)
+                .ok_or_else(|| D::Error::custom(format!("no format `{name}`; there are csv, ndjson, json, parquet")));
+        }
+        let single = value.as_object().filter(|map| map.len() == 1).and_then(|map| map.iter().next());
+        match single {
+            Some((name, serde_json::Value::Null)) if Self::named(name).is_some() => {
+                Self::named(name).ok_or_else(|| D::Error::custom("no format"))
+            }
+            Some((name, options))
+                if name == "parquet" && options.as_object().is_some_and(serde_json::Map::is_empty) =>
+            {
+                Ok(Self::Parquet)
+            }
+            Some((name, _)) if matches!(name.as_str(), "csv" | "ndjson" | "json") => {
+                let name = name.clone();
+                match serde_json::from_value(value) {
+                    Ok(Options::Csv(csv)) => Ok(Self::Csv(csv)),
+                    Ok(Options::Ndjson(ndjson)) => Ok(Self::Ndjson(ndjson)),
+                    Ok(Options::Json(json)) => Ok(Self::Json(json)),
+                    Err(error) => Err(D::Error::custom(format!("{name}: {error}"))),
+                }
+            }
+            _ => Err(D::Error::custom(
+                "expected csv, ndjson, json, parquet, or one of them with its options: {csv: {delimiter: \";\"}}",
+            )),
+        }
+    }
+}

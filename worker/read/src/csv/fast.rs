@@ -1,0 +1,179 @@
+//! One column of a window of regular rows, in one loop.
+
+use memchr::memchr;
+use moulin_core::PrimitiveType;
+
+use super::{NullRule, Target};
+use crate::columns::{Bytes, Column, Data};
+use crate::values::{self, WideDecimal};
+
+/// Rows whose fields' ends are known.
+pub(super) struct Window<'a> {
+    pub(super) text: &'a [u8],
+    /// As [`super::index::index`] writes them.
+    pub(super) ends: &'a [u32],
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) quote: Option<u8>,
+    /// Whether a CR before a line end belongs to it.
+    pub(super) trim_cr: bool,
+}
+
+impl Window<'_> {
+    /// Start and end of each field of one column.
+    #[inline(always)]
+    fn fields(&self, column: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let trims = self.trim_cr && column + 1 == self.columns;
+        self.ends[column..].windows(2).step_by(self.columns).take(self.rows).map(move |pair| {
+            let (start, mut end) = (pair[0] as usize + 1, pair[1] as usize);
+            if trims && end > start && self.text[end - 1] == b'\r' {
+                end -= 1;
+            }
+            (start, end)
+        })
+    }
+}
+
+/// The number of quotes of the fields read, or `None` when a field needs the slow way.
+type Quotes = Option<usize>;
+
+/// Appends one column of the window.
+pub(super) fn append(window: &Window<'_>, at: usize, target: &Target, column: &mut Column) -> Quotes {
+    let nulls = &mut column.nulls;
+    let rule = &target.nulls;
+    match (&mut column.data, column.ty) {
+        (Data::I32(out), PrimitiveType::Date) => {
+            let wide = |text: &[u8], start, end| if end - start == 10 { values::wide_date(text, start) } else { None };
+            each(window, at, rule, out, nulls, wide, values::date)
+        }
+        (Data::I32(out), _) => {
+            let wide = |text: &[u8], start, end| values::wide_uint(text, start, end).map(|value| value as i32);
+            each(window, at, rule, out, nulls, wide, values::int)
+        }
+        (Data::I64(out), PrimitiveType::Time) => each(window, at, rule, out, nulls, |_, _, _| None, values::time),
+        (Data::I64(out), PrimitiveType::Timestamp) => {
+            let wide = |text: &[u8], start, end| values::wide_moment(text, start, end, false);
+            each(window, at, rule, out, nulls, wide, values::timestamp)
+        }
+        (Data::I64(out), PrimitiveType::Timestamptz) => {
+            let wide = |text: &[u8], start, end| values::wide_moment(text, start, end, true);
+            each(window, at, rule, out, nulls, wide, values::timestamptz)
+        }
+        (Data::I64(out), _) => {
+            let wide = |text: &[u8], start, end| values::wide_uint(text, start, end).map(|value| value as i64);
+            each(window, at, rule, out, nulls, wide, values::long)
+        }
+        (Data::I128(out), PrimitiveType::Decimal { precision, scale }) => {
+            let parser = WideDecimal::new(scale);
+            // What the fast way takes has up to 8 digits before the shift to the scale, which a small precision may not hold.
+            let limit = u64::try_from(values::power_of_ten(precision)).unwrap_or(u64::MAX);
+            let wide =
+                |text: &[u8], start, end| parser.parse(text, start, end).filter(|value| *value < limit).map(i128::from);
+            each(window, at, rule, out, nulls, wide, |text| values::decimal(text, precision, scale))
+        }
+        (Data::I128(_), _) => None,
+        (Data::F64(out), _) => {
+            each(window, at, rule, out, nulls, |text, start, end| values::double(&text[start..end]), values::double)
+        }
+        (Data::F32(out), _) => {
+            each(window, at, rule, out, nulls, |text, start, end| values::float(&text[start..end]), values::float)
+        }
+        (Data::Bool(out), _) => {
+            each(window, at, rule, out, nulls, |text, start, end| values::boolean(&text[start..end]), values::boolean)
+        }
+        (Data::Bytes(out), _) => texts(window, at, rule, out, nulls),
+    }
+}
+
+fn each<T: Copy + Default>(
+    window: &Window<'_>,
+    at: usize,
+    rule: &NullRule,
+    out: &mut Vec<T>,
+    nulls: &mut Vec<u32>,
+    wide: impl Fn(&[u8], usize, usize) -> Option<T>,
+    plain: impl Fn(&[u8]) -> Option<T>,
+) -> Quotes {
+    let base = out.len();
+    out.resize(base + window.rows, T::default());
+    let mut quotes = 0;
+    for (row, (slot, (start, end))) in out[base..].iter_mut().zip(window.fields(at)).enumerate() {
+        if !rule.first
+            && let Some(value) = wide(window.text, start, end)
+        {
+            *slot = value;
+            continue;
+        }
+        let field = &window.text[start..end];
+        if field.first().is_some_and(|byte| Some(*byte) == window.quote) {
+            let inner = unquoted(field)?;
+            quotes += 2;
+            *slot = plain(inner)?;
+        } else if rule.is_null(field) {
+            nulls.push((base + row) as u32);
+        } else {
+            *slot = plain(field)?;
+        }
+    }
+    Some(quotes)
+}
+
+/// The inside of a quoted field. What is in there is checked by whoever reads it: no value but a text holds a quote.
+fn unquoted(field: &[u8]) -> Option<&[u8]> {
+    match field {
+        [first, inner @ .., last] if first == last => Some(inner),
+        _ => None,
+    }
+}
+
+fn texts(window: &Window<'_>, at: usize, rule: &NullRule, out: &mut Bytes, nulls: &mut Vec<u32>) -> Quotes {
+    let base = out.offsets.len() - 1;
+    out.offsets.reserve(window.rows);
+    let checks_nulls = rule.empty || !rule.values.is_empty();
+    let mut quotes = 0;
+    for (row, (start, end)) in window.fields(at).enumerate() {
+        let field = &window.text[start..end];
+        if window.quote.is_some() && field.first().copied() == window.quote {
+            quotes += quoted_text(window.text, start, end, window.quote?, out)?;
+        } else if checks_nulls && rule.is_null(field) {
+            nulls.push((base + row) as u32);
+        } else {
+            copy(window.text, start, end, out);
+        }
+        out.offsets.push(out.used as i32);
+    }
+    Some(quotes)
+}
+
+/// Copies whole words where that is allowed: the length of the copy is then known to the compiler.
+#[inline(always)]
+fn copy(text: &[u8], start: usize, end: usize, out: &mut Bytes) {
+    let length = end - start;
+    out.reserve(length);
+    let room = &mut out.values[out.used..];
+    match (text[start..].first_chunk::<16>(), room.first_chunk_mut::<16>()) {
+        (Some(from), Some(to)) if length <= 16 => *to = *from,
+        _ => match (text[start..].first_chunk::<48>(), room.first_chunk_mut::<48>()) {
+            (Some(from), Some(to)) if length <= 48 => *to = *from,
+            _ => room[..length].copy_from_slice(&text[start..end]),
+        },
+    }
+    out.used += length;
+}
+
+fn quoted_text(text: &[u8], start: usize, end: usize, quote: u8, out: &mut Bytes) -> Quotes {
+    unquoted(&text[start..end])?;
+    let (mut start, end) = (start + 1, end - 1);
+    let mut quotes = 2;
+    while let Some(at) = memchr(quote, &text[start..end]) {
+        let doubled = start + at + 1;
+        if doubled == end || text[doubled] != quote {
+            return None;
+        }
+        copy(text, start, doubled, out);
+        start = doubled + 1;
+        quotes += 2;
+    }
+    copy(text, start, end, out);
+    Some(quotes)
+}

@@ -1,0 +1,170 @@
+//! Delimited text: RFC 4180 and its relatives.
+//!
+//! # What is read
+//! - Lines end with LF or CRLF; a file without any LF in its first block is cut at CR.
+//! - A quote opens a field only as its first character; inside, a doubled quote is one quote. Text after the closing
+//!   quote is a reject (`csv.quote`), not a guess. In a field that does not start with one, quotes are characters.
+//! - An empty line is no record. Lines that start with the comment byte are none either.
+//! - An unquoted field that equals one of the null values is null. So is an empty unquoted field, except in a string
+//!   column, where it is the empty string unless `""` is a null value. A quoted field is never null.
+//! - A UTF-8 byte order mark at the start of a file is no part of it.
+//!
+//! # How
+//! A window of some tens of KiB is indexed first: one pass finds every delimiter and line end and proves that each
+//! row has as many fields as it must ([`index`]). Then each column of the window is parsed in a loop of its own
+//! ([`fast`]). Whatever is unusual in a window undoes it, and its records are read one by one ([`record`]), which is
+//! the definition of the dialect. Both must agree; the tests compare them.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use moulin_core::{CsvFormat, PrimitiveType};
+
+use super::blocks::{Block, Cut, Splitter};
+use super::columns::{Column, column_type};
+use super::fault::Bad;
+use super::pipeline::{Parsed, Sizes, Start, Text};
+use super::{InputSchema, Origin, values};
+use crate::Error;
+use crate::fetch::{ByteStream, into_error};
+
+mod fast;
+mod header;
+mod index;
+mod parse;
+mod record;
+pub(super) mod sample;
+
+/// How one file is cut and read: the format, with the line end that the file has.
+#[derive(Debug, Clone)]
+pub(super) struct Dialect {
+    pub(super) delimiter: u8,
+    pub(super) quote: Option<u8>,
+    pub(super) comment: Option<u8>,
+    pub(super) eol: u8,
+}
+
+impl Dialect {
+    fn new(format: &CsvFormat, eol: u8) -> Self {
+        Self {
+            delimiter: format.delimiter.as_bytes()[0],
+            quote: format.quoting.then_some(format.quote),
+            comment: format.comment.as_ref().map(|text| text.as_bytes()[0]),
+            eol,
+        }
+    }
+
+    pub(super) fn cut(&self) -> Cut {
+        Cut { eol: self.eol, quote: self.quote, delimiter: self.delimiter, comment: self.comment }
+    }
+}
+
+/// Which unquoted texts are null in a column.
+#[derive(Debug, Clone)]
+pub(super) struct NullRule {
+    values: Vec<Vec<u8>>,
+    /// Whether the empty text is null.
+    empty: bool,
+    /// Whether a null value would also be a value of the type, and so has to be looked for first.
+    first: bool,
+}
+
+impl NullRule {
+    pub(super) fn new(ty: PrimitiveType, null_values: &[String]) -> Self {
+        let is_text = matches!(ty, PrimitiveType::String | PrimitiveType::Binary);
+        let values: Vec<Vec<u8>> = null_values.iter().map(|value| value.clone().into_bytes()).collect();
+        Self {
+            empty: !is_text || values.iter().any(Vec::is_empty),
+            first: values.iter().any(|value| values::is_value(ty, value)),
+            values: values.into_iter().filter(|value| !value.is_empty()).collect(),
+        }
+    }
+
+    #[inline]
+    fn is_null(&self, text: &[u8]) -> bool {
+        if text.is_empty() { self.empty } else { self.values.iter().any(|value| value == text) }
+    }
+}
+
+/// A column as it is read.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) name: String,
+    pub(super) ty: PrimitiveType,
+    pub(super) inferred: bool,
+    nulls: NullRule,
+}
+
+impl Target {
+    fn bad_value(&self, text: &[u8]) -> Bad {
+        Bad::value(&self.name, self.ty, text, self.inferred)
+    }
+}
+
+/// Reads CSV files of one schema.
+pub(super) struct Csv {
+    format: CsvFormat,
+    schema: SchemaRef,
+    targets: Vec<Target>,
+    /// Bytes that are indexed at once, roughly; 0: records are read one by one.
+    window: usize,
+}
+
+impl Csv {
+    pub(super) fn new(format: &CsvFormat, schema: &InputSchema) -> Result<Self, Error> {
+        let targets = schema.arrow.fields().iter().zip(&schema.origins).map(|(field, origin)| {
+            let ty = column_type(field.data_type()).ok_or_else(|| {
+                Error::Internal(format!("csv cannot hold column {} of {}", field.name(), field.data_type()))
+            })?;
+            let nulls = NullRule::new(ty, &format.null_values);
+            Ok(Target { name: field.name().clone(), ty, inferred: *origin == Origin::Inferred, nulls })
+        });
+        let targets = targets.collect::<Result<Vec<_>, Error>>()?;
+        Ok(Self { format: format.clone(), schema: Arc::clone(&schema.arrow), targets, window: parse::WINDOW_BYTES })
+    }
+
+    /// Indexes so few bytes at once. For tests of what happens at the borders of windows.
+    #[cfg(test)]
+    pub(super) fn with_window(mut self, window: usize) -> Self {
+        self.window = window;
+        self
+    }
+}
+
+impl Text for Csv {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn begin(&self, uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<Start, Error> {
+        let head = header::read(uri, &self.format, splitter)?;
+        let order = match &head.names {
+            Some(names) => header::order(uri, names, &self.targets)?,
+            None => (0..self.targets.len()).collect(),
+        };
+        Ok(Start { cut: head.dialect.cut(), order, lines: head.lines, records: 0, first: head.rest })
+    }
+
+    fn parse(&self, start: &Start, block: &Block, sizes: &Sizes, stop_at_first: bool) -> Result<Parsed, Error> {
+        let dialect = Dialect {
+            delimiter: start.cut.delimiter,
+            quote: start.cut.quote,
+            comment: start.cut.comment,
+            eol: start.cut.eol,
+        };
+        parse::Parser::new(&dialect, &self.targets, &start.order, block, self.window, sizes, stop_at_first)
+            .run(&self.schema)
+    }
+}
+
+/// The error of a splitter, with the name of its file.
+pub(super) fn cut_error(uri: &str, error: std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::InvalidData && error.get_ref().is_some_and(|inner| !inner.is::<Error>()) {
+        return Error::BadFile { uri: uri.to_owned(), reason: error.to_string() };
+    }
+    into_error(uri, error)
+}
+
+fn new_columns(targets: &[Target], rows: usize, sizes: &Sizes) -> Vec<Column> {
+    targets.iter().enumerate().map(|(at, target)| Column::new(target.ty, rows, sizes.text_bytes(at))).collect()
+}

@@ -1,0 +1,73 @@
+//! What can go wrong between a store and a batch.
+
+use moulin_core::{Fault, FaultKind, Reject};
+
+/// An error of this crate. Its Display names the object; its cause is the source.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A uri that is none, or of a scheme no store is built for.
+    #[error("cannot read {uri}: {reason}")]
+    Uri {
+        /// As given.
+        uri: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file or pattern that matches nothing.
+    #[error("no file at {uri}")]
+    FileNotFound {
+        /// As given.
+        uri: String,
+    },
+    /// The store refused or did not answer.
+    #[error("cannot read {uri} from its store")]
+    Store {
+        /// The object.
+        uri: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// A file that is damaged as a whole.
+    #[error("{uri} is damaged: {reason}")]
+    BadFile {
+        /// The file.
+        uri: String,
+        /// What was found and where.
+        reason: String,
+    },
+    /// The first bad row of a job that said `fail`.
+    #[error("{} ({})", .0.reason, .0.place)]
+    BadRow(Box<Reject>),
+    /// The spec does not fit the file: a declared column that is not there, no schema.
+    #[error("{0}")]
+    Schema(String),
+    /// A defect or a lost thread.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::BadRow(reject) => return reject.as_ref().clone().into_fault(),
+            Error::Uri { .. } | Error::Schema(_) => FaultKind::InvalidSpec,
+            Error::FileNotFound { .. } => FaultKind::NotFound,
+            Error::Store { source, .. } => store_kind(source),
+            Error::BadFile { .. } => FaultKind::BadFile,
+            Error::Internal(_) => FaultKind::Internal,
+        };
+        Self::from_error(kind, &error)
+    }
+}
+
+fn store_kind(error: &object_store::Error) -> FaultKind {
+    match error {
+        object_store::Error::NotFound { .. } => FaultKind::NotFound,
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            FaultKind::PermissionDenied
+        }
+        object_store::Error::InvalidPath { .. } | object_store::Error::NotSupported { .. } => FaultKind::InvalidSpec,
+        _ => FaultKind::Unavailable,
+    }
+}

@@ -1,0 +1,99 @@
+//! Why a row does not fit, in words.
+
+use moulin_core::{Place, PrimitiveType, Reject};
+
+/// What is wrong with a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bad {
+    /// Empty: the row as a whole.
+    pub(crate) column: String,
+    pub(crate) code: &'static str,
+    pub(crate) reason: String,
+}
+
+/// A bad row of a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadRow {
+    pub(crate) bad: Bad,
+    /// Records of the block before it.
+    pub(crate) records_before: u64,
+    /// Line ends of the block before it.
+    pub(crate) lines_before: u64,
+    /// Offset in the decompressed file.
+    pub(crate) byte_offset: u64,
+}
+
+impl BadRow {
+    /// The reject, when so many records and lines of the file stand before the block.
+    pub(crate) fn into_reject(self, uri: &str, records: u64, lines: u64) -> Reject {
+        Reject {
+            place: Place {
+                uri: uri.to_owned(),
+                record: records + self.records_before + 1,
+                line: lines + self.lines_before + 1,
+                byte_offset: self.byte_offset,
+                column: self.bad.column,
+            },
+            code: self.bad.code.to_owned(),
+            reason: self.bad.reason,
+        }
+    }
+}
+
+impl Bad {
+    /// About the row as a whole.
+    pub(crate) fn row(code: &'static str, reason: String) -> Self {
+        Self { column: String::new(), code, reason }
+    }
+
+    /// A text that is no value of the column's type.
+    pub(crate) fn value(column: &str, ty: PrimitiveType, text: &[u8], inferred: bool) -> Self {
+        if std::str::from_utf8(text).is_err() {
+            return Self::utf8(column, text);
+        }
+        let mut reason = format!("field {column} has value `{}`, expected {ty}", shown(text));
+        if inferred {
+            reason.push_str("; the type was inferred from a sample of the first file: declare the column's type");
+        }
+        Self { column: column.to_owned(), code: type_code(ty), reason }
+    }
+
+    /// A text that is not UTF-8.
+    pub(crate) fn utf8(column: &str, text: &[u8]) -> Self {
+        Self {
+            column: column.to_owned(),
+            code: "utf8",
+            reason: format!("field {column} has value `{}`, which is not UTF-8", shown(text)),
+        }
+    }
+}
+
+/// The code of a text that is no value of a type.
+fn type_code(ty: PrimitiveType) -> &'static str {
+    match ty {
+        PrimitiveType::Boolean => "type.boolean",
+        PrimitiveType::Int => "type.int",
+        PrimitiveType::Long => "type.long",
+        PrimitiveType::Float => "type.float",
+        PrimitiveType::Double => "type.double",
+        PrimitiveType::Decimal { .. } => "type.decimal",
+        PrimitiveType::Date => "type.date",
+        PrimitiveType::Time => "type.time",
+        PrimitiveType::Timestamp => "type.timestamp",
+        PrimitiveType::Timestamptz => "type.timestamptz",
+        PrimitiveType::String => "type.string",
+        PrimitiveType::Binary => "type.binary",
+    }
+}
+
+/// A text as it is shown: at most 100 characters, bytes that are no text as replacement characters.
+pub(crate) fn shown(text: &[u8]) -> String {
+    const SHOWN: usize = 100;
+    // No more than four bytes make a character.
+    let text = String::from_utf8_lossy(&text[..text.len().min(4 * SHOWN + 4)]);
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
