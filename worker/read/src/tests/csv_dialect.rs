@@ -2,13 +2,13 @@ use arrow::datatypes::{Field, Schema};
 use moulin_core::CsvFormat;
 
 use super::*;
-use crate::columns::arrow_type;
+use crate::columns::arrow_type_of;
 use crate::csv::Csv;
 use crate::{InputSchema, Origin};
 
 pub(super) fn reader(format: &CsvFormat, declared: &[(&str, &str)]) -> Csv {
     let fields: Vec<Field> =
-        columns(declared).iter().map(|column| Field::new(&column.name, arrow_type(column.ty), true)).collect();
+        columns(declared).iter().map(|column| Field::new(&column.name, arrow_type_of(&column.ty), true)).collect();
     let origins = vec![Origin::Declared; fields.len()];
     Csv::new(format, &InputSchema { arrow: Arc::new(Schema::new(fields)), origins }).unwrap()
 }

@@ -71,7 +71,7 @@ proptest! {
         window in 0_usize..300,
     ) {
         let types = [("i", "int"), ("d", "decimal(9,2)"), ("y", "date")];
-        let format = CsvFormat { null_values: vec!["NA".into(), "0".into()], comment: Some(b'#'), ..headless() };
+        let format = CsvFormat { null_values: vec!["NA".into(), "0".into()], comment: Some("#".into()), ..headless() };
         let text: String = rows.iter().map(|(i, d, y)| format!("{i},{d},{y}\n")).collect();
         let serial = read_serially(&reader(&format, &types).with_window(0), text.as_bytes(), 1 << 20).unwrap();
         let split = read_serially(&reader(&format, &types).with_window(window), text.as_bytes(), block).unwrap();

@@ -3,12 +3,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Origin;
-use crate::columns::arrow_type;
+use crate::columns::arrow_type_of;
 use crate::ndjson::Ndjson;
 
 fn reader(declared: &[(&str, &str)]) -> Ndjson {
     let fields: Vec<Field> =
-        columns(declared).iter().map(|column| Field::new(&column.name, arrow_type(column.ty), true)).collect();
+        columns(declared).iter().map(|column| Field::new(&column.name, arrow_type_of(&column.ty), true)).collect();
     let origins = vec![Origin::Declared; fields.len()];
     Ndjson::new(&InputSchema { arrow: Arc::new(Schema::new(fields)), origins })
 }
