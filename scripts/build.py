@@ -14,6 +14,8 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent
 LOG_EVERY_SECONDS = 15.0
 BAR = re.compile(r"Building \[[^\]]*\]\s+(\d+)/(\d+)(?::\s*(.*))?")
+# What cargo draws again and again while it fetches: `Fetch [==> ] 289 complete; 7 pending`, `Downloading 12 crates`.
+FETCHING = re.compile(r"^\s*(?:Fetch \[[^\]]*\]\s*(.*)|(Downloading \d+ crates?.*))$")
 
 
 def target_dir() -> Path:
@@ -63,18 +65,22 @@ def build_worker() -> Path:
 
 def _tell(stream: IO[bytes]) -> None:
     started = last = time.monotonic()
-    told = ""
     for piece in _pieces(stream):
         bar = BAR.search(piece)
+        fetching = FETCHING.match(piece)
         now = time.monotonic()
-        if bar is None:
+        if fetching is not None:
+            if now - last >= LOG_EVERY_SECONDS:
+                print(f"  fetching crates: {fetching[1] or fetching[2]}", file=sys.stderr, flush=True)
+                last = now
+        elif bar is None:
             # Thousands of "Compiling ..." lines tell less than the counter does.
             if piece.strip() and not piece.lstrip().startswith(("Compiling ", "Downloaded ", "Fresh ")):
                 print(piece, file=sys.stderr, flush=True)
         elif now - last >= LOG_EVERY_SECONDS:
             done, total, crates = bar.groups()
-            told = f"  {done} of {total} crates after {_span(now - started)}; now: {crates or '...'}"
-            print(told, file=sys.stderr, flush=True)
+            news = f"  {done} of {total} crates after {_span(now - started)}; now: {crates or '...'}"
+            print(news, file=sys.stderr, flush=True)
             last = now
 
 
