@@ -1,74 +1,204 @@
-//! The type of a column, guessed from some of its texts.
+//! The type of a column, guessed from some of its texts, and why it is this one.
+
+use std::collections::BTreeSet;
 
 use moulin_core::PrimitiveType;
 
+use super::fault::shown;
 use super::values;
 
-/// Rows of a sample at the most.
-pub(crate) const SAMPLE_ROWS: usize = 10_000;
-/// Bytes of a sample, roughly.
-pub(crate) const SAMPLE_BYTES: usize = 1 << 20;
-
 /// What all texts seen so far could be.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Guess {
-    seen: bool,
-    boolean: bool,
-    long: bool,
-    double: bool,
+    values: u64,
+    nulls: u64,
+    /// The first texts that meant null, each once.
+    null_texts: BTreeSet<Vec<u8>>,
     /// A number with digits has been seen: `nan` alone makes no column of numbers.
     digits: bool,
-    date: bool,
-    timestamp: bool,
-    timestamptz: bool,
+    boolean: Candidate,
+    long: Candidate,
+    double: Candidate,
+    date: Candidate,
+    timestamp: Candidate,
+    timestamptz: Candidate,
 }
 
-impl Default for Guess {
-    fn default() -> Self {
-        Self {
-            seen: false,
-            boolean: true,
-            long: true,
-            double: true,
-            digits: false,
-            date: true,
-            timestamp: true,
-            timestamptz: true,
+/// A type that all texts may have.
+#[derive(Debug, Clone, Default)]
+struct Candidate {
+    /// The first text that is none of this type, and how many of them came before it.
+    against: Option<(Vec<u8>, u64)>,
+}
+
+impl Candidate {
+    fn holds(&self) -> bool {
+        self.against.is_none()
+    }
+
+    /// The text that ruled it out, as it is shown.
+    fn text(&self) -> String {
+        self.against.as_ref().map(|(text, _)| shown(text)).unwrap_or_default()
+    }
+
+    fn see(&mut self, text: &[u8], before: u64, fits: impl FnOnce() -> bool) {
+        if self.against.is_none() && !fits() {
+            self.against = Some((text.to_vec(), before));
         }
     }
 }
 
+/// Texts that meant null that a reason names.
+const NULL_TEXTS: usize = 3;
+
 impl Guess {
     /// Takes a text that is not null into account.
     pub(crate) fn see(&mut self, text: &[u8]) {
-        self.seen = true;
-        self.boolean = self.boolean && (text.eq_ignore_ascii_case(b"true") || text.eq_ignore_ascii_case(b"false"));
-        if self.long || self.double {
+        let before = self.values;
+        self.values += 1;
+        self.boolean.see(text, before, || text.eq_ignore_ascii_case(b"true") || text.eq_ignore_ascii_case(b"false"));
+        if self.long.holds() || self.double.holds() {
             let shape = number_shape(text);
-            self.long = self.long && shape == Shape::Whole && values::long(text).is_some();
+            self.long.see(text, before, || shape == Shape::Whole && values::long(text).is_some());
             // A whole number too large for a long would lose digits as a double: it is an identifier, not a measure.
             let exact = shape != Shape::Whole || values::long(text).is_some();
-            self.double = self.double && shape != Shape::Other && exact && values::double(text).is_some();
+            self.double.see(text, before, || shape != Shape::Other && exact && values::double(text).is_some());
             self.digits |= text.iter().any(u8::is_ascii_digit);
         }
-        self.date = self.date && values::date(text).is_some();
-        self.timestamp = self.timestamp && values::timestamp(text).is_some();
-        self.timestamptz = self.timestamptz && values::has_zone(text);
+        self.date.see(text, before, || values::date(text).is_some());
+        self.timestamp.see(text, before, || values::timestamp(text).is_some());
+        self.timestamptz.see(text, before, || values::has_zone(text));
+    }
+
+    /// Takes a null into account, and how it was written.
+    pub(crate) fn see_null(&mut self, text: &[u8]) {
+        self.nulls += 1;
+        if self.null_texts.len() < NULL_TEXTS && !self.null_texts.contains(text) {
+            self.null_texts.insert(text.to_vec());
+        }
     }
 
     /// The narrowest type that holds all texts seen; string when there were none.
     pub(crate) fn ty(&self) -> PrimitiveType {
         match self {
-            Self { seen: false, .. } => PrimitiveType::String,
-            Self { boolean: true, .. } => PrimitiveType::Boolean,
-            Self { long: true, .. } => PrimitiveType::Long,
-            Self { double: true, digits: true, .. } => PrimitiveType::Double,
-            Self { date: true, .. } => PrimitiveType::Date,
-            Self { timestamp: true, .. } => PrimitiveType::Timestamp,
-            Self { timestamptz: true, .. } => PrimitiveType::Timestamptz,
+            Self { values: 0, .. } => PrimitiveType::String,
+            guess if guess.boolean.holds() => PrimitiveType::Boolean,
+            guess if guess.long.holds() => PrimitiveType::Long,
+            guess if guess.double.holds() && guess.digits => PrimitiveType::Double,
+            guess if guess.date.holds() => PrimitiveType::Date,
+            guess if guess.timestamp.holds() => PrimitiveType::Timestamp,
+            guess if guess.timestamptz.holds() => PrimitiveType::Timestamptz,
             _ => PrimitiveType::String,
         }
     }
+
+    /// Why it is this type, in words: what all texts are, or the text that ruled out the last other type.
+    pub(crate) fn reason(&self) -> String {
+        let mut reason = match self.ty() {
+            PrimitiveType::Boolean => self.all(BOOLEAN),
+            PrimitiveType::Long => self.all(LONG),
+            PrimitiveType::Double => format!("{}; `{}` is not whole", self.all(DOUBLE), self.long.text()),
+            PrimitiveType::Date => self.all(DATE),
+            PrimitiveType::Timestamp => format!("{}; `{}` is no date", self.all(TIMESTAMP), self.date.text()),
+            PrimitiveType::Timestamptz => self.all(TIMESTAMPTZ),
+            _ if self.values == 0 => "no value in the sample: only a string holds whatever comes".to_owned(),
+            _ if self.double.holds() => "the texts are words for numbers, with no digit among them".to_owned(),
+            _ => self.why_string(),
+        };
+        if self.nulls > 0 {
+            reason.push_str(&self.said_nulls());
+        }
+        reason
+    }
+
+    fn all(&self, what: What) -> String {
+        match self.values {
+            1 => format!("the only text is {}", what.one),
+            values => format!("all {} texts are {}", grouped(values), what.many),
+        }
+    }
+
+    /// The text that ruled out the type that held longest.
+    fn why_string(&self) -> String {
+        let types = [
+            (&self.long, LONG),
+            (&self.double, DOUBLE),
+            (&self.boolean, BOOLEAN),
+            (&self.date, DATE),
+            (&self.timestamptz, TIMESTAMPTZ),
+            (&self.timestamp, TIMESTAMP),
+        ];
+        let ruled_out = types.into_iter().filter_map(|(candidate, what)| Some((candidate.against.as_ref()?, what)));
+        // Of equals the first: `max_by_key` takes the last.
+        let last = ruled_out.rev().max_by_key(|((_, before), _)| *before);
+        match last {
+            Some(((text, 0), _)) => match odd_number(text) {
+                Some(odd) => format!("`{}` is {odd}", shown(text)),
+                None => format!("`{}` is no number, date, timestamp, true or false", shown(text)),
+            },
+            Some(((text, before), what)) => {
+                let first = match before {
+                    1 => format!("the first text is {}", what.one),
+                    before => format!("the first {} texts are {}", grouped(*before), what.many),
+                };
+                let odd = odd_number(text).map_or_else(|| "is not".to_owned(), |odd| format!("is {odd}"));
+                format!("{first}, but `{}` {odd}", shown(text))
+            }
+            None => String::new(),
+        }
+    }
+
+    fn said_nulls(&self) -> String {
+        let texts = self.null_texts.iter().map(|text| match text.as_slice() {
+            [] => "the empty field".to_owned(),
+            text => format!("`{}`", shown(text)),
+        });
+        let texts: Vec<String> = texts.collect();
+        let nulls = if self.nulls == 1 { "null" } else { "nulls" };
+        format!("; {} {nulls} ({})", grouped(self.nulls), texts.join(", "))
+    }
+}
+
+/// What texts of a type are called.
+#[derive(Clone, Copy)]
+struct What {
+    one: &'static str,
+    many: &'static str,
+}
+
+const BOOLEAN: What = What { one: "true or false", many: "true or false" };
+const LONG: What = What { one: "a whole number", many: "whole numbers" };
+const DOUBLE: What = What { one: "a number", many: "numbers" };
+const DATE: What = What { one: "a date", many: "dates" };
+const TIMESTAMP: What = What { one: "a timestamp without a zone", many: "timestamps without a zone" };
+const TIMESTAMPTZ: What = What { one: "a timestamp with a zone", many: "timestamps with a zone" };
+
+/// Why a text that looks like a number is taken for none.
+fn odd_number(text: &[u8]) -> Option<&'static str> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    match digits {
+        [b'0', b'0'..=b'9', ..] if digits.iter().all(u8::is_ascii_digit) => {
+            Some("a number whose leading zeros would be lost")
+        }
+        [b'+', b'0'..=b'9', ..] => Some("a number whose sign would be lost"),
+        [_, ..] if digits.iter().all(u8::is_ascii_digit) && values::long(text).is_none() => {
+            Some("a whole number that no long holds")
+        }
+        _ => None,
+    }
+}
+
+/// A number as people read it: `9,982`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 #[derive(PartialEq, Eq)]
@@ -94,35 +224,64 @@ fn number_shape(text: &[u8]) -> Shape {
 mod tests {
     use super::*;
 
-    fn guess(texts: &[&str]) -> String {
+    fn seen(texts: &[&str]) -> Guess {
         let mut guess = Guess::default();
         texts.iter().for_each(|text| guess.see(text.as_bytes()));
-        guess.ty().to_string()
+        guess
     }
 
     #[test]
-    fn the_narrowest_type_that_holds_all_texts_is_taken() {
-        let table: [(&[&str], &str); 17] = [
-            (&[], "string"),
-            (&["1", "-20"], "long"),
-            (&["1", "2.5"], "double"),
-            (&["1e3", "-0.5"], "double"),
-            (&["nan", "1.5"], "double"),
-            (&["nan", "inf"], "string"),
-            (&["007", "12"], "string"),
-            (&["0", "10"], "long"),
-            (&["+49", "1"], "string"),
-            (&["12345678901234567890"], "string"),
-            (&["true", "FALSE"], "boolean"),
-            (&["true", "1"], "string"),
-            (&["2024-02-29", "2023-01-01"], "date"),
-            (&["2023-02-29"], "string"),
-            (&["2024-01-01 10:00:00", "2024-01-01T10:00:00.5"], "timestamp"),
-            (&["2024-01-01T10:00:00Z", "2024-01-01 10:00:00+02:00"], "timestamptz"),
-            (&["2024-01-01T10:00:00Z", "2024-01-01T10:00:00"], "string"),
+    fn the_narrowest_type_that_holds_all_texts_is_taken_and_said_why() {
+        let table: [(&[&str], &str, &str); 20] = [
+            (&[], "string", "no value in the sample: only a string holds whatever comes"),
+            (&["5"], "long", "the only text is a whole number"),
+            (&["1", "-20"], "long", "all 2 texts are whole numbers"),
+            (&["1", "2.5"], "double", "all 2 texts are numbers; `2.5` is not whole"),
+            (&["1e3", "-0.5"], "double", "all 2 texts are numbers; `1e3` is not whole"),
+            (&["nan", "1.5"], "double", "all 2 texts are numbers; `nan` is not whole"),
+            (&["nan", "inf"], "string", "the texts are words for numbers, with no digit among them"),
+            (&["007", "12"], "string", "`007` is a number whose leading zeros would be lost"),
+            (&["0", "10"], "long", "all 2 texts are whole numbers"),
+            (&["+49", "1"], "string", "`+49` is a number whose sign would be lost"),
+            (&["12345678901234567890"], "string", "`12345678901234567890` is a whole number that no long holds"),
+            (&["1", "2", "x"], "string", "the first 2 texts are whole numbers, but `x` is not"),
+            (&["a", "1"], "string", "`a` is no number, date, timestamp, true or false"),
+            (&["true", "FALSE"], "boolean", "all 2 texts are true or false"),
+            (&["true", "1"], "string", "the first text is true or false, but `1` is not"),
+            (&["2024-02-29", "2023-01-01"], "date", "all 2 texts are dates"),
+            (&["2023-02-29"], "string", "`2023-02-29` is no number, date, timestamp, true or false"),
+            (
+                &["2024-01-01 10:00:00", "2024-01-01T10:00:00.5"],
+                "timestamp",
+                "all 2 texts are timestamps without a zone; `2024-01-01 10:00:00` is no date",
+            ),
+            (
+                &["2024-01-01T10:00:00Z", "2024-01-01 10:00:00+02:00"],
+                "timestamptz",
+                "all 2 texts are timestamps with a zone",
+            ),
+            (
+                &["2024-01-01T10:00:00Z", "2024-01-01T10:00:01Z", "2024-01-01T10:00:00"],
+                "string",
+                "the first 2 texts are timestamps with a zone, but `2024-01-01T10:00:00` is not",
+            ),
         ];
-        for (texts, expected) in table {
-            assert_eq!(guess(texts), expected, "{texts:?}");
+        for (texts, ty, reason) in table {
+            assert_eq!(
+                (seen(texts).ty().to_string().as_str(), seen(texts).reason().as_str()),
+                (ty, reason),
+                "{texts:?}"
+            );
         }
+    }
+
+    #[test]
+    fn nulls_are_counted_and_named_as_they_are_written() {
+        let mut guess = seen(&["1", "2"]);
+        for _ in 0..1200 {
+            guess.see_null(b"NA");
+        }
+        guess.see_null(b"");
+        assert_eq!(guess.reason(), "all 2 texts are whole numbers; 1,201 nulls (the empty field, `NA`)");
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::Stream;
-use moulin_core::{Counters, Format, OnBadRow, PlannedFile, Ratio, Source};
+use moulin_core::{Counters, Format, OnBadRow, PlannedFile, PlannedOption, Ratio, Source};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +52,29 @@ pub struct InputSchema {
     pub arrow: SchemaRef,
     /// Where the type of each column comes from.
     pub origins: Vec<Origin>,
+    /// What was seen while the schema was looked for.
+    pub sample: Sample,
+}
+
+impl InputSchema {
+    /// A schema for which no sample was looked at.
+    #[must_use]
+    pub fn new(arrow: SchemaRef, origins: Vec<Origin>) -> Self {
+        Self { arrow, origins, sample: Sample::default() }
+    }
+}
+
+/// What was seen in the part of the input that a schema was inferred from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Records looked at, from the first of the file on, bad ones among them.
+    pub rows: u64,
+    /// Of those, bad ones whatever the types.
+    pub rows_bad: u64,
+    /// Why each column would have the type that its texts say, in the order of the columns; empty: the file says it.
+    pub reasons: Vec<String>,
+    /// Options that were found in the sample, not declared.
+    pub sniffed: Vec<PlannedOption>,
 }
 
 /// Where the type of a column comes from.
@@ -113,8 +136,8 @@ impl ReadOptions {
     }
 }
 
-/// The schema of a source. Declared columns win; the rest is inferred from the first 10,000 rows or MiB of the first
-/// file that is not empty, or read from its Parquet footer.
+/// The schema of a source. Declared columns win; the rest is inferred from the first rows (`source.inference`) of the
+/// first file that is not empty, or read from its Parquet footer.
 ///
 /// # Errors
 /// `InvalidSpec` when a declared column is not in the file, or when there is nothing to infer from; `BadFile` and
@@ -141,12 +164,12 @@ fn schema_blocking(
             Format::Parquet => Some(parquet::schema(fetcher, file, &source.columns, runtime)?),
             Format::Csv(format) => {
                 let mut splitter = sample(fetcher, source, file, runtime, &stop)?;
-                csv::sample::schema(&file.uri, format, &source.columns, &mut splitter)?
+                csv::sample::schema(&file.uri, format, &source.columns, source.inference.sample_rows, &mut splitter)?
             }
             Format::Json(_) => return Err(Error::Schema("no reader for json documents is built in".to_owned())),
             Format::Ndjson(_) => {
                 let mut splitter = sample(fetcher, source, file, runtime, &stop)?;
-                ndjson::sample::schema(&file.uri, &source.columns, &mut splitter)?
+                ndjson::sample::schema(&file.uri, &source.columns, source.inference.sample_rows, &mut splitter)?
             }
         };
         if let Some(found) = found {
@@ -165,7 +188,8 @@ fn schema_blocking(
         .iter()
         .map(|column| Field::new(&column.name, columns::arrow_type_of(&column.ty), true))
         .collect();
-    Ok(InputSchema { origins: vec![Origin::Declared; fields.len()], arrow: Arc::new(Schema::new(fields)) })
+    let origins = vec![Origin::Declared; fields.len()];
+    Ok(InputSchema::new(Arc::new(Schema::new(fields)), origins))
 }
 
 /// The start of a file. Nothing is counted: the job has not begun.
@@ -179,7 +203,8 @@ fn sample(
     let counters = Arc::new(Counters::default());
     let stream = fetcher.open(file, &counters, runtime, stop)?;
     let stream = inflate::inflated(&file.uri, source.compression, stream, &counters, runtime);
-    Ok(Splitter::new(stream, infer::SAMPLE_BYTES, Pool::default()))
+    let sample_bytes = usize::try_from(source.inference.sample_bytes).unwrap_or(usize::MAX);
+    Ok(Splitter::new(stream, sample_bytes, Pool::default()))
 }
 
 /// Streams all files as batches of the schema, in the order of the files. It must be polled on a Tokio runtime;

@@ -1,6 +1,6 @@
 //! Options that a source can ask for and no reader has yet: refused, never passed over.
 
-use moulin_core::{Contract, CsvFormat, DuplicateKeys, Format, Inference, OnBadFile, ReadLimits, Source};
+use moulin_core::{Contract, CsvFormat, DuplicateKeys, Format, OnBadFile, ReadLimits, Source};
 
 use crate::Error;
 
@@ -13,7 +13,6 @@ pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
         ("source.on_bad_file", source.on_bad_file != OnBadFile::Fail),
         ("source.contract", source.contract != Contract::default()),
         ("source.rescued_column", source.rescued_column.is_some()),
-        ("source.inference", source.inference != Inference::default()),
         ("source.limits", source.limits != ReadLimits::default()),
         (
             "an option of a column besides its type",

@@ -116,6 +116,7 @@ impl Source {
         if let Some(uri) = self.uris.iter().find(|uri| uri.trim().is_empty()) {
             return wrong(format!("source.uris holds an empty uri `{uri}`"));
         }
+        self.inference.validate()?;
         self.validate_columns()?;
         let csv_only = self.columns.iter().find(|column| column.ty.primitive().is_none());
         match &self.format {

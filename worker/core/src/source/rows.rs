@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Fault, FaultKind};
+
 /// What to do with a row that does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,6 +68,23 @@ impl Default for Inference {
     }
 }
 
+impl Inference {
+    /// The sample stands in memory: more than this is no sample any more.
+    const MOST_BYTES: u64 = 256 << 20;
+
+    pub(super) fn validate(self) -> Result<(), Fault> {
+        let wrong = |message: String| Err(Fault::new(FaultKind::InvalidSpec, message));
+        if self.sample_rows == 0 {
+            return wrong("source.inference.sample_rows is 0; a sample has at least one row".to_owned());
+        }
+        if self.sample_bytes == 0 || self.sample_bytes > Self::MOST_BYTES {
+            let most = Self::MOST_BYTES;
+            return wrong(format!("source.inference.sample_bytes is {}, expected 1 to {most}", self.sample_bytes));
+        }
+        Ok(())
+    }
+}
+
 /// What a hostile or broken file may cost at the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -93,6 +112,21 @@ impl Default for ReadLimits {
             depth: 128,
             inflation_ratio: 1_000,
             inflated_bytes: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_neither_empty_nor_larger_than_memory() {
+        assert!(Inference::default().validate().is_ok());
+        for (sample_rows, sample_bytes, word) in
+            [(0, 1, "sample_rows"), (1, 0, "sample_bytes"), (1, 1 << 40, "sample_bytes")]
+        {
+            assert!(Inference { sample_rows, sample_bytes }.validate().unwrap_err().message.contains(word));
         }
     }
 }

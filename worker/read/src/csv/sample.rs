@@ -12,14 +12,15 @@ use crate::Error;
 use crate::blocks::Splitter;
 use crate::columns::arrow_type;
 use crate::fetch::ByteStream;
-use crate::infer::{Guess, SAMPLE_ROWS};
-use crate::{InputSchema, Origin};
+use crate::infer::Guess;
+use crate::{InputSchema, Origin, Sample};
 
 /// The schema of one file; `None` when the file holds neither header nor record.
 pub(crate) fn schema(
     uri: &str,
     format: &CsvFormat,
     declared: &[Column],
+    sample_rows: u64,
     splitter: &mut Splitter<ByteStream>,
 ) -> Result<Option<InputSchema>, Error> {
     let mut head = header::read(uri, format, splitter)?;
@@ -32,7 +33,8 @@ pub(crate) fn schema(
     if head.names.is_none() && format.header {
         return Ok(None);
     }
-    let guesses = sample(uri, format, &mut head, splitter)?;
+    let (guesses, mut seen) = sample(uri, format, sample_rows, &mut head, splitter)?;
+    seen.reasons = guesses.iter().map(Guess::reason).collect();
     let names = match head.names {
         Some(names) => names,
         None if guesses.is_empty() => return Ok(None),
@@ -48,7 +50,7 @@ pub(crate) fn schema(
             (ArrowField::new(name, arrow_type(ty), true), origin)
         })
         .unzip();
-    Ok(Some(InputSchema { arrow: Arc::new(Schema::new(fields)), origins }))
+    Ok(Some(InputSchema { arrow: Arc::new(Schema::new(fields)), origins, sample: seen }))
 }
 
 fn names_without_header(uri: &str, declared: &[Column], fields: usize) -> Result<Vec<String>, Error> {
@@ -64,44 +66,53 @@ fn names_without_header(uri: &str, declared: &[Column], fields: usize) -> Result
     Ok(declared.iter().map(|column| column.name.clone()).collect())
 }
 
-/// Guesses of the columns from the records of the first block, bad ones left out.
+/// Guesses of the columns from the records of the first block, bad ones left out, and how many there were.
 fn sample(
     uri: &str,
     format: &CsvFormat,
+    sample_rows: u64,
     head: &mut Head,
     splitter: &mut Splitter<ByteStream>,
-) -> Result<Vec<Guess>, Error> {
+) -> Result<(Vec<Guess>, Sample), Error> {
     let block = match head.rest.take() {
         Some(block) => block,
         None => match splitter.next(head.dialect.cut()).map_err(|error| cut_error(uri, error))? {
             Some(block) => block,
-            None => return Ok(Vec::new()),
+            None => return Ok((Vec::new(), Sample::default())),
         },
     };
     let text = &block.buffer[..block.end];
     // What is null in a column that is no string: strings are what is left when nothing else fits.
     let nulls = NullRule::new(PrimitiveType::Long, &format.null_values);
     let mut guesses: Vec<Guess> = Vec::new();
-    let (mut at, mut rows, mut fields) = (block.start, 0, Vec::new());
-    while at < block.end && rows < SAMPLE_ROWS {
+    let mut seen = Sample::default();
+    let (mut at, mut fields) = (block.start, Vec::new());
+    while at < block.end && seen.rows < sample_rows {
         let (item, next) = record::read(&head.dialect, text, at, &mut fields);
         at = next;
+        if item == Item::Nothing {
+            continue;
+        }
+        seen.rows += 1;
         if item != Item::Record {
+            seen.rows_bad += 1;
             continue;
         }
         if guesses.is_empty() {
             guesses = vec![Guess::default(); head.names.as_ref().map_or(fields.len(), Vec::len)];
         }
         if fields.len() != guesses.len() {
+            seen.rows_bad += 1;
             continue;
         }
-        rows += 1;
         for (field, guess) in fields.iter().zip(&mut guesses) {
             let value = field.text(text, &head.dialect);
             if field.quoted || !nulls.is_null(&value) {
                 guess.see(&value);
+            } else {
+                guess.see_null(&value);
             }
         }
     }
-    Ok(guesses)
+    Ok((guesses, seen))
 }

@@ -11,30 +11,39 @@ use crate::Error;
 use crate::blocks::Splitter;
 use crate::columns::{arrow_type, arrow_type_of};
 use crate::fetch::ByteStream;
-use crate::infer::{Guess, SAMPLE_ROWS};
-use crate::{InputSchema, Origin};
+use crate::infer::{Guess, grouped};
+use crate::{InputSchema, Origin, Sample};
 
 /// Columns in the order in which keys appear, then declared ones that the sample lacks; `None` when there is no
 /// object in the sample.
 pub(crate) fn schema(
     uri: &str,
     declared: &[Column],
+    sample_rows: u64,
     splitter: &mut Splitter<ByteStream>,
 ) -> Result<Option<InputSchema>, Error> {
     skip_mark(uri, splitter)?;
     let Some(block) = splitter.next(CUT).map_err(|error| cut_error(uri, error))? else { return Ok(None) };
     let mut keys = Keys::default();
-    for line in block.bytes().split(|byte| *byte == b'\n').take(SAMPLE_ROWS) {
+    let mut sample = Sample::default();
+    for line in block.bytes().split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+        if sample.rows == sample_rows {
+            break;
+        }
+        sample.rows += 1;
         // A line that is no object is a reject of the job, not of its schema.
-        if let Ok(object) = serde_json::from_slice::<Map<String, Value>>(line) {
-            keys.see(&object, true);
+        match serde_json::from_slice::<Map<String, Value>>(line) {
+            Ok(object) => keys.see(&object, true),
+            Err(_) => sample.rows_bad += 1,
         }
     }
     if keys.0.is_empty() && declared.is_empty() {
         return Ok(None);
     }
     let mut schema: Vec<(Field, Origin)> = Vec::new();
+    let objects = sample.rows - sample.rows_bad;
     for (name, kind) in &keys.0 {
+        sample.reasons.push(kind.reason(objects));
         schema.push(match declared.iter().find(|column| column.name == *name) {
             Some(column) => (Field::new(name, arrow_type_of(&column.ty), true), Origin::Declared),
             None => (Field::new(name, kind.data_type(), true), Origin::Inferred),
@@ -42,9 +51,10 @@ pub(crate) fn schema(
     }
     for column in declared.iter().filter(|column| !keys.0.iter().any(|(name, _)| *name == column.name)) {
         schema.push((Field::new(&column.name, arrow_type_of(&column.ty), true), Origin::Declared));
+        sample.reasons.push("no object of the sample has this key".to_owned());
     }
     let (fields, origins): (Vec<_>, Vec<_>) = schema.into_iter().unzip();
-    Ok(Some(InputSchema { arrow: Arc::new(Schema::new(fields)), origins }))
+    Ok(Some(InputSchema { arrow: Arc::new(Schema::new(fields)), origins, sample }))
 }
 
 /// What the values of each key could be, in the order in which keys appear.
@@ -67,33 +77,44 @@ impl Keys {
     }
 }
 
-/// What all values seen so far could be.
+/// What all values seen so far could be. The numbers count values.
 #[derive(Default)]
 struct Kind {
     text: Option<Guess>,
-    boolean: bool,
-    whole: bool,
-    /// A whole number beyond a long.
-    large: bool,
-    fraction: bool,
+    texts: u64,
+    nulls: u64,
+    booleans: u64,
+    whole: u64,
+    /// Whole numbers beyond a long.
+    large: u64,
+    fractions: u64,
+    lists: u64,
     list: Option<Box<Kind>>,
+    objects: u64,
     object: Option<Keys>,
 }
 
 impl Kind {
     fn see(&mut self, value: &Value, top: bool) {
         match value {
-            Value::Null => {}
-            Value::Bool(_) => self.boolean = true,
-            Value::Number(number) if number.is_i64() => self.whole = true,
-            Value::Number(number) if number.is_u64() => self.large = true,
-            Value::Number(_) => self.fraction = true,
-            Value::String(text) => self.text.get_or_insert_default().see(text.as_bytes()),
+            Value::Null => self.nulls += 1,
+            Value::Bool(_) => self.booleans += 1,
+            Value::Number(number) if number.is_i64() => self.whole += 1,
+            Value::Number(number) if number.is_u64() => self.large += 1,
+            Value::Number(_) => self.fractions += 1,
+            Value::String(text) => {
+                self.texts += 1;
+                self.text.get_or_insert_default().see(text.as_bytes());
+            }
             Value::Array(items) => {
+                self.lists += 1;
                 let list = self.list.get_or_insert_default();
                 items.iter().for_each(|item| list.see(item, false));
             }
-            Value::Object(object) => self.object.get_or_insert_default().see(object, false),
+            Value::Object(object) => {
+                self.objects += 1;
+                self.object.get_or_insert_default().see(object, false);
+            }
         }
         if !top {
             // Inside of structs and lists texts stay texts: nothing there says which one broke a guess.
@@ -104,11 +125,12 @@ impl Kind {
     }
 
     fn data_type(&self) -> DataType {
-        let is_number = self.whole || self.large || self.fraction;
-        match (&self.text, self.boolean, is_number, &self.list, &self.object) {
+        let is_boolean = self.booleans > 0;
+        let is_number = self.whole + self.large + self.fractions > 0;
+        match (&self.text, is_boolean, is_number, &self.list, &self.object) {
             (None, true, false, None, None) => DataType::Boolean,
-            (None, false, true, None, None) if self.fraction => DataType::Float64,
-            (None, false, true, None, None) if self.large => DataType::Decimal128(38, 0),
+            (None, false, true, None, None) if self.fractions > 0 => DataType::Float64,
+            (None, false, true, None, None) if self.large > 0 => DataType::Decimal128(38, 0),
             (None, false, true, None, None) => DataType::Int64,
             (None, false, false, Some(items), None) => {
                 DataType::List(Arc::new(Field::new_list_field(items.data_type(), true)))
@@ -124,5 +146,42 @@ impl Kind {
             },
             _ => DataType::Utf8,
         }
+    }
+
+    /// Why it is this type, in words, when so many objects were looked at.
+    fn reason(&self, objects: u64) -> String {
+        let kinds = [
+            (self.texts, "text"),
+            (self.booleans, "true or false"),
+            (self.whole, "whole number"),
+            (self.large, "whole number beyond a long"),
+            (self.fractions, "number with a fraction or an exponent"),
+            (self.lists, "list"),
+            (self.objects, "object"),
+        ];
+        let seen: Vec<(u64, &str)> = kinds.into_iter().filter(|(count, _)| *count > 0).collect();
+        let values: u64 = seen.iter().map(|(count, _)| count).sum();
+        let mut reason = match (seen.as_slice(), &self.text) {
+            ([], _) => "no value in the sample: only a string holds whatever comes".to_owned(),
+            ([_], Some(text))
+                if matches!(text.ty(), PrimitiveType::Date | PrimitiveType::Timestamp | PrimitiveType::Timestamptz) =>
+            {
+                text.reason()
+            }
+            ([(count, what)], _) => format!("values: {} x {what}", grouped(*count)),
+            (several, _) => {
+                let several: Vec<String> =
+                    several.iter().map(|(count, what)| format!("{} x {what}", grouped(*count))).collect();
+                let kept = if self.data_type() == DataType::Utf8 { ": kept as their JSON text" } else { "" };
+                format!("values: {}{kept}", several.join(", "))
+            }
+        };
+        let missing = objects.saturating_sub(values + self.nulls);
+        for (count, what) in [(self.nulls, "null"), (missing, "missing")] {
+            if count > 0 {
+                reason.push_str(&format!("; {} {what}", grouped(count)));
+            }
+        }
+        reason
     }
 }

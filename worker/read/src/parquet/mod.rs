@@ -53,7 +53,7 @@ pub(super) fn schema(
         columns.push((Field::new(field.name(), ty, true), origin));
     }
     let (fields, origins): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-    Ok(InputSchema { arrow: Arc::new(Schema::new(fields)), origins })
+    Ok(InputSchema::new(Arc::new(Schema::new(fields)), origins))
 }
 
 fn landed_type(file: &PlannedFile, field: &Field) -> Result<DataType, Error> {

@@ -10,7 +10,7 @@ pub(super) fn reader(format: &CsvFormat, declared: &[(&str, &str)]) -> Csv {
     let fields: Vec<Field> =
         columns(declared).iter().map(|column| Field::new(&column.name, arrow_type_of(&column.ty), true)).collect();
     let origins = vec![Origin::Declared; fields.len()];
-    Csv::new(format, &InputSchema { arrow: Arc::new(Schema::new(fields)), origins }).unwrap()
+    Csv::new(format, &InputSchema::new(Arc::new(Schema::new(fields)), origins)).unwrap()
 }
 
 fn read_text(format: &CsvFormat, declared: &[(&str, &str)], text: &str) -> Outcome {

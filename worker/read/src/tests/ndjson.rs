@@ -10,7 +10,7 @@ fn reader(declared: &[(&str, &str)]) -> Ndjson {
     let fields: Vec<Field> =
         columns(declared).iter().map(|column| Field::new(&column.name, arrow_type_of(&column.ty), true)).collect();
     let origins = vec![Origin::Declared; fields.len()];
-    Ndjson::new(&InputSchema { arrow: Arc::new(Schema::new(fields)), origins })
+    Ndjson::new(&InputSchema::new(Arc::new(Schema::new(fields)), origins))
 }
 
 fn read_lines(declared: &[(&str, &str)], text: &str) -> Outcome {
