@@ -23,6 +23,9 @@ mod csv;
 mod error;
 mod fault;
 pub mod fetch;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod infer;
 mod inflate;
 mod landable;

@@ -124,7 +124,7 @@ impl Csv {
     }
 
     /// Indexes so few bytes at once. For tests of what happens at the borders of windows.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn with_window(mut self, window: usize) -> Self {
         self.window = window;
         self

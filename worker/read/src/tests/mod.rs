@@ -3,71 +3,28 @@
 mod csv_dialect;
 mod csv_splits;
 mod files;
+mod fuzzing;
 mod ndjson;
 mod parquet;
 mod values;
 
-use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use arrow::array::{Array, RecordBatch};
-use arrow::util::display::array_value_to_string;
+use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use moulin_core::{Column, Counters, CsvFormat, Format, OnBadRow, Reject, Source, StorageSettings};
 
-use super::blocks::{Pool, Splitter};
-use super::pipeline::{Sizes, Text};
 use super::{InputSchema, ReadOptions, batches, schema};
 use crate::Error;
-use crate::fetch::{ByteStream, Fetcher};
-
-/// All that came of reading.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct Outcome {
-    rows: Vec<Vec<String>>,
-    rejects: Vec<Reject>,
-    rows_read: u64,
-}
+use crate::fetch::Fetcher;
+use crate::fuzzing::{Outcome, read_serially, rows_of};
 
 impl Outcome {
     fn codes(&self) -> Vec<&str> {
         self.rejects.iter().map(|reject| reject.code.as_str()).collect()
     }
-}
-
-fn rows_of(batch: &RecordBatch) -> Vec<Vec<String>> {
-    let cell = |column: &Arc<dyn Array>, row| {
-        if column.is_null(row) { "NULL".to_owned() } else { array_value_to_string(column, row).unwrap() }
-    };
-    (0..batch.num_rows()).map(|row| batch.columns().iter().map(|column| cell(column, row)).collect()).collect()
-}
-
-/// Reads bytes with a text format, one block after another on this thread. Keeps every bad row of small blocks.
-fn read_serially<T: Text>(text: &T, bytes: &[u8], block_bytes: usize) -> Result<Outcome, Error> {
-    let stream: ByteStream = Box::new(Cursor::new(bytes.to_vec()));
-    let mut splitter = Splitter::new(stream, block_bytes, Pool::default());
-    let mut start = text.begin("file:///t", &mut splitter)?;
-    let sizes = Sizes::new(text.schema().fields().len());
-    let (mut outcome, mut records, mut lines) = (Outcome::default(), start.records, start.lines);
-    let mut next = start.first.take();
-    loop {
-        let block = match next.take() {
-            Some(block) => block,
-            None => match splitter.next(start.cut).map_err(|error| super::csv::cut_error("file:///t", error))? {
-                Some(block) => block,
-                None => break,
-            },
-        };
-        let parsed = text.parse(&start, &block, &sizes, false)?;
-        outcome.rows.extend(rows_of(&parsed.batch));
-        outcome.rejects.extend(parsed.kept.into_iter().map(|row| row.into_reject("file:///t", records, lines)));
-        records += parsed.batch.num_rows() as u64 + parsed.bad_rows;
-        lines += parsed.lines;
-    }
-    outcome.rows_read = records;
-    Ok(outcome)
 }
 
 fn columns(declared: &[(&str, &str)]) -> Vec<Column> {
@@ -124,4 +81,9 @@ async fn read(source: &Source, on_bad_row: OnBadRow) -> Result<Outcome, Error> {
 
 fn on_runtime<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(work)
+}
+
+/// Cases of a generated test: so many by default, or as many as `MOULIN_CASES` says.
+fn cases(default: u32) -> u32 {
+    std::env::var("MOULIN_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }

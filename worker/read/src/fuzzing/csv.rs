@@ -1,0 +1,139 @@
+//! CSV: the fast way against the slow one, cut against whole, and both against `csv-core`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema};
+use csv_core::{ReadRecordResult, ReaderBuilder};
+use moulin_core::{CsvFormat, PrimitiveType};
+
+use super::{Choices, Outcome, check_places, read_serially};
+use crate::columns::arrow_type;
+use crate::csv::Csv;
+use crate::{InputSchema, Origin};
+
+const COLUMNS: usize = 3;
+
+/// Reads a file in a dialect, all columns texts.
+///
+/// # Panics
+/// When two ways of reading differ, or `csv-core` sees other records.
+pub fn csv(case: &[u8]) {
+    let mut choices = Choices(case);
+    let format = CsvFormat {
+        delimiter: [",", ";", "\t", "|"][choices.below(4)].to_owned(),
+        quote: *b"\"'".get(choices.below(2)).unwrap_or(&b'"'),
+        quoting: choices.below(8) != 7,
+        header: false,
+        null_values: if choices.is() { vec!["NA".to_owned()] } else { Vec::new() },
+        comment: choices.is().then(|| "#".to_owned()),
+        ..CsvFormat::default()
+    };
+    let typed = choices.is();
+    let (block, window) = (1 + choices.below(256), choices.below(256));
+    let file = choices.file();
+    if file.contains(&b'\r') && !file.iter().take(block).any(|byte| *byte == b'\n') {
+        // Lines end with CR when the first block has no LF: another block size is another dialect.
+        return;
+    }
+    let types = if typed {
+        [PrimitiveType::Long, PrimitiveType::Decimal { precision: 9, scale: 2 }, PrimitiveType::Date]
+    } else {
+        [PrimitiveType::String; COLUMNS]
+    };
+    let read = |block: usize, window: Option<usize>| {
+        let csv = reader(&format, types);
+        let csv = if let Some(window) = window { csv.with_window(window) } else { csv };
+        read_serially(&csv, file, block).expect("only a record of many MiB is an error")
+    };
+    let by_record = read(1 << 20, Some(0));
+    for other in [read(1 << 20, None), read(block, Some(window)), read(block, Some(0))] {
+        assert_eq!(other.rows, by_record.rows);
+        assert_eq!(other.rows_read, by_record.rows_read);
+        assert_same_rejects(&other, &by_record);
+        let eol = if file.contains(&b'\n') { b'\n' } else { b'\r' };
+        check_places(&other, file, eol);
+    }
+    if !typed {
+        check_against_csv_core(&format, file, &read(block, Some(window)));
+    }
+}
+
+/// A reader of columns without names.
+fn reader(format: &CsvFormat, types: [PrimitiveType; COLUMNS]) -> Csv {
+    let fields = types.iter().enumerate().map(|(at, ty)| Field::new(format!("c{at}"), arrow_type(*ty), true));
+    let schema = InputSchema {
+        arrow: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+        origins: vec![Origin::Declared; COLUMNS],
+    };
+    Csv::new(format, &schema).expect("a csv of primitive types")
+}
+
+/// The first rejects of both, as far as both keep them.
+fn assert_same_rejects(one: &Outcome, other: &Outcome) {
+    let kept = moulin_core::Counters::REJECTS_KEPT;
+    let first = |outcome: &Outcome| outcome.rejects.iter().take(kept).cloned().collect::<Vec<_>>();
+    assert_eq!(first(one), first(other));
+}
+
+/// Record by record: the same fields, or a reason why not.
+fn check_against_csv_core(format: &CsvFormat, file: &[u8], outcome: &Outcome) {
+    // With its last line end: csv-core takes a comment without one for a record.
+    let file = &[file, b"\n"].concat();
+    let bare_cr = file.iter().enumerate().any(|(at, byte)| *byte == b'\r' && file.get(at + 1) != Some(&b'\n'));
+    // csv-core ends records at a CR alone; this reader keeps such a CR. Rejects beyond the kept ones cannot be compared.
+    if bare_cr || outcome.rejects.len() as u64 + outcome.rows.len() as u64 != outcome.rows_read {
+        return;
+    }
+    let records = records_of(format, file);
+    assert_eq!(records.len() as u64, outcome.rows_read, "csv-core sees {records:?}");
+    let (mut rows, mut rejects) = (outcome.rows.iter(), outcome.rejects.iter().peekable());
+    for (at, record) in records.iter().enumerate() {
+        let reject = rejects.next_if(|reject| reject.place.record == at as u64 + 1);
+        let texts: Option<Vec<&str>> = record.iter().map(|field| std::str::from_utf8(field).ok()).collect();
+        match reject.map(|reject| reject.code.as_str()) {
+            // csv-core is content with text after a closing quote, and with a quote that is never closed.
+            Some("csv.quote" | "csv.unclosed_quote") => {}
+            Some("csv.field_count") => assert_ne!(record.len(), COLUMNS, "{record:?}"),
+            Some("utf8") => assert!(texts.is_none(), "{record:?}"),
+            Some(code) => panic!("{code}: {record:?}"),
+            None => {
+                let ours = rows.next().expect("as many rows as records that are not rejected");
+                let texts = texts.expect("a row of texts is UTF-8");
+                let is_null = |text: &str, ours: &str| ours == "NULL" && format.null_values.iter().any(|v| v == text);
+                assert_eq!(texts.len(), ours.len());
+                assert!(texts.iter().zip(ours).all(|(a, b)| a == b || is_null(a, b)), "{texts:?} {ours:?}");
+            }
+        }
+    }
+}
+
+/// What `csv-core` reads.
+pub(crate) fn records_of(format: &CsvFormat, file: &[u8]) -> Vec<Vec<Vec<u8>>> {
+    let mut reader = ReaderBuilder::new()
+        .delimiter(format.delimiter.as_bytes()[0])
+        .quote(format.quote)
+        .quoting(format.quoting)
+        .comment(format.comment.as_ref().map(|text| text.as_bytes()[0]))
+        .build();
+    let (mut text, mut ends) = (vec![0; file.len() + 16], vec![0; file.len() + 16]);
+    let (mut records, mut at) = (Vec::new(), 0);
+    loop {
+        let mut fields = 0;
+        let mut written = 0;
+        loop {
+            let (result, read, wrote, ended) =
+                reader.read_record(&file[at..], &mut text[written..], &mut ends[fields..]);
+            at += read;
+            written += wrote;
+            fields += ended;
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::Record => break,
+                ReadRecordResult::End => return records,
+                full => panic!("{full:?} with room for the whole file"),
+            }
+        }
+        let starts = std::iter::once(0).chain(ends[..fields].iter().copied());
+        records.push(starts.zip(&ends[..fields]).map(|(start, end)| text[start..*end].to_vec()).collect());
+    }
+}

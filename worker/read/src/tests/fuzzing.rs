@@ -1,0 +1,135 @@
+//! The invariants of the fuzz targets, for generated cases and for inputs that once broke them.
+
+use proptest::prelude::*;
+
+use super::cases;
+use crate::fuzzing;
+
+/// Bytes that mean something to a reader, more often than not, after the bytes that choose how they are read.
+fn case(choices: usize, words: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    let word = prop::sample::select(words).prop_map(|word| word.as_bytes().to_vec());
+    let piece = prop_oneof![12 => word, 1 => prop::collection::vec(any::<u8>(), 1..4)];
+    let ends = prop_oneof![2 => Just(""), 1 => Just("\n")];
+    let file = (prop::collection::vec(piece, 0..60), ends)
+        .prop_map(|(pieces, end)| [&pieces.concat(), end.as_bytes()].concat());
+    (prop::collection::vec(any::<u8>(), choices), file).prop_map(|(choices, file)| [choices, file].concat())
+}
+
+const CSV: &[&str] = &[
+    ",",
+    ",",
+    ",",
+    ";",
+    "\t",
+    "|",
+    "\n",
+    "\n",
+    "\n",
+    "\r\n",
+    "\"",
+    "\"",
+    "\"\"",
+    "'",
+    "''",
+    "#",
+    "a",
+    "é",
+    "12",
+    "-7.5",
+    "NA",
+    "2024-02-29",
+    " ",
+    "a,b,c\n",
+    "1,2.50,2024-01-31\n",
+    "\"a,\n\",b,c\n",
+];
+
+const JSON: &[&str] = &[
+    "{\"s\":\"a\",\"n\":1,\"d\":0.5,\"b\":true}\n",
+    "{",
+    "}",
+    "\"s\":",
+    "\"n\":",
+    "\"d\":",
+    "\"b\":",
+    "\"x\":",
+    ",",
+    ",",
+    "\n",
+    "\n",
+    "\r\n",
+    "\"a\"",
+    "\"\\u00e9\\n\"",
+    "\"\\ud800\"",
+    "\"\\ud83d\\ude00\"",
+    "\"",
+    "\\",
+    "null",
+    "true",
+    "false",
+    "0",
+    "-0",
+    "1",
+    "-17",
+    "9007199254740993",
+    "1e3",
+    "1e999",
+    "0.1",
+    "01",
+    "9223372036854775808",
+    "[",
+    "]",
+    "[1,{}]",
+    " ",
+    "\t",
+    "\u{1}",
+    "{}\n",
+];
+
+const TYPED: &[&str] = &[
+    ",",
+    ",",
+    ",",
+    "\n",
+    "\n",
+    "\n",
+    "1",
+    "-20",
+    "2.5",
+    "1e3",
+    "007",
+    "12345678901234567890",
+    "true",
+    "FALSE",
+    "2024-02-29",
+    "2023-02-29",
+    "2024-01-01 10:00:00",
+    "2024-01-01T10:00:00Z",
+    "nan",
+    "inf",
+    "NA",
+    "",
+    "\"",
+    "\"5\"",
+    "x",
+    "+4",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(2000)))]
+
+    #[test]
+    fn csv_is_read_alike_in_every_way_and_by_csv_core(case in case(8, CSV)) {
+        fuzzing::csv(&case);
+    }
+
+    #[test]
+    fn ndjson_is_read_alike_in_every_way_and_by_serde_json(case in case(1, JSON)) {
+        fuzzing::ndjson(&case);
+    }
+
+    #[test]
+    fn what_is_inferred_fits_and_never_narrows(case in case(2, TYPED)) {
+        fuzzing::infer(&case);
+    }
+}
