@@ -188,6 +188,11 @@ impl<R: Read> Splitter<R> {
         }
     }
 
+    /// Whether all that is left of the file is at hand.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at_end
+    }
+
     /// Time spent looking for the ends of records since the last call.
     pub(crate) fn take_time(&mut self) -> Duration {
         std::mem::take(&mut self.cutting)

@@ -9,7 +9,7 @@ use super::header::{self, Head};
 use super::record::{self, Item};
 use super::{NullRule, cut_error};
 use crate::Error;
-use crate::blocks::Splitter;
+use crate::blocks::{Block, Splitter};
 use crate::columns::arrow_type;
 use crate::fetch::ByteStream;
 use crate::infer::Guess;
@@ -66,7 +66,7 @@ fn names_without_header(uri: &str, declared: &[Column], fields: usize) -> Result
     Ok(declared.iter().map(|column| column.name.clone()).collect())
 }
 
-/// Guesses of the columns from the records of the first block, bad ones left out, and how many there were.
+/// Guesses of the columns from the first records, bad ones left out, and how many there were.
 fn sample(
     uri: &str,
     format: &CsvFormat,
@@ -74,18 +74,36 @@ fn sample(
     head: &mut Head,
     splitter: &mut Splitter<ByteStream>,
 ) -> Result<(Vec<Guess>, Sample), Error> {
-    let block = match head.rest.take() {
-        Some(block) => block,
-        None => match splitter.next(head.dialect.cut()).map_err(|error| cut_error(uri, error))? {
+    let (mut guesses, mut seen) = (Vec::new(), Sample::default());
+    let mut next = head.rest.take();
+    loop {
+        let block = match next.take() {
             Some(block) => block,
-            None => return Ok((Vec::new(), Sample::default())),
-        },
-    };
+            None => match splitter.next(head.dialect.cut()).map_err(|error| cut_error(uri, error))? {
+                Some(block) => block,
+                None => break,
+            },
+        };
+        sample_block(format, sample_rows, head, &block, &mut guesses, &mut seen);
+        // One block is the sample, but for what is left of a file that is no larger: its last line may have no end.
+        if !splitter.is_at_end() {
+            break;
+        }
+    }
+    Ok((guesses, seen))
+}
+
+fn sample_block(
+    format: &CsvFormat,
+    sample_rows: u64,
+    head: &Head,
+    block: &Block,
+    guesses: &mut Vec<Guess>,
+    seen: &mut Sample,
+) {
     let text = &block.buffer[..block.end];
     // What is null in a column that is no string: strings are what is left when nothing else fits.
     let nulls = NullRule::new(PrimitiveType::Long, &format.null_values);
-    let mut guesses: Vec<Guess> = Vec::new();
-    let mut seen = Sample::default();
     let (mut at, mut fields) = (block.start, Vec::new());
     while at < block.end && seen.rows < sample_rows {
         let (item, next) = record::read(&head.dialect, text, at, &mut fields);
@@ -99,13 +117,13 @@ fn sample(
             continue;
         }
         if guesses.is_empty() {
-            guesses = vec![Guess::default(); head.names.as_ref().map_or(fields.len(), Vec::len)];
+            *guesses = vec![Guess::default(); head.names.as_ref().map_or(fields.len(), Vec::len)];
         }
         if fields.len() != guesses.len() {
             seen.rows_bad += 1;
             continue;
         }
-        for (field, guess) in fields.iter().zip(&mut guesses) {
+        for (field, guess) in fields.iter().zip(guesses.iter_mut()) {
             let value = field.text(text, &head.dialect);
             if field.quoted || !nulls.is_null(&value) {
                 guess.see(&value);
@@ -114,5 +132,4 @@ fn sample(
             }
         }
     }
-    Ok((guesses, seen))
 }

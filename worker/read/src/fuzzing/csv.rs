@@ -61,10 +61,7 @@ pub fn csv(case: &[u8]) {
 /// A reader of columns without names.
 fn reader(format: &CsvFormat, types: [PrimitiveType; COLUMNS]) -> Csv {
     let fields = types.iter().enumerate().map(|(at, ty)| Field::new(format!("c{at}"), arrow_type(*ty), true));
-    let schema = InputSchema {
-        arrow: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
-        origins: vec![Origin::Declared; COLUMNS],
-    };
+    let schema = InputSchema::new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), vec![Origin::Declared; COLUMNS]);
     Csv::new(format, &schema).expect("a csv of primitive types")
 }
 

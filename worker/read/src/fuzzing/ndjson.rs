@@ -36,7 +36,8 @@ fn reader() -> Ndjson {
         Field::new("d", DataType::Float64, true),
         Field::new("b", DataType::Boolean, true),
     ];
-    Ndjson::new(&InputSchema { origins: vec![Origin::Declared; fields.len()], arrow: Arc::new(Schema::new(fields)) })
+    let origins = vec![Origin::Declared; fields.len()];
+    Ndjson::new(&InputSchema::new(Arc::new(Schema::new(fields)), origins))
 }
 
 /// An object with its keys in order, each as often as it comes.

@@ -23,18 +23,23 @@ pub(crate) fn schema(
     splitter: &mut Splitter<ByteStream>,
 ) -> Result<Option<InputSchema>, Error> {
     skip_mark(uri, splitter)?;
-    let Some(block) = splitter.next(CUT).map_err(|error| cut_error(uri, error))? else { return Ok(None) };
     let mut keys = Keys::default();
     let mut sample = Sample::default();
-    for line in block.bytes().split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-        if sample.rows == sample_rows {
-            break;
+    while let Some(block) = splitter.next(CUT).map_err(|error| cut_error(uri, error))? {
+        for line in block.bytes().split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+            if sample.rows == sample_rows {
+                break;
+            }
+            sample.rows += 1;
+            // A line that is no object is a reject of the job, not of its schema.
+            match serde_json::from_slice::<Map<String, Value>>(line) {
+                Ok(object) => keys.see(&object, true),
+                Err(_) => sample.rows_bad += 1,
+            }
         }
-        sample.rows += 1;
-        // A line that is no object is a reject of the job, not of its schema.
-        match serde_json::from_slice::<Map<String, Value>>(line) {
-            Ok(object) => keys.see(&object, true),
-            Err(_) => sample.rows_bad += 1,
+        // One block is the sample, but for what is left of a file that is no larger: its last line may have no end.
+        if !splitter.is_at_end() {
+            break;
         }
     }
     if keys.0.is_empty() && declared.is_empty() {

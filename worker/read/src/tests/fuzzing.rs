@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::cases;
+use super::*;
 use crate::fuzzing;
 
 /// Bytes that mean something to a reader, more often than not, after the bytes that choose how they are read.
@@ -132,4 +132,15 @@ proptest! {
     fn what_is_inferred_fits_and_never_narrows(case in case(2, TYPED)) {
         fuzzing::infer(&case);
     }
+}
+
+/// A last record without line end is a block of its own, and was no part of the sample.
+#[test]
+fn the_last_line_of_a_small_file_is_sampled() {
+    fuzzing::infer(b"\x00\x00x,1\n\n,2.5");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.ndjson");
+    std::fs::write(&path, "{\"a\":1}\n{\"a\":2.5}").unwrap();
+    let source = source(&path, Format::Ndjson(Default::default()), &[]);
+    assert_eq!(on_runtime(described(&source)).unwrap(), "a double inferred");
 }
