@@ -39,6 +39,16 @@ pub enum Error {
     /// The first bad row of a job that said `fail`.
     #[error("{} ({})", .0.reason, .0.place)]
     BadRow(Box<Reject>),
+    /// More bad rows than a job may have.
+    #[error("{bad} of {rows} rows do not fit, more than {limit}")]
+    TooManyBadRows {
+        /// Bad rows.
+        bad: u64,
+        /// Rows read by then, bad ones among them.
+        rows: u64,
+        /// Name and figure of the limit.
+        limit: String,
+    },
     /// The spec does not fit the file: a declared column that is not there, no schema.
     #[error("{0}")]
     Schema(String),
@@ -51,6 +61,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::BadRow(reject) => return reject.as_ref().clone().into_fault(),
+            Error::TooManyBadRows { .. } => FaultKind::BadRow,
             Error::Uri { .. } | Error::Schema(_) => FaultKind::InvalidSpec,
             Error::FileNotFound { .. } => FaultKind::NotFound,
             Error::Store { source, .. } => store_kind(source),

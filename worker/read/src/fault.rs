@@ -1,6 +1,6 @@
 //! Why a row does not fit, in words.
 
-use moulin_core::{Place, PrimitiveType, Reject};
+use moulin_core::{Place, PrimitiveType, Reject, RejectedRow};
 
 /// What is wrong with a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,12 +21,26 @@ pub(crate) struct BadRow {
     pub(crate) lines_before: u64,
     /// Offset in the decompressed file.
     pub(crate) byte_offset: u64,
+    /// Of the record, its line end left out.
+    pub(crate) length_bytes: u64,
+    /// The first of those bytes, at most [`RejectedRow::RAW_BYTES`].
+    pub(crate) raw: Vec<u8>,
 }
 
 impl BadRow {
-    /// The reject, when so many records and lines of the file stand before the block.
-    pub(crate) fn into_reject(self, uri: &str, records: u64, lines: u64) -> Reject {
-        Reject {
+    /// A bad row with the bytes of its record. Its line end is left out of them.
+    pub(crate) fn new(bad: Bad, record: &[u8], records_before: u64, lines_before: u64, byte_offset: u64) -> Self {
+        let record = match record {
+            [rest @ .., b'\r', b'\n'] | [rest @ .., b'\n' | b'\r'] => rest,
+            all => all,
+        };
+        let raw = record[..record.len().min(RejectedRow::RAW_BYTES)].to_vec();
+        Self { bad, records_before, lines_before, byte_offset, length_bytes: record.len() as u64, raw }
+    }
+
+    /// The rejected row, when so many records and lines of the file stand before the block.
+    pub(crate) fn into_rejected(self, uri: &str, records: u64, lines: u64) -> RejectedRow {
+        let reject = Reject {
             place: Place {
                 uri: uri.to_owned(),
                 record: records + self.records_before + 1,
@@ -36,7 +50,8 @@ impl BadRow {
             },
             code: self.bad.code.to_owned(),
             reason: self.bad.reason,
-        }
+        };
+        RejectedRow { reject, length_bytes: self.length_bytes, raw: self.raw }
     }
 }
 

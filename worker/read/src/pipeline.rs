@@ -11,13 +11,14 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use moulin_core::{Compression, Counters, OnBadRow, PlannedFile, Room};
+use moulin_core::{Compression, Counters, PlannedFile, Room};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::ReadOptions;
+use super::accounts::{Accounts, FilePlace};
 use super::blocks::{Block, Cut, Pool, Splitter};
 use super::csv::cut_error;
 use super::fault::BadRow;
@@ -34,8 +35,19 @@ pub(crate) trait Text: Send + Sync + 'static {
     fn schema(&self) -> &SchemaRef;
     /// Reads what stands before the first record of a file.
     fn begin(&self, uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<Start, Error>;
-    /// Parses whole records. With `stop_at_first` nothing after the first bad one.
-    fn parse(&self, start: &Start, block: &Block, sizes: &Sizes, stop_at_first: bool) -> Result<Parsed, Error>;
+    /// Parses whole records.
+    fn parse(&self, start: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error>;
+}
+
+/// What a parser is asked for besides the values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask {
+    /// Nothing after the first bad row.
+    pub(crate) stop_at_first: bool,
+    /// Bad rows whose place, reason and bytes are kept: so many, the first.
+    pub(crate) bad_rows_kept: usize,
+    /// Whether the place of each row is kept.
+    pub(crate) offsets: bool,
 }
 
 /// What the start of a file says about its records.
@@ -56,9 +68,12 @@ pub(crate) struct Parsed {
     pub(crate) batch: RecordBatch,
     /// Line ends of the block, the one that the end of the file lacked among them.
     pub(crate) lines: u64,
-    pub(crate) bad_rows: u64,
-    /// The first bad rows.
+    /// For each bad row, in order: the good rows of the block before it.
+    pub(crate) bad_after: Vec<u32>,
+    /// The first bad rows, as many as were asked for.
     pub(crate) kept: Vec<BadRow>,
+    /// Where each good row starts in the decompressed file; empty when nobody asked.
+    pub(crate) offsets: Vec<i64>,
     /// Bytes of text of each column.
     pub(crate) text_bytes: Vec<usize>,
 }
@@ -107,7 +122,7 @@ struct Cutter<T> {
     compression: Compression,
     text: Arc<T>,
     block_bytes: usize,
-    stop_at_first: bool,
+    ask: Ask,
     ahead: usize,
     counters: Arc<Counters>,
     runtime: Handle,
@@ -191,9 +206,9 @@ impl<T: Text> Cutter<T> {
 
     fn parse(&self, start: &Arc<Start>, block: Block, sizes: &Arc<Sizes>) -> JoinHandle<Result<Parsed, Error>> {
         let (text, start, sizes) = (Arc::clone(&self.text), Arc::clone(start), Arc::clone(sizes));
-        let (counters, stop_at_first) = (Arc::clone(&self.counters), self.stop_at_first);
+        let (counters, ask) = (Arc::clone(&self.counters), self.ask);
         self.runtime.spawn_blocking(move || {
-            let parsed = counters.timed(Room::Read, || text.parse(&start, &block, &sizes, stop_at_first))?;
+            let parsed = counters.timed(Room::Read, || text.parse(&start, &block, &sizes, ask))?;
             sizes.learn(block.end - block.start, &parsed);
             Ok(parsed)
         })
@@ -213,8 +228,11 @@ pub(crate) fn batches<T: Text>(
     Box::pin(async_stream::try_stream! {
         let stop = CancellationToken::new();
         let _stopped_on_drop = stop.clone().drop_guard();
-        let ReadOptions { on_bad_row, threads, counters, .. } = options;
-        let threads = threads.max(1);
+        let mut accounts = Accounts::new(&options);
+        let ask = Accounts::ask(&options);
+        let (threads, counters) = (options.threads.max(1), Arc::clone(&options.counters));
+        // The receiver of the rejects sees their end when this stream is at its own.
+        drop(options);
         let text = Arc::new(text);
         let cutter = Cutter {
             fetcher,
@@ -222,7 +240,7 @@ pub(crate) fn batches<T: Text>(
             compression,
             text: Arc::clone(&text),
             block_bytes,
-            stop_at_first: on_bad_row == OnBadRow::Fail,
+            ask,
             ahead: threads.min(2),
             counters: Arc::clone(&counters),
             runtime: Handle::current(),
@@ -231,18 +249,17 @@ pub(crate) fn batches<T: Text>(
         // With the one awaited here and the one the cutter waits to send, as many blocks are under way as threads, and one more.
         let (sender, mut steps) = mpsc::channel(threads.saturating_sub(1).max(1));
         let cutting = tokio::task::spawn_blocking(move || cutter.run(&sender));
-        let mut place = FilePlace::default();
         let mut waiting = Waiting { schema: Arc::clone(text.schema()), batches: Vec::new(), rows: 0, bytes: 0 };
         while let Some(step) = steps.recv().await {
             match step? {
                 Step::File { number, lines, records } => {
-                    place = FilePlace { uri: files[number].uri.clone(), lines, records };
+                    accounts.begin(FilePlace { uri: files[number].uri.clone(), lines, records });
                 }
                 Step::FileEnd => Counters::add(&counters.files_done, 1),
                 Step::Block { parsed, bytes } => {
                     let parsed = parsed.await.map_err(|error| Error::Internal(format!("a thread that parses ended: {error}")))??;
                     counters.enter(Room::Read);
-                    let batch = place.account(parsed, on_bad_row, &counters)?;
+                    let batch = accounts.block(parsed).await?;
                     if bytes * 2 >= block_bytes || batch.num_rows() >= FEW_ROWS {
                         if let Some(batch) = waiting.take()? {
                             yield batch;
@@ -257,39 +274,11 @@ pub(crate) fn batches<T: Text>(
             }
         }
         cutting.await.map_err(|error| Error::Internal(format!("the thread that cuts blocks ended: {error}")))?;
+        accounts.end()?;
         if let Some(batch) = waiting.take()? {
             yield batch;
         }
     })
-}
-
-/// Where in the input the next block begins.
-#[derive(Default)]
-struct FilePlace {
-    uri: String,
-    lines: u64,
-    records: u64,
-}
-
-impl FilePlace {
-    /// Counts the rows of a block, good and bad, and answers the good ones.
-    fn account(&mut self, parsed: Parsed, on_bad_row: OnBadRow, counters: &Counters) -> Result<RecordBatch, Error> {
-        let records = parsed.batch.num_rows() as u64 + parsed.bad_rows;
-        Counters::add(&counters.rows_read, records);
-        let unkept = parsed.bad_rows - parsed.kept.len() as u64;
-        for row in parsed.kept {
-            let reject = row.into_reject(&self.uri, self.records, self.lines);
-            if on_bad_row == OnBadRow::Fail {
-                counters.reject(|| reject.clone());
-                return Err(Error::BadRow(Box::new(reject)));
-            }
-            counters.reject(|| reject);
-        }
-        Counters::add(&counters.rows_rejected, unkept);
-        self.records += records;
-        self.lines += parsed.lines;
-        Ok(parsed.batch)
-    }
 }
 
 /// Batches too small to hand on alone: the ends of files, and small files.

@@ -23,7 +23,7 @@ use moulin_core::{CsvFormat, PrimitiveType};
 use super::blocks::{Block, Cut, Splitter};
 use super::columns::{Column, column_type};
 use super::fault::Bad;
-use super::pipeline::{Parsed, Sizes, Start, Text};
+use super::pipeline::{Ask, Parsed, Sizes, Start, Text};
 use super::{InputSchema, Origin, values};
 use crate::Error;
 use crate::fetch::{ByteStream, into_error};
@@ -145,15 +145,14 @@ impl Text for Csv {
         Ok(Start { cut: head.dialect.cut(), order, lines: head.lines, records: 0, first: head.rest })
     }
 
-    fn parse(&self, start: &Start, block: &Block, sizes: &Sizes, stop_at_first: bool) -> Result<Parsed, Error> {
+    fn parse(&self, start: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {
         let dialect = Dialect {
             delimiter: start.cut.delimiter,
             quote: start.cut.quote,
             comment: start.cut.comment,
             eol: start.cut.eol,
         };
-        parse::Parser::new(&dialect, &self.targets, &start.order, block, self.window, sizes, stop_at_first)
-            .run(&self.schema)
+        parse::Parser::new(&dialect, &self.targets, &start.order, block, self.window, sizes, ask).run(&self.schema)
     }
 }
 

@@ -13,12 +13,10 @@ use crate::Error;
 use crate::blocks::Block;
 use crate::columns::Column;
 use crate::fault::{Bad, BadRow};
-use crate::pipeline::{Parsed, Sizes, batch_error};
+use crate::pipeline::{Ask, Parsed, Sizes, batch_error};
 
 /// Bytes that are indexed at once: text, index and the ends of the columns stay in the second-level cache.
 pub(super) const WINDOW_BYTES: usize = 32 << 10;
-/// Bad rows of one block whose reasons are kept.
-const KEPT: usize = moulin_core::Counters::REJECTS_KEPT;
 
 pub(super) struct Parser<'a> {
     dialect: &'a Dialect,
@@ -29,11 +27,12 @@ pub(super) struct Parser<'a> {
     /// Slack and block, without what stands behind it.
     text: &'a [u8],
     window: usize,
-    stop_at_first: bool,
+    ask: Ask,
     columns: Vec<Column>,
     rows: usize,
-    bad_rows: u64,
+    bad_after: Vec<u32>,
     kept: Vec<BadRow>,
+    offsets: Vec<i64>,
     /// Line ends counted so far, and up to where.
     lines: (u64, usize),
     ends: Vec<u32>,
@@ -48,7 +47,7 @@ impl<'a> Parser<'a> {
         block: &'a Block,
         window: usize,
         sizes: &Sizes,
-        stop_at_first: bool,
+        ask: Ask,
     ) -> Self {
         let rows = sizes.rows(block.end - block.start);
         Self {
@@ -58,11 +57,12 @@ impl<'a> Parser<'a> {
             block,
             text: &block.buffer[..block.end],
             window,
-            stop_at_first,
+            ask,
             columns: super::new_columns(targets, rows, sizes),
             rows: 0,
-            bad_rows: 0,
+            bad_after: Vec::new(),
             kept: Vec::new(),
+            offsets: Vec::with_capacity(if ask.offsets { rows } else { 0 }),
             lines: (0, block.start),
             ends: Vec::new(),
             fields: Vec::with_capacity(order.len()),
@@ -72,7 +72,7 @@ impl<'a> Parser<'a> {
     pub(super) fn run(mut self, schema: &SchemaRef) -> Result<Parsed, Error> {
         let mut at = self.block.start;
         let mut window = self.window;
-        while at < self.block.end && !(self.stop_at_first && self.bad_rows > 0) {
+        while at < self.block.end && !self.stopped() {
             let end = (at + window).min(self.block.end);
             let comment = self.dialect.comment.is_some_and(|byte| memchr(byte, &self.text[at..end]).is_some());
             if comment || self.window == 0 {
@@ -95,6 +95,14 @@ impl<'a> Parser<'a> {
             }
         }
         self.finish(schema)
+    }
+
+    fn stopped(&self) -> bool {
+        self.ask.stop_at_first && !self.bad_after.is_empty()
+    }
+
+    fn offset(&self, at: usize) -> u64 {
+        self.block.offset + (at - self.block.start) as u64
     }
 
     fn index(&mut self, at: usize, end: usize) -> Found {
@@ -135,6 +143,11 @@ impl<'a> Parser<'a> {
             return self.undo();
         }
         self.rows += rows;
+        if self.ask.offsets {
+            let starts = self.ends.iter().step_by(self.order.len().max(1)).take(rows);
+            let base = self.block.offset as i64 - self.block.start as i64 + 1;
+            self.offsets.extend(starts.map(|end| base + i64::from(*end)));
+        }
         true
     }
 
@@ -153,23 +166,23 @@ impl<'a> Parser<'a> {
 
     /// Reads record by record until one starts at `until` or later.
     fn slow(&mut self, mut at: usize, until: usize) -> Result<usize, Error> {
-        while at < until && !(self.stop_at_first && self.bad_rows > 0) {
+        while at < until && !self.stopped() {
             let (item, next) = record::read(self.dialect, self.text, at, &mut self.fields);
             let outcome = match item {
                 Item::Nothing => Ok(()),
-                Item::Record => self.append_record(),
+                Item::Record => self.append_record(at),
                 Item::Unclosed { field } => Err(self.unclosed(at, field)),
                 Item::AfterQuote { field } => Err(self.after_quote(at, next, field)),
             };
             if let Err(bad) = outcome {
-                self.reject(at, bad);
+                self.reject(at, next, bad);
             }
             at = next;
         }
         Ok(at)
     }
 
-    fn append_record(&mut self) -> Result<(), Bad> {
+    fn append_record(&mut self, at: usize) -> Result<(), Bad> {
         if self.fields.len() != self.order.len() {
             let reason = format!("row has {} fields, expected {}", self.fields.len(), self.order.len());
             return Err(Bad::row("csv.field_count", reason));
@@ -191,6 +204,9 @@ impl<'a> Parser<'a> {
             return Err(bad);
         }
         self.rows += 1;
+        if self.ask.offsets {
+            self.offsets.push(self.offset(at) as i64);
+        }
         Ok(())
     }
 
@@ -228,18 +244,15 @@ impl<'a> Parser<'a> {
         memchr_iter(self.dialect.eol, &self.text[from..to]).count() as u64
     }
 
-    fn reject(&mut self, at: usize, bad: Bad) {
-        if self.kept.len() < KEPT {
+    fn reject(&mut self, at: usize, next: usize, bad: Bad) {
+        if self.kept.len() < self.ask.bad_rows_kept {
             let (lines, counted) = self.lines;
             self.lines = (lines + self.count_lines(counted, at), at);
-            self.kept.push(BadRow {
-                bad,
-                records_before: self.rows as u64 + self.bad_rows,
-                lines_before: self.lines.0,
-                byte_offset: self.block.offset + (at - self.block.start) as u64,
-            });
+            let records_before = (self.rows + self.bad_after.len()) as u64;
+            let row = BadRow::new(bad, &self.text[at..next], records_before, self.lines.0, self.offset(at));
+            self.kept.push(row);
         }
-        self.bad_rows += 1;
+        self.bad_after.push(self.rows as u32);
     }
 
     fn finish(self, schema: &SchemaRef) -> Result<Parsed, Error> {
@@ -250,6 +263,6 @@ impl<'a> Parser<'a> {
             self.columns.into_iter().map(Column::finish).collect::<Result<Vec<_>, _>>().map_err(batch_error)?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options).map_err(batch_error)?;
-        Ok(Parsed { batch, lines, bad_rows: self.bad_rows, kept: self.kept, text_bytes })
+        Ok(Parsed { batch, lines, bad_after: self.bad_after, kept: self.kept, offsets: self.offsets, text_bytes })
     }
 }

@@ -14,7 +14,7 @@ use moulin_core::Reject;
 use crate::Error;
 use crate::blocks::{Pool, Splitter};
 use crate::fetch::ByteStream;
-use crate::pipeline::{Sizes, Text};
+use crate::pipeline::{Ask, Sizes, Text};
 
 mod csv;
 mod infer;
@@ -23,6 +23,9 @@ mod ndjson;
 pub use csv::csv;
 pub use infer::infer;
 pub use ndjson::ndjson;
+
+/// What a parser can be asked for.
+const EVERYTHING: Ask = Ask { stop_at_first: false, bad_rows_kept: usize::MAX, offsets: true };
 
 /// The name of a file that is none.
 pub(crate) const URI: &str = "file:///t";
@@ -63,10 +66,17 @@ pub(crate) fn read_serially<T: Text>(text: &T, bytes: &[u8], block_bytes: usize)
                 None => break,
             },
         };
-        let parsed = text.parse(&start, &block, &sizes, false)?;
+        let parsed = text.parse(&start, &block, &sizes, EVERYTHING)?;
+        assert_eq!(parsed.offsets.len(), parsed.batch.num_rows());
+        let before = records;
         outcome.rows.extend(rows_of(&parsed.batch));
-        outcome.rejects.extend(parsed.kept.into_iter().map(|row| row.into_reject(URI, records, lines)));
-        records += parsed.batch.num_rows() as u64 + parsed.bad_rows;
+        records += (parsed.batch.num_rows() + parsed.bad_after.len()) as u64;
+        for row in parsed.kept {
+            let row = row.into_rejected(URI, before, lines);
+            let (offset, length) = (row.reject.place.byte_offset as usize, row.length_bytes as usize);
+            assert_eq!(row.raw, bytes[offset..offset + length], "raw bytes are those of the file");
+            outcome.rejects.push(row.reject);
+        }
         lines += parsed.lines;
     }
     outcome.rows_read = records;

@@ -22,7 +22,7 @@ use moulin_core::PrimitiveType;
 use super::blocks::{Block, Cut, Splitter};
 use super::columns::column_type;
 use super::csv::cut_error;
-use super::pipeline::{Parsed, Sizes, Start, Text};
+use super::pipeline::{Ask, Parsed, Sizes, Start, Text};
 use super::{InputSchema, Origin};
 use crate::Error;
 use crate::fetch::ByteStream;
@@ -76,8 +76,8 @@ impl Text for Ndjson {
         Ok(Start { cut: CUT, order: Vec::new(), lines: 0, records: 0, first: None })
     }
 
-    fn parse(&self, _: &Start, block: &Block, sizes: &Sizes, stop_at_first: bool) -> Result<Parsed, Error> {
-        parse::Parser::new(self, block, sizes, stop_at_first).run()
+    fn parse(&self, _: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {
+        parse::Parser::new(self, block, sizes, ask).run()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::blocks::Block;
 use crate::columns::{Column, Data};
 use crate::fault::{Bad, BadRow, shown};
-use crate::pipeline::{Parsed, Sizes, batch_error};
+use crate::pipeline::{Ask, Parsed, Sizes, batch_error};
 use crate::values;
 
 /// The values of one column of a block.
@@ -41,7 +41,7 @@ pub(super) struct Parser<'a> {
     block: &'a Block,
     text: &'a [u8],
     utf8: bool,
-    stop_at_first: bool,
+    ask: Ask,
     cells: Vec<Cells>,
     /// The record in which each column was last seen, counted from 1.
     seen: Vec<u32>,
@@ -65,7 +65,7 @@ impl From<Broken> for Unfit {
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(format: &'a Ndjson, block: &'a Block, sizes: &Sizes, stop_at_first: bool) -> Self {
+    pub(super) fn new(format: &'a Ndjson, block: &'a Block, sizes: &Sizes, ask: Ask) -> Self {
         let rows = sizes.rows(block.end - block.start);
         let cells = format.targets.iter().enumerate().map(|(place, target)| match target.ty {
             Some(ty) => Cells::Plain(Column::new(ty, rows, sizes.text_bytes(place))),
@@ -76,7 +76,7 @@ impl<'a> Parser<'a> {
             block,
             text: &block.buffer[..block.end],
             utf8: simdutf8::basic::from_utf8(block.bytes()).is_ok(),
-            stop_at_first,
+            ask,
             cells: cells.collect(),
             seen: vec![0; format.targets.len()],
             starts: Vec::with_capacity(rows),
@@ -87,7 +87,7 @@ impl<'a> Parser<'a> {
 
     pub(super) fn run(mut self) -> Result<Parsed, Error> {
         let mut at = self.block.start;
-        while at < self.block.end && !(self.stop_at_first && !self.bad.is_empty()) {
+        while at < self.block.end && !(self.ask.stop_at_first && !self.bad.is_empty()) {
             let mut scan = Scan { text: self.text, at };
             scan.blanks();
             if scan.peek() == b'\n' {
@@ -208,7 +208,7 @@ impl<'a> Parser<'a> {
         let text_bytes = text_bytes.collect();
         let mut arrays = Vec::with_capacity(self.cells.len());
         let mut keep = vec![true; self.good.len()];
-        for cells in self.cells {
+        for cells in std::mem::take(&mut self.cells) {
             arrays.push(match cells {
                 Cells::Plain(column) => column.finish().map_err(batch_error)?,
                 Cells::Nested(nested) => {
@@ -227,19 +227,35 @@ impl<'a> Parser<'a> {
         let mut batch =
             RecordBatch::try_new_with_options(self.format.schema.clone(), arrays, &options).map_err(batch_error)?;
         if keep.contains(&false) {
-            batch = arrow::compute::filter_record_batch(&batch, &keep.into()).map_err(batch_error)?;
+            batch = arrow::compute::filter_record_batch(&batch, &keep.clone().into()).map_err(batch_error)?;
         }
         self.bad.sort_by_key(|(at, _)| *at);
-        let bad_rows = self.bad.len() as u64;
-        let place = |(at, bad): (u32, Bad)| BadRow {
-            bad,
-            records_before: self.starts.partition_point(|start| *start < at) as u64,
-            lines_before: memchr_iter(b'\n', &self.text[self.block.start..at as usize]).count() as u64,
-            byte_offset: self.block.offset + (at as usize - self.block.start) as u64,
+        let starts = self.good.iter().zip(&keep).filter(|(_, keep)| **keep && self.ask.offsets);
+        let base = self.block.offset as i64 - self.block.start as i64;
+        let offsets = starts.map(|(at, _)| base + i64::from(*at)).collect();
+        let before = |at: u32| self.starts.partition_point(|start| *start < at);
+        let bad_after = self.bad.iter().enumerate().map(|(bad, (at, _))| (before(*at) - bad) as u32).collect();
+        let bad = std::mem::take(&mut self.bad);
+        let (kept, lines) = self.places(bad);
+        Ok(Parsed { batch, lines, bad_after, kept, offsets, text_bytes })
+    }
+
+    /// The bad rows asked for with their places, and the line ends of the block.
+    fn places(&self, bad: Vec<(u32, Bad)>) -> (Vec<BadRow>, u64) {
+        let (mut lines, mut counted) = (0, self.block.start);
+        let mut lines_to = |at: usize| {
+            lines += memchr_iter(b'\n', &self.text[counted..at]).count() as u64;
+            counted = at;
+            lines
         };
-        let kept = self.bad.into_iter().take(moulin_core::Counters::REJECTS_KEPT).map(place).collect();
-        let lines = memchr_iter(b'\n', self.block.bytes()).count() as u64;
-        Ok(Parsed { batch, lines, bad_rows, kept, text_bytes })
+        let place = |(at, bad): (u32, Bad)| {
+            let records = self.starts.partition_point(|start| *start < at) as u64;
+            let at = at as usize;
+            let offset = self.block.offset + (at - self.block.start) as u64;
+            BadRow::new(bad, &self.text[at..self.line_end(at)], records, lines_to(at), offset)
+        };
+        let kept = bad.into_iter().take(self.ask.bad_rows_kept).map(place).collect();
+        (kept, lines_to(self.block.end))
     }
 }
 

@@ -6,6 +6,7 @@ mod files;
 mod fuzzing;
 mod ndjson;
 mod parquet;
+mod rejects;
 mod values;
 
 use std::path::Path;
