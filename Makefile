@@ -30,7 +30,7 @@ test: setup ## Run all tests: Rust, Python, end to end with a real Airflow
 check: setup ## Run what needs no test: formats, lints, types, licences, generated code, links
 	@scripts/check.sh
 
-gen: setup ## Write the generated code of proto/ (Rust and Python)
+gen: setup ## Write the generated code of proto/ (Rust, Python) and the reference of all options
 	@scripts/gen.sh
 
 fmt: setup ## Format Rust and Python

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Writes the generated code of proto/: worker/wire/src/generated (Rust) and client/src/moulin/v1 (Python).
+# Writes the generated code of proto/: worker/wire/src/generated (Rust), client/src/moulin/v1 (Python), and of its
+# comments the builders of the client and docs/reference.
 #
 #   scripts/gen.sh           write it
 #   scripts/gen.sh --check   write nothing; fail when what is committed differs from what proto/ says
@@ -30,9 +31,11 @@ main() {
   if [[ "${1:-}" == --check ]]; then
     check_rust
     scripts/gen_python.sh --check
+    "$PYTHON" scripts/gen_reference.py --check
   else
     generate_rust "$RUST_OUT"
     scripts/gen_python.sh
+    "$PYTHON" scripts/gen_reference.py
   fi
 }
 

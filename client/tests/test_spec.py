@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import moulin
-from moulin import JobKey, JobSpec, csv, iceberg, ndjson, parquet, polars_plan, sql
+from moulin import JobKey, JobSpec, csv, iceberg, json, ndjson, parquet, polars_plan, sql, tsv
 
 
 def test_the_shape_is_that_of_a_job_file() -> None:
@@ -47,9 +47,66 @@ def test_what_is_the_default_is_left_out() -> None:
     assert spec.to_dict() == {"source": {"uris": ["a.csv"], "format": "csv"}, "target": {"table": "a.b"}}
 
 
-@pytest.mark.parametrize("source", [ndjson("a.ndjson", compression="zstd"), parquet(["a.parquet", "b/*.parquet"])])
+@pytest.mark.parametrize(
+    "source",
+    [
+        ndjson("a.ndjson", compression="zstd", duplicate_keys="reject"),
+        json("a.json", pointer="/data/items", columns={"tags": "list<string>"}),
+        tsv("a.tsv", quoting=False, contract={"columns": "freeze"}, limits={"depth": 9}),
+        parquet(["a.parquet", "b/*.parquet"], on_bad_file="skip", provenance_columns=["file", "row"]),
+    ],
+)
 def test_other_formats_come_back_from_their_dict(source: moulin.Source) -> None:
     assert moulin.Source.from_dict(source.to_dict()) == source
+
+
+def test_options_of_a_source_stand_where_job_files_have_them() -> None:
+    source = csv(
+        "a.csv",
+        delimiter="||",
+        columns=[moulin.Column("day", "date", format="%d.%m.%Y"), moulin.Column("n", "long", null_values=("-",))],
+        contract={"types": "discard_value"},
+        rescued_column="_rescued",
+        inference=moulin.Inference(sample_rows=7),
+        preserve_order=True,
+    )
+    assert source.to_dict() == {
+        "uris": ["a.csv"],
+        "format": {"csv": {"delimiter": "||"}},
+        "columns": [
+            {"name": "day", "type": "date", "format": "%d.%m.%Y"},
+            {"name": "n", "type": "long", "null_values": ["-"]},
+        ],
+        "contract": {"types": "discard_value"},
+        "rescued_column": "_rescued",
+        "inference": {"sample_rows": 7},
+        "preserve_order": True,
+    }
+
+
+def test_tabs_are_what_tells_tsv_from_csv() -> None:
+    assert tsv("a", trim=True) == csv("a", delimiter="\t", trim=True)
+
+
+@pytest.mark.parametrize(
+    ("written", "normal"),
+    [
+        ("list< string >", "list<string>"),
+        ("map<string,decimal( 9 , 2 )>", "map<string, decimal(9,2)>"),
+        (
+            "struct<a:int,b:list<struct<c:date,d:map<string,double>>>>",
+            "struct<a: int, b: list<struct<c: date, d: map<string, double>>>>",
+        ),
+    ],
+)
+def test_nested_types_are_written_as_the_worker_writes_them(written: str, normal: str) -> None:
+    assert moulin.Column("n", written).type == normal
+
+
+def test_limits_on_bad_rows_are_part_of_a_spec() -> None:
+    spec = _spec(on_bad_row="quarantine", max_bad_rows=0, max_bad_ratio=0.5)
+    assert spec.to_dict()["max_bad_rows"] == 0
+    assert JobSpec.from_dict(yaml.safe_load(spec.to_yaml())) == spec
 
 
 def test_a_job_file_written_by_hand_is_a_spec() -> None:
@@ -128,8 +185,8 @@ def test_specs_can_be_copied_pickled_and_compared() -> None:
 def test_templates_are_checked_after_they_are_rendered() -> None:
     source = csv("{{ params.path }}", delimiter="{{ params.delimiter }}", columns={"a": "{{ params.type }}"})
     target = iceberg("{{ params.table }}", partition_by=["{{ params.field }}"])
-    rendered = {**source.to_dict(), "format": {"csv": {"delimiter": ";;"}}}
-    with pytest.raises(moulin.SpecError, match="csv delimiter"):
+    rendered = {**source.to_dict(), "format": {"csv": {"quote": ";;"}}}
+    with pytest.raises(moulin.SpecError, match="csv quote"):
         JobSpec(source=rendered, target={**target.to_dict(), "table": "a.b"})
     with pytest.raises(moulin.SpecError, match="iceberg table"):
         JobSpec(source=csv("a"), target={**target.to_dict(), "table": "nowhere"})
@@ -146,11 +203,72 @@ def test_a_path_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     [
         (lambda: csv([]), r"uris: found \[\], expected at least one file"),
         (lambda: csv(["a", " "]), r"uris\[1\]: found ' ', expected a text that is not blank"),
-        (lambda: csv("a", delimiter="||"), "csv delimiter: found '||', expected one ASCII character"),
+        (lambda: csv("a", delimiter=""), "csv delimiter: found '', expected one or more characters"),
         (lambda: csv("a", delimiter="\n"), "csv delimiter"),
-        (lambda: csv("a", delimiter="é"), "csv delimiter"),
+        (lambda: csv("a", quote="é"), "csv quote: found 'é', expected one ASCII character"),
         (lambda: csv("a", quote=","), "csv quote: found ',', expected another character than the delimiter"),
-        (lambda: csv("a", comment='"'), "csv comment: found '\"', expected another character than the quote"),
+        (lambda: csv("a", delimiter="||", escape="|"), "csv escape: found '|', expected another .* the delimiter"),
+        (lambda: csv("a", escape='"'), "csv escape: found '\"', expected another character than the quote"),
+        (
+            lambda: csv("a", comment='"x'),
+            "csv comment: found '\"x', expected a text that does not start",
+        ),
+        (
+            lambda: csv("a", comment=","),
+            "csv comment: found ',', expected another text than the start",
+        ),
+        (lambda: csv("a", comment=""), "csv comment: found ''"),
+        (lambda: csv("a", decimal_separator=",", thousands_separator=","), "csv thousands_separator: found ','"),
+        (lambda: csv("a", doubled_quotes=False), "csv doubled_quotes: found False, expected True, or an escape"),
+        (lambda: csv("a", header_lines=0), "csv header_lines: found 0, expected a whole number from 1"),
+        (lambda: csv("a", column_names=["x", "y", "x"]), "csv column_names: found 'x', expected each name once"),
+        (lambda: csv("a", encoding=cast("Any", "cp437")), "csv encoding: found 'cp437', expected 'auto' or 'utf8'"),
+        (
+            lambda: csv("a", ragged_rows=cast("Any", "drop")),
+            "csv ragged_rows: found 'drop', expected 'reject'",
+        ),
+        (lambda: ndjson("a", duplicate_keys=cast("Any", "all")), "ndjson duplicate_keys: found 'all'"),
+        (lambda: json("a", pointer="data"), "json pointer: found 'data', expected a JSON pointer"),
+        (
+            lambda: csv("a", contract={"column": "freeze"}),
+            "contract: found 'column', expected one of the fields",
+        ),
+        (lambda: csv("a", contract={"types": "drop"}), "contract types: found 'drop', expected 'evolve' or 'freeze'"),
+        (lambda: csv("a", inference={"sample_rows": 0}), "inference sample_rows: found 0"),
+        (lambda: csv("a", limits={"columns": 2**32}), "limits columns: found 4294967296"),
+        (lambda: csv("a", limits={"inflated_bytes": 0}), "limits inflated_bytes: found 0"),
+        (lambda: csv("a", rescued_column=""), "rescued_column: found ''"),
+        (lambda: csv("a", provenance_columns=["file", "file"]), "provenance_columns: found 'file', expected each"),
+        (lambda: csv("a", provenance_columns=[cast("Any", "line")]), r"provenance_columns\[0\]: found 'line'"),
+        (
+            lambda: csv("a", provenance_columns=["row"], rescued_column="_row"),
+            "rescued_column: found '_row', expected each name once",
+        ),
+        (
+            lambda: csv("a", columns={"_row": "long"}, provenance_columns=["row"]),
+            "columns: found '_row', expected another name",
+        ),
+        (
+            lambda: csv("a", columns={"n": "list<int>"}),
+            r"columns\['n'\]: found 'list<int>', expected a type of one",
+        ),
+        (lambda: ndjson("a", columns={"n": "map<int, int>"}), r"columns\['n'\]: found 'map<int, int>'"),
+        (lambda: ndjson("a", columns={"n": "struct<a: int, a: int>"}), r"columns\['n'\]"),
+        (lambda: ndjson("a", columns={"n": "list<" * 65 + "int" + ">" * 65}), r"columns\['n'\]"),
+        (
+            lambda: moulin.Column("n", "long", format="%d"),
+            r"columns\['n'\] format: found '%d', expected none: .* this one is long",
+        ),
+        (lambda: moulin.Column("n", "timestamp", timezone="UTC"), r"columns\['n'\] timezone"),
+        (lambda: moulin.Column("n", "string", true_values=("x",)), r"columns\['n'\] true_values"),
+        (lambda: moulin.Column("n", "date", decimal_separator=","), r"columns\['n'\] decimal_separator"),
+        (lambda: moulin.Column("n", "int", thousands_separator="__"), r"columns\['n'\] thousands_separator"),
+        (lambda: _spec(max_bad_rows=1), "max_bad_rows: found 1, expected none: with on_bad_row = 'fail'"),
+        (
+            lambda: _spec(on_bad_row="skip", max_bad_ratio=1.1),
+            "max_bad_ratio: found 1.1, expected a number from",
+        ),
+        (lambda: _spec(on_bad_row="skip", max_bad_rows=-1), "max_bad_rows: found -1"),
         (lambda: csv("a", skip_lines=-1), "csv skip_lines: found -1, expected a whole number from 0"),
         (
             lambda: csv("a", compression=cast("Any", "bz2")),
@@ -159,7 +277,7 @@ def test_a_path_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         (lambda: csv("a", columns={"n": "integer"}), r"columns\['n'\]: found 'integer', expected boolean, int, long"),
         (lambda: csv("a", columns={"n": "decimal(39,2)"}), r"columns\['n'\]"),
         (lambda: csv("a", columns={"n": "decimal(3,4)"}), r"columns\['n'\]"),
-        (lambda: csv("a", columns=[("n", "int"), ("n", "long")]), "columns: found 'n', expected each column once"),
+        (lambda: csv("a", columns=[("n", "int"), ("n", "long")]), "columns: found 'n', expected each name once"),
         (lambda: iceberg("flights"), "iceberg table: found 'flights', expected namespace.table"),
         (lambda: iceberg("a..b"), "iceberg table"),
         (lambda: iceberg("a/b.c"), "iceberg table"),
@@ -206,6 +324,9 @@ def test_a_wrong_value_names_the_argument(build: Callable[[], object], said: str
         (lambda: _spec(transform="SELECT 1"), "transform: found 'SELECT 1' of type str, expected sql"),
         (lambda: _spec(transform=pl.DataFrame({"a": [1]})), "transform: .* of type DataFrame"),
         (lambda: polars_plan(pl.DataFrame()), "of type DataFrame, expected a polars.LazyFrame .*by .lazy"),  # type: ignore[arg-type]
+        (lambda: csv("a", contract="freeze"), "contract: found 'freeze' of type str, expected a dict with tables"),  # type: ignore[arg-type]
+        (lambda: json("a", pointer=None), "json pointer: found None"),  # type: ignore[arg-type]
+        (lambda: _spec(on_bad_row="skip", max_bad_ratio="5%"), "max_bad_ratio: found '5%' of type str"),
         (lambda: _spec(deadline=900), "deadline: found 900 of type int, expected a timedelta"),
     ],
 )

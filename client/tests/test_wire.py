@@ -10,41 +10,123 @@ from hypothesis import strategies as st
 
 from moulin import (
     Column,
+    Contract,
     CsvFormat,
     FaultKind,
+    Inference,
     JobKey,
     JobSpec,
     JobState,
+    JsonFormat,
     Landing,
     NdjsonFormat,
     ParquetFormat,
+    PlannedOption,
     PolarsPlan,
+    ReadLimits,
     Receipt,
     Room,
+    SchemaChange,
     Source,
     Sql,
 )
-from moulin.v1 import error_pb2, job_pb2
-from moulin.wire import decode_duration, decode_fault, decode_job, decode_spec, encode_duration, encode_key, encode_spec
+from moulin.source.words import (
+    Compression,
+    ContractMode,
+    DuplicateKeys,
+    Encoding,
+    LineEnding,
+    OnBadFile,
+    ProvenanceColumn,
+    RaggedRows,
+    words,
+)
+from moulin.v1 import error_pb2, job_pb2, source_pb2
+from moulin.wire import (
+    decode_duration,
+    decode_fault,
+    decode_job,
+    decode_plan,
+    decode_spec,
+    encode_duration,
+    encode_key,
+    encode_spec,
+)
 
 texts = st.text(min_size=1, max_size=20).filter(lambda text: bool(text.strip()))
-types = st.sampled_from(["boolean", "int", "decimal(12,2)", "timestamptz", "string"])
-columns = st.lists(st.builds(Column, texts, types), max_size=3, unique_by=lambda column: column.name).map(tuple)
+lists = st.lists(st.text(max_size=4), max_size=3).map(tuple)
+some = st.none() | texts
+names = st.lists(texts, max_size=3, unique=True).map(tuple)
+u32s = st.integers(1, 2**32 - 1)
+u63s = st.integers(1, 2**63 - 1)
+columns = st.lists(
+    st.builds(Column, texts, st.just("boolean"), true_values=lists, false_values=lists)
+    | st.builds(Column, texts, st.just("timestamptz"), format=some, timezone=some)
+    | st.builds(
+        Column, texts, st.just("decimal(12,2)"), decimal_separator=st.just(","), thousands_separator=st.just("_")
+    ),
+    max_size=3,
+    unique_by=lambda column: column.name,
+).map(tuple)
 csv_formats = st.builds(
     CsvFormat,
-    delimiter=st.sampled_from(",;|\t"),
+    delimiter=st.sampled_from([",", ";", "\t", "||", "→"]),
     quote=st.sampled_from("\"'"),
     quoting=st.booleans(),
+    escape=st.just("\\"),
+    doubled_quotes=st.booleans(),
     header=st.booleans(),
-    null_values=st.lists(st.text(max_size=4), max_size=3).map(tuple),
+    header_lines=u32s,
+    column_names=names,
+    null_values=lists,
+    true_values=lists,
+    false_values=lists,
     skip_lines=st.integers(0, 2**63 - 1),
-    comment=st.none() | st.just("#"),
+    skip_rows=st.integers(0, 2**63 - 1),
+    skip_footer_rows=st.integers(0, 2**63 - 1),
+    comment=st.sampled_from([None, "#", "--"]),
+    decimal_separator=st.sampled_from(".,"),
+    thousands_separator=st.sampled_from([None, "_"]),
+    date_format=some,
+    time_format=some,
+    timestamp_format=some,
+    timezone=some,
+    encoding=st.sampled_from(words(Encoding)),
+    line_ending=st.sampled_from(words(LineEnding)),
+    trailing_delimiter=st.booleans(),
+    ragged_rows=st.sampled_from(words(RaggedRows)),
+    trim=st.booleans(),
+    auto_dialect=st.booleans(),
 )
-uris = st.lists(texts, min_size=1, max_size=3).map(tuple)
-compressions = st.sampled_from(["auto", "none", "gzip", "zstd"])
+duplicate_keys = st.sampled_from(words(DuplicateKeys))
+pointers = st.just("") | texts.map("/".__add__)
+modes = st.sampled_from(words(ContractMode))
+common = {
+    "uris": st.lists(texts, min_size=1, max_size=3).map(tuple),
+    "columns": columns,
+    "provenance_columns": st.lists(st.sampled_from(words(ProvenanceColumn)), unique=True).map(tuple),
+    "partition_columns": st.booleans(),
+    "on_bad_file": st.sampled_from(words(OnBadFile)),
+    "contract": st.builds(Contract, tables=modes, columns=modes, types=modes),
+    "rescued_column": st.sampled_from([None, " rest "]),
+    "inference": st.builds(Inference, sample_rows=u63s, sample_bytes=u63s),
+    "limits": st.builds(
+        ReadLimits,
+        field_bytes=u63s,
+        record_bytes=u63s,
+        columns=u32s,
+        depth=u32s,
+        inflation_ratio=u32s,
+        inflated_bytes=st.none() | u63s,
+    ),
+    "preserve_order": st.booleans(),
+}
+json_formats = st.builds(NdjsonFormat, duplicate_keys=duplicate_keys) | st.builds(
+    JsonFormat, pointer=pointers, duplicate_keys=duplicate_keys
+)
 sources = st.builds(
-    Source, uris=uris, format=csv_formats | st.just(NdjsonFormat()), compression=compressions, columns=columns
-) | st.builds(Source, uris=uris, format=st.just(ParquetFormat()), columns=columns)
+    Source, format=csv_formats | json_formats, compression=st.sampled_from(words(Compression)), **common
+) | st.builds(Source, format=st.just(ParquetFormat()), **common)
 landings = st.builds(
     Landing,
     table=st.sampled_from(["a.b", "a.b.c"]),
@@ -56,7 +138,9 @@ specs = st.builds(
     source=sources,
     target=landings,
     transform=st.none() | st.builds(Sql, texts) | st.builds(PolarsPlan, st.binary(min_size=1), st.text(max_size=8)),
-    on_bad_row=st.sampled_from(["fail", "skip"]),
+    on_bad_row=st.sampled_from(["skip", "quarantine"]),
+    max_bad_rows=st.none() | st.integers(0, 2**63 - 1),
+    max_bad_ratio=st.none() | st.floats(0, 1),
     deadline=st.none() | st.timedeltas(timedelta(microseconds=1), timedelta(days=400)),
 )
 
@@ -83,9 +167,9 @@ def test_every_number_of_the_protocol_has_its_word() -> None:
         (job_pb2.JobState, "JOB_STATE_", JobState),
         (job_pb2.Room, "ROOM_", Room),
     ]
-    for numbers, prefix, words in pairs:
+    for numbers, prefix, kind in pairs:
         sent = {name.removeprefix(prefix) for name in dict(numbers.items())} - {"UNSPECIFIED"}
-        assert sent == set(words.__members__) - {"UNKNOWN"}
+        assert sent == set(kind.__members__) - {"UNKNOWN"}
 
 
 def test_words_of_a_newer_worker_are_unknown_and_not_an_error() -> None:
@@ -107,6 +191,24 @@ def test_absent_is_not_zero() -> None:
     assert receipt.rows_filtered is None
 
 
+def test_a_plan_says_options_and_changes_in_the_words_of_job_files() -> None:
+    message = job_pb2.JobPlan(table="a.b", shards=3)
+    message.options.add(name="csv.delimiter", value=";", origin="sniffed", reason="in every line")
+    message.changes.add(
+        column="n",
+        kind=job_pb2.SCHEMA_CHANGE_KIND_WIDEN_TYPE,
+        to="long",
+        mode=source_pb2.CONTRACT_MODE_DISCARD_ROW,
+        **{"from": "int"},
+    )
+    message.changes.add(column="m", kind=99)
+    plan = decode_plan(message)
+    assert plan.options == (PlannedOption("csv.delimiter", ";", "sniffed", "in every line"),)
+    assert plan.shards == 3
+    assert plan.changes[0] == SchemaChange("n", "widen_type", "int", "long", "discard_row")
+    assert (plan.changes[1].kind, plan.changes[1].mode) == ("unknown", "unknown")
+
+
 def test_a_receipt_survives_json_with_its_64_bits() -> None:
     message = job_pb2.Receipt(
         job_id="j",
@@ -117,6 +219,8 @@ def test_a_receipt_survives_json_with_its_64_bits() -> None:
         elapsed=encode_duration(timedelta(seconds=1.25)),
     )
     message.rooms.add(room=job_pb2.ROOM_READ, busy=encode_duration(timedelta(milliseconds=7)))
+    message.skipped_files.add(uri="b.csv.gz", reason="it ends in the middle")
+    message.files_skipped = 1
     message.rejects.add(code="type.int", reason="`x` is not an int", place=error_pb2.Place(uri="a", line=3))
     receipt = decode_job(job_pb2.Job(job_id="j", receipt=message)).receipt
     assert receipt is not None

@@ -33,21 +33,36 @@ if TYPE_CHECKING:
     )
     from moulin.fault import Fault, FaultKind, Place
     from moulin.frame import empty_frame
+    from moulin.inference import InferredColumn, InferredSource
     from moulin.job import (
         Job,
-        JobPlan,
         JobState,
-        PlannedColumn,
-        PlannedFile,
         Progress,
         Receipt,
         Reject,
         Room,
         RoomTime,
+        SkippedFile,
     )
     from moulin.landing import Landing, iceberg
+    from moulin.plan import JobPlan, PlannedColumn, PlannedFile, PlannedOption, SchemaChange
     from moulin.pool import Check, Worker
-    from moulin.source import Column, CsvFormat, NdjsonFormat, ParquetFormat, Source, csv, ndjson, parquet
+    from moulin.source import (
+        Column,
+        Contract,
+        CsvFormat,
+        Inference,
+        JsonFormat,
+        NdjsonFormat,
+        ParquetFormat,
+        ReadLimits,
+        Source,
+        csv,
+        json,
+        ndjson,
+        parquet,
+        tsv,
+    )
     from moulin.spec import JobKey, JobSpec
     from moulin.transform import PolarsPlan, Sql, polars_plan, sql
 
@@ -59,9 +74,13 @@ __all__ = [
     "Check",
     "Client",
     "Column",
+    "Contract",
     "CsvFormat",
     "Fault",
     "FaultKind",
+    "Inference",
+    "InferredColumn",
+    "InferredSource",
     "Job",
     "JobCancelled",
     "JobFailed",
@@ -70,6 +89,7 @@ __all__ = [
     "JobPlan",
     "JobSpec",
     "JobState",
+    "JsonFormat",
     "Landing",
     "MoulinError",
     "NdjsonFormat",
@@ -79,15 +99,19 @@ __all__ = [
     "Place",
     "PlannedColumn",
     "PlannedFile",
+    "PlannedOption",
     "PolarsPlan",
     "Progress",
+    "ReadLimits",
     "Receipt",
     "Reject",
     "ResourceExhausted",
     "Room",
     "RoomTime",
     "RowsDropped",
+    "SchemaChange",
     "SchemaMismatch",
+    "SkippedFile",
     "Source",
     "SpecError",
     "SpecTypeError",
@@ -101,10 +125,12 @@ __all__ = [
     "csv",
     "empty_frame",
     "iceberg",
+    "json",
     "ndjson",
     "parquet",
     "polars_plan",
     "sql",
+    "tsv",
 ]
 
 __version__ = "0.1.0"
@@ -120,13 +146,17 @@ _HOMES = {
     ),
     "fault": ("Fault", "FaultKind", "Place"),
     "frame": ("empty_frame",),
+    "inference": ("InferredColumn", "InferredSource"),
     "job": (
-        "Job", "JobPlan", "JobState", "PlannedColumn", "PlannedFile", "Progress", "Receipt", "Reject", "Room",
-        "RoomTime",
+        "Job", "JobState", "Progress", "Receipt", "Reject", "Room", "RoomTime", "SkippedFile",
     ),
     "landing": ("Landing", "iceberg"),
+    "plan": ("JobPlan", "PlannedColumn", "PlannedFile", "PlannedOption", "SchemaChange"),
     "pool": ("Check", "Worker"),
-    "source": ("Column", "CsvFormat", "NdjsonFormat", "ParquetFormat", "Source", "csv", "ndjson", "parquet"),
+    "source": (
+        "Column", "Contract", "CsvFormat", "Inference", "JsonFormat", "NdjsonFormat", "ParquetFormat", "ReadLimits",
+        "Source", "csv", "json", "ndjson", "parquet", "tsv",
+    ),
     "spec": ("JobKey", "JobSpec"),
     "transform": ("PolarsPlan", "Sql", "polars_plan", "sql"),
 }  # fmt: skip

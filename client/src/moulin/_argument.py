@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from moulin.errors import SpecError, SpecTypeError
 
-_DECIMAL = re.compile(r"decimal\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 _WIDTH_FIELD = re.compile(r"(?:bucket|truncate)\s*\(\s*([1-9]\d*)\s*,\s*[^(),]+\)", re.IGNORECASE)
 _TIME_FIELD = re.compile(r"(?:identity|years?|months?|days?|hours?)\s*\(\s*[^(),\s][^(),]*\)", re.IGNORECASE)
-_PRIMITIVES = frozenset(
-    ("boolean", "int", "long", "float", "double", "date", "time", "timestamp", "timestamptz", "string", "binary")
-)
-_TYPES = (
-    "boolean, int, long, float, double, decimal(p,s), date, time, timestamp, timestamptz, string or binary "
-    "(1 <= p <= 38, s <= p)"
-)
 
 
 def is_template(value: str) -> bool:
@@ -46,6 +38,15 @@ def one_character(argument: str, value: object) -> str:
     return value
 
 
+def characters(argument: str, value: object) -> str:
+    """One or more characters, none of which ends a line."""
+    if not isinstance(value, str):
+        raise SpecTypeError.about(argument, value, "one or more characters")
+    if not value or any(character in "\r\n\0" for character in value):
+        raise SpecError.about(argument, value, "one or more characters, none of which ends a line")
+    return value
+
+
 def flag(argument: str, value: object) -> bool:
     """True or False, and nothing that merely counts as one."""
     if not isinstance(value, bool):
@@ -53,13 +54,22 @@ def flag(argument: str, value: object) -> bool:
     return value
 
 
-def count(argument: str, value: object, most: int = 2**63 - 1) -> int:
-    """A whole number from 0."""
+def count(argument: str, value: object, most: int = 2**63 - 1, *, least: int = 0) -> int:
+    """A whole number from `least`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise SpecTypeError.about(argument, value, "a whole number")
-    if not 0 <= value <= most:
-        raise SpecError.about(argument, value, f"a whole number from 0 to {most}")
+    if not least <= value <= most:
+        raise SpecError.about(argument, value, f"a whole number from {least} to {most}")
     return value
+
+
+def ratio(argument: str, value: object) -> float:
+    """A share, 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SpecTypeError.about(argument, value, "a number from 0 to 1")
+    if not 0 <= value <= 1:
+        raise SpecError.about(argument, value, "a number from 0 to 1")
+    return float(value)
 
 
 def choice(argument: str, value: object, choices: tuple[str, ...]) -> str:
@@ -102,18 +112,13 @@ def texts(argument: str, value: object, *, blank: bool = False) -> tuple[str, ..
     return found
 
 
-def column_type(argument: str, value: object) -> str:
-    """A type in Iceberg's words."""
-    if not isinstance(value, str):
-        raise SpecTypeError.about(argument, value, _TYPES)
-    stripped = value.strip()
-    if stripped in _PRIMITIVES or is_template(stripped):
-        return stripped
-    if match := _DECIMAL.fullmatch(stripped):
-        precision, scale = int(match[1]), int(match[2])
-        if 1 <= precision <= 38 and scale <= precision:
-            return f"decimal({precision},{scale})"
-    raise SpecError.about(argument, value, _TYPES)
+def distinct(argument: str, names: Sequence[str]) -> None:
+    """Each name stands there once."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise SpecError.about(argument, name, "each name once")
+        seen.add(name)
 
 
 def table_name(argument: str, value: object) -> str:

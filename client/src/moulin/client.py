@@ -11,7 +11,8 @@ import grpc
 from moulin import request
 from moulin.connection import Connection, TLSConfig
 from moulin.errors import JobFailed, MoulinError
-from moulin.job import Job, JobPlan, JobState, Receipt
+from moulin.job import Job, JobState, Receipt
+from moulin.plan import JobPlan
 from moulin.pool import Worker
 from moulin.spec import JobKey, JobSpec
 from moulin.status import call_error, is_lost

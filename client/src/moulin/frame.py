@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from moulin.errors import SpecError
-from moulin.job import PlannedColumn
+from moulin.plan import PlannedColumn
 from moulin.source import Column
+from moulin.source.column_type import top_level_parts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,22 +48,8 @@ def _polars_type(name: str, text: str) -> PolarsDataType:
     if text.startswith("list<") and text.endswith(">"):
         return pl.List(_polars_type(name, text[5:-1].strip()))
     if text.startswith("struct<") and text.endswith(">"):
-        fields = (part.partition(":") for part in _top_level_parts(text[7:-1]))
+        fields = (part.partition(":") for part in top_level_parts(text[7:-1]))
         return pl.Struct({field.strip(): _polars_type(name, kind.strip()) for field, _, kind in fields})
     raise SpecError.about(
         f"column {name!r} type", text, "a type that Polars has: a primitive, list<...> or struct<...>"
     )
-
-
-def _top_level_parts(text: str) -> list[str]:
-    """Splits at the commas that stand in no brackets."""
-    parts, depth, start = [], 0, 0
-    for at, character in enumerate(text):
-        if character in "<(":
-            depth += 1
-        elif character in ">)":
-            depth -= 1
-        elif character == "," and depth == 0:
-            parts.append(text[start:at])
-            start = at + 1
-    return [*parts, text[start:]]

@@ -88,6 +88,14 @@ class Reject:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    """A file that was left out because it is damaged."""
+
+    uri: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """Proof that every row is accounted for: read = landed + rejected + filtered, for row-wise transforms."""
@@ -116,6 +124,10 @@ class Receipt:
     attempt: int
     token: str
     """The commit token in the snapshot summary under `moulin.job`."""
+    skipped_files: tuple[SkippedFile, ...] = ()
+    """The first hundred of the files that were left out because they are damaged."""
+    files_skipped: int = 0
+    """Files that were left out in all."""
 
     def to_dict(self) -> dict[str, Any]:
         """The receipt as JSON values. The snapshot id is a text: 64 bits do not survive JavaScript."""
@@ -126,6 +138,8 @@ class Receipt:
         found["rejects"] = [
             {"place": one.place.to_dict(), "code": one.code, "reason": one.reason} for one in self.rejects
         ]
+        found["skipped_files"] = [{"uri": one.uri, "reason": one.reason} for one in self.skipped_files]
+        found["files_skipped"] = self.files_skipped
         return found
 
     @classmethod
@@ -140,14 +154,17 @@ class Receipt:
             rejects=tuple(
                 Reject(Place.from_dict(one["place"]), one["code"], one["reason"]) for one in value["rejects"]
             ),
+            skipped_files=tuple(SkippedFile(**one) for one in value.get("skipped_files", ())),
+            files_skipped=value.get("files_skipped", 0),
         )
 
     def __str__(self) -> str:
         filtered = "" if self.rows_filtered is None else f", {self.rows_filtered:,} filtered"
         snapshot = "no snapshot" if self.snapshot_id is None else f"snapshot {self.snapshot_id}"
+        skipped = f", {self.files_skipped:,} files left out" if self.files_skipped else ""
         return (
             f"{self.table}: {self.rows_landed:,} rows landed of {self.rows_read:,} read from {self.files} files "
-            f"({self.rows_rejected:,} rejected{filtered}), {snapshot}, {self.elapsed.total_seconds():.1f} s"
+            f"({self.rows_rejected:,} rejected{filtered}){skipped}, {snapshot}, {self.elapsed.total_seconds():.1f} s"
         )
 
 
@@ -182,41 +199,3 @@ class Job:
     """Present when the job succeeded."""
     fault: Fault | None
     """Present when the job failed or was cancelled."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedFile:
-    """An input file."""
-
-    uri: str
-    size_bytes: int
-    etag: str
-    """Entity tag or version; empty: the store has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedColumn:
-    """A column of a plan, its type in Iceberg's words."""
-
-    name: str
-    type: str
-    nullable: bool
-    origin: str
-    """For input columns: `declared`, `inferred` or `file`; empty for output columns."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobPlan:
-    """What a job would do."""
-
-    files: tuple[PlannedFile, ...]
-    input: tuple[PlannedColumn, ...]
-    """Columns of the rows read."""
-    output: tuple[PlannedColumn, ...]
-    """Columns of the rows landed."""
-    table: str
-    table_exists: bool
-    table_location: str
-    partition_by: tuple[str, ...]
-    row_wise: bool
-    """Whether the transform keeps at the most one row for one row, so that it runs in constant memory."""

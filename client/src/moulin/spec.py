@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from moulin import _argument as argument
 from moulin.errors import SpecError, SpecTypeError
@@ -19,7 +19,7 @@ from moulin.transform import Transform, transform_from
 if TYPE_CHECKING:
     import polars as pl
 
-OnBadRow = Literal["fail", "skip"]
+OnBadRow = Literal["fail", "skip", "quarantine"]
 _Part = TypeVar("_Part", Source, Landing)
 
 _UNITS_US = {"us": 1, "ms": 1000, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
@@ -68,6 +68,8 @@ class JobSpec:
     transform: Transform | None
     target: Landing
     on_bad_row: OnBadRow
+    max_bad_rows: int | None
+    max_bad_ratio: float | None
     deadline: timedelta | None
 
     def __init__(
@@ -77,18 +79,25 @@ class JobSpec:
         target: Landing | Mapping[str, Any],
         transform: Transform | pl.LazyFrame | Mapping[str, Any] | None = None,
         on_bad_row: OnBadRow = "fail",
+        max_bad_rows: int | None = None,
+        max_bad_ratio: float | None = None,
         deadline: timedelta | str | None = None,
     ) -> None:
         """Source and target come from the builders or as they stand in a job file; a LazyFrame is serialized here.
 
-        `on_bad_row`: `fail` ends the job at the first row that does not fit, `skip` counts such rows and leaves
-        them out. `deadline` is the time from the submit over all attempts; None: the worker's `job.deadline`.
+        `on_bad_row`: `fail` ends the job at the first row that does not fit, `skip` counts such rows and leaves them
+        out, `quarantine` also keeps every one with its place, its reason and its bytes (`Client.rejects`).
+        More than `max_bad_rows` of them, or at the end a larger share than `max_bad_ratio` (0 to 1) of all rows read,
+        fail the job, and nothing is visible; None: no limit.
+        `deadline` is the time from the submit over all attempts; None: the worker's `job.deadline`.
         """
         set_field = object.__setattr__
-        set_field(self, "source", _made(Source, "source", source, "csv(...), ndjson(...) or parquet(...)"))
+        set_field(self, "source", _made(Source, "source", source, "csv(...), ndjson(...), json(...) or parquet(...)"))
         set_field(self, "transform", transform_from(transform))
         set_field(self, "target", _made(Landing, "target", target, "iceberg('namespace.table')"))
-        set_field(self, "on_bad_row", argument.choice("on_bad_row", on_bad_row, ("fail", "skip")))
+        set_field(self, "on_bad_row", argument.choice("on_bad_row", on_bad_row, get_args(OnBadRow)))
+        set_field(self, "max_bad_rows", _limit("max_bad_rows", max_bad_rows, argument.count, on_bad_row))
+        set_field(self, "max_bad_ratio", _limit("max_bad_ratio", max_bad_ratio, argument.ratio, on_bad_row))
         set_field(self, "deadline", _deadline(deadline))
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,6 +108,9 @@ class JobSpec:
         found["target"] = self.target.to_dict()
         if self.on_bad_row != "fail":
             found["on_bad_row"] = self.on_bad_row
+        for name in ("max_bad_rows", "max_bad_ratio"):
+            if getattr(self, name) is not None:
+                found[name] = getattr(self, name)
         if self.deadline is not None:
             found["deadline"] = duration_text(self.deadline)
         return found
@@ -106,8 +118,7 @@ class JobSpec:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> JobSpec:
         """Reads a job file (`yaml.safe_load`, `json.load`), or what `to_dict` wrote."""
-        known = ("source", "transform", "target", "on_bad_row", "deadline")
-        found = argument.fields("job", value, known)
+        found = argument.fields("job", value, tuple(field.name for field in fields(cls)))
         argument.required("job", found, "source")
         argument.required("job", found, "target")
         return cls(**found)
@@ -123,6 +134,16 @@ def _made(kind: type[_Part], name: str, value: object, expected: str) -> _Part:
     if isinstance(value, Mapping):
         return kind.from_dict(value)
     raise SpecTypeError.about(name, value, expected)
+
+
+def _limit(
+    name: str, value: object, check: Callable[[str, object], int | float], on_bad_row: str
+) -> int | float | None:
+    if value is None:
+        return None
+    if on_bad_row == "fail":
+        raise SpecError.about(name, value, "none: with on_bad_row = 'fail' the first bad row ends the job")
+    return check(name, value)
 
 
 def _deadline(value: object) -> timedelta | None:

@@ -1,0 +1,109 @@
+"""How delimited text is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from moulin import _argument as argument
+from moulin import _options as options
+from moulin.errors import SpecError
+from moulin.source.words import Encoding, LineEnding, RaggedRows, words
+
+_FLAGS = ("quoting", "doubled_quotes", "header", "trailing_delimiter", "trim", "auto_dialect")
+_CHARACTERS = ("quote", "escape", "decimal_separator", "thousands_separator")
+_PATTERNS = ("date_format", "time_format", "timestamp_format", "timezone")
+_LISTS = ("null_values", "true_values", "false_values", "column_names")
+_COUNTS = ("skip_lines", "skip_rows", "skip_footer_rows")
+_WORDS: dict[str, object] = {"encoding": Encoding, "line_ending": LineEnding, "ragged_rows": RaggedRows}
+_U32 = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvFormat:
+    """RFC 4180 and its relatives. `moulin.csv` says what every option means."""
+
+    delimiter: str = ","
+    quote: str = '"'
+    quoting: bool = True
+    escape: str | None = None
+    doubled_quotes: bool = True
+    header: bool = True
+    header_lines: int = 1
+    column_names: tuple[str, ...] = ()
+    null_values: tuple[str, ...] = ()
+    true_values: tuple[str, ...] = ()
+    false_values: tuple[str, ...] = ()
+    skip_lines: int = 0
+    skip_rows: int = 0
+    skip_footer_rows: int = 0
+    comment: str | None = None
+    decimal_separator: str = "."
+    thousands_separator: str | None = None
+    date_format: str | None = None
+    time_format: str | None = None
+    timestamp_format: str | None = None
+    timezone: str | None = None
+    encoding: Encoding = "auto"
+    line_ending: LineEnding = "auto"
+    trailing_delimiter: bool = False
+    ragged_rows: RaggedRows = "reject"
+    trim: bool = False
+    auto_dialect: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_each()
+        self._check_marks()
+        if self.thousands_separator is not None and self.thousands_separator == self.decimal_separator:
+            expected = "another character than the decimal_separator"
+            raise SpecError.about("csv thousands_separator", self.thousands_separator, expected)
+        if self.quoting and not self.doubled_quotes and self.escape is None:
+            expected = "True, or an escape for the quotes that stand in fields"
+            raise SpecError.about("csv doubled_quotes", self.doubled_quotes, expected)
+
+    def _check_each(self) -> None:
+        argument.characters("csv delimiter", self.delimiter)
+        for name in _FLAGS:
+            argument.flag(f"csv {name}", getattr(self, name))
+        for name in _COUNTS:
+            argument.count(f"csv {name}", getattr(self, name))
+        argument.count("csv header_lines", self.header_lines, _U32, least=1)
+        for name in _CHARACTERS:
+            if getattr(self, name) is not None:
+                argument.one_character(f"csv {name}", getattr(self, name))
+        for name in _PATTERNS:
+            if getattr(self, name) is not None:
+                argument.text(f"csv {name}", getattr(self, name))
+        for name in _LISTS:
+            object.__setattr__(self, name, argument.texts(f"csv {name}", getattr(self, name), blank=True))
+        argument.distinct("csv column_names", self.column_names)
+        for name, literal in _WORDS.items():
+            argument.choice(f"csv {name}", getattr(self, name), words(literal))
+        if self.comment is not None:
+            argument.characters("csv comment", self.comment)
+
+    def _check_marks(self) -> None:
+        """Delimiter, quote, escape and comment can be told apart."""
+        marks = {"delimiter": self.delimiter}
+        if self.quoting:
+            marks["quote"] = self.quote
+        if self.escape is not None:
+            marks["escape"] = self.escape
+        marks = {name: mark for name, mark in marks.items() if not argument.is_template(mark)}
+        taken: dict[str, str] = {}
+        for name, mark in marks.items():
+            for character in mark if name == "delimiter" else (mark,):
+                if taken.get(character, name) != name:
+                    expected = f"another character than the {taken[character]}"
+                    raise SpecError.about(f"csv {name}", mark, expected)
+                taken[character] = name
+        if self.comment is None or argument.is_template(self.comment):
+            return
+        if marks.get("delimiter", "").startswith(self.comment):
+            raise SpecError.about("csv comment", self.comment, "another text than the start of the delimiter")
+        if self.comment[0] == marks.get("quote"):
+            raise SpecError.about("csv comment", self.comment, "a text that does not start with the quote")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options that are not the default."""
+        return options.to_dict(self)

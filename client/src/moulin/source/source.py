@@ -1,0 +1,83 @@
+"""Where rows come from and how their bytes are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from moulin import _argument as argument
+from moulin import _options as options
+from moulin.errors import SpecError
+from moulin.source.column import Column, columns_from
+from moulin.source.column_type import is_nested
+from moulin.source.csv_format import CsvFormat
+from moulin.source.format import Format, ParquetFormat, format_from, format_to_dict
+from moulin.source.policy import Contract, Inference, ReadLimits
+from moulin.source.words import Compression, OnBadFile, ProvenanceColumn, words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Files of one format and one schema. Made by `csv`, `tsv`, `ndjson`, `json` or `parquet`."""
+
+    uris: tuple[str, ...]
+    format: Format
+    compression: Compression = "auto"
+    columns: tuple[Column, ...] = ()
+    provenance_columns: tuple[ProvenanceColumn, ...] = ()
+    partition_columns: bool = False
+    on_bad_file: OnBadFile = "fail"
+    contract: Contract = field(default_factory=Contract)
+    rescued_column: str | None = None
+    inference: Inference = field(default_factory=Inference)
+    limits: ReadLimits = field(default_factory=ReadLimits)
+    preserve_order: bool = False
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        set_field(self, "uris", argument.uris("source uris", self.uris))
+        set_field(self, "format", format_from(self.format))
+        argument.choice("source compression", self.compression, words(Compression))
+        set_field(self, "columns", columns_from(self.columns))
+        set_field(self, "provenance_columns", _provenance(self.provenance_columns))
+        argument.flag("partition_columns", self.partition_columns)
+        argument.choice("on_bad_file", self.on_bad_file, words(OnBadFile))
+        set_field(self, "contract", options.made(Contract, "contract", self.contract))
+        if self.rescued_column is not None:
+            argument.text("rescued_column", self.rescued_column)
+        set_field(self, "inference", options.made(Inference, "inference", self.inference))
+        set_field(self, "limits", options.made(ReadLimits, "limits", self.limits))
+        argument.flag("preserve_order", self.preserve_order)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if isinstance(self.format, ParquetFormat) and self.compression != "auto":
+            raise SpecError.about("source compression", self.compression, "none: a Parquet file carries its own")
+        added = [f"_{word}" for word in self.provenance_columns]
+        if self.rescued_column is not None:
+            added.append(self.rescued_column)
+        argument.distinct("rescued_column", added)
+        for column in self.columns:
+            if isinstance(self.format, CsvFormat) and is_nested(column.type):
+                expected = "a type of one value: a csv field holds no more"
+                raise SpecError.about(f"columns[{column.name!r}]", column.type, expected)
+            if column.name in added:
+                raise SpecError.about("columns", column.name, "another name: the reader adds this column by itself")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The source as JSON values in the shape of a job file; defaults are left out."""
+        return {**options.to_dict(self), "format": format_to_dict(self.format)}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Source:
+        """Reads the `source` of a job file, or what `to_dict` wrote."""
+        return options.from_dict(cls, "source", value)
+
+
+def _provenance(value: object) -> tuple[str, ...]:
+    found = argument.texts("provenance_columns", value)
+    for at, word in enumerate(found):
+        argument.choice(f"provenance_columns[{at}]", word, words(ProvenanceColumn))
+    argument.distinct("provenance_columns", found)
+    return found
