@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memchr::{memchr, memchr2, memrchr};
+use moulin_core::ReadLimits;
 use parking_lot::Mutex;
 
 /// Bytes before a block that a parser may load (and ignore): fixed-width loads that end within the first field.
 pub(crate) const SLACK: usize = 32;
 /// Bytes after a block that a parser may load (and ignore).
 pub(crate) const TAIL: usize = 64;
-/// A record longer than this is not cut any more: the file is not what it was said to be.
-pub(crate) const MAX_RECORD_BYTES: usize = 64 << 20;
 
 /// How a dialect ends records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +92,8 @@ impl Pool {
 pub(crate) struct Splitter<R> {
     input: R,
     block_bytes: usize,
+    /// A record longer than this is not cut any more: the file is not what it was said to be.
+    record_bytes: usize,
     pool: Pool,
     /// Bytes read and not handed out: `start..filled` of this buffer.
     buffer: Vec<u8>,
@@ -112,6 +113,7 @@ impl<R: Read> Splitter<R> {
         Self {
             input,
             block_bytes,
+            record_bytes: ReadLimits::default().record_bytes as usize,
             pool,
             buffer,
             start: SLACK,
@@ -121,6 +123,13 @@ impl<R: Read> Splitter<R> {
             gaps: Vec::new(),
             cutting: Duration::ZERO,
         }
+    }
+
+    /// Sets the bytes that a record may have. A block holds no more, so that no record can be longer and pass.
+    pub(crate) fn with_limits(mut self, limits: &ReadLimits) -> Self {
+        self.record_bytes = usize::try_from(limits.record_bytes).unwrap_or(usize::MAX).max(1);
+        self.block_bytes = self.block_bytes.min(self.record_bytes);
+        self
     }
 
     /// The bytes at hand, after reading until a block is full or the file has ended.
@@ -178,13 +187,14 @@ impl<R: Read> Splitter<R> {
                 let end = self.filled + 1;
                 return Ok(Some(self.hand_out(end, quotes, true)));
             }
-            if length >= MAX_RECORD_BYTES {
-                let (offset, limit) = (self.offset, MAX_RECORD_BYTES >> 20);
+            if length >= self.record_bytes {
+                let (offset, limit) = (self.offset, self.record_bytes);
                 let question = if cut.quote.is_some() { "; is a quote there not closed?" } else { "" };
-                let reason = format!("the record at byte {offset} is longer than {limit} MiB{question}");
+                let reason =
+                    format!("the record at byte {offset} is longer than limits.record_bytes = {limit}{question}");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
             }
-            want = (length * 2).min(MAX_RECORD_BYTES);
+            want = (length * 2).min(self.record_bytes);
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use flate2::read::MultiGzDecoder;
-use moulin_core::{Compression, Counters, Room};
+use moulin_core::{Compression, Counters, ReadLimits, Room};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -15,6 +16,8 @@ use crate::fetch::{ByteStream, into_error, wrap};
 const PIECE_BYTES: usize = 512 << 10;
 /// Pieces that wait for the reader.
 const PIECES_AHEAD: usize = 3;
+/// Bytes that may come out of any file, however small.
+const RATIO_FROM_BYTES: u64 = 16 << 20;
 /// Compressed bytes that are asked for at once.
 const INPUT_BYTES: usize = 256 << 10;
 
@@ -22,6 +25,7 @@ const INPUT_BYTES: usize = 256 << 10;
 pub(crate) fn inflated(
     uri: &str,
     compression: Compression,
+    limits: &ReadLimits,
     stream: ByteStream,
     counters: &Arc<Counters>,
     runtime: &Handle,
@@ -32,10 +36,11 @@ pub(crate) fn inflated(
     }
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
     let (uri, counters) = (uri.to_owned(), Arc::clone(counters));
+    let (stream, mut guard) = Guard::over(stream, limits);
     // Not joined: it ends when its input does, or when nobody receives any more.
     runtime.spawn_blocking(move || {
         let result = match decoder(compression, stream) {
-            Ok(mut decoder) => pump(&mut decoder, &counters, &sender),
+            Ok(mut decoder) => pump(&mut decoder, &mut guard, &counters, &sender),
             Err(error) => Err(error),
         };
         if let Err(error) = result {
@@ -56,6 +61,7 @@ fn decoder(compression: Compression, stream: ByteStream) -> io::Result<ByteStrea
 
 fn pump(
     decoder: &mut ByteStream,
+    guard: &mut Guard,
     counters: &Counters,
     sender: &mpsc::Sender<Result<Vec<u8>, Error>>,
 ) -> io::Result<()> {
@@ -75,6 +81,7 @@ fn pump(
                 }
             }
         })?;
+        guard.pass(filled as u64)?;
         piece.truncate(filled);
         if (filled > 0 && sender.blocking_send(Ok(piece)).is_err()) || ended {
             return Ok(());
@@ -82,10 +89,65 @@ fn pump(
     }
 }
 
+/// Compressed bytes, counted.
+struct Counted {
+    stream: ByteStream,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.stream.read(buffer)?;
+        self.bytes.fetch_add(read as u64, Relaxed);
+        Ok(read)
+    }
+}
+
+/// Ends the inflating of a file that grows beyond all measure.
+struct Guard {
+    limits: ReadLimits,
+    taken: Arc<AtomicU64>,
+    inflated: u64,
+}
+
+impl Guard {
+    fn over(stream: ByteStream, limits: &ReadLimits) -> (ByteStream, Self) {
+        let bytes = Arc::new(AtomicU64::new(0));
+        let guard = Self { limits: *limits, taken: Arc::clone(&bytes), inflated: 0 };
+        (Box::new(Counted { stream, bytes }), guard)
+    }
+
+    /// Counts bytes that came out.
+    fn pass(&mut self, inflated: u64) -> io::Result<()> {
+        self.inflated += inflated;
+        let (inflated, taken) = (self.inflated, self.taken.load(Relaxed));
+        let beyond = |limit: String| {
+            let reason = format!("{inflated} bytes came out of {taken}, more than {limit}");
+            Err(io::Error::other(Beyond(reason)))
+        };
+        if let Some(limit) = self.limits.inflated_bytes.filter(|limit| inflated > *limit) {
+            return beyond(format!("limits.inflated_bytes = {limit}"));
+        }
+        let ratio = u64::from(self.limits.inflation_ratio);
+        if inflated > RATIO_FROM_BYTES && inflated > taken.saturating_mul(ratio) {
+            return beyond(format!("limits.inflation_ratio = {ratio} times"));
+        }
+        Ok(())
+    }
+}
+
+/// A limit that was passed, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Beyond(String);
+
 /// An error of the store stays what it is; all others say that the archive is damaged.
 fn damaged(uri: &str, compression: Compression, error: io::Error) -> Error {
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Error>) {
         return into_error(uri, error);
+    }
+    if let Some(Beyond(reason)) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        return Error::BadFile { uri: uri.to_owned(), reason: reason.clone() };
     }
     let name = if compression == Compression::Zstd { "zstd" } else { "gzip" };
     let reason = match error.kind() {

@@ -206,9 +206,9 @@ fn sample(
 ) -> Result<Splitter<ByteStream>, Error> {
     let counters = Arc::new(Counters::default());
     let stream = fetcher.open(file, &counters, runtime, stop)?;
-    let stream = inflate::inflated(&file.uri, source.compression, stream, &counters, runtime);
+    let stream = inflate::inflated(&file.uri, source.compression, &source.limits, stream, &counters, runtime);
     let sample_bytes = usize::try_from(source.inference.sample_bytes).unwrap_or(usize::MAX);
-    Ok(Splitter::new(stream, sample_bytes, Pool::default()))
+    Ok(Splitter::new(stream, sample_bytes, Pool::default()).with_limits(&source.limits))
 }
 
 /// Streams all files as batches of the schema, in the order of the files. It must be polled on a Tokio runtime;
@@ -238,12 +238,12 @@ pub fn batches(
     let failed = |error: Error| -> BatchStream { Box::pin(futures::stream::once(async { Err(error) })) };
     match &source.format {
         Format::Csv(format) => match csv::Csv::new(format, schema) {
-            Ok(text) => pipeline::batches(fetcher, files, source.compression, text, block_bytes, options),
+            Ok(text) => pipeline::batches(fetcher, source, files, text, block_bytes, options),
             Err(error) => failed(error),
         },
         Format::Ndjson(_) => {
             let text = ndjson::Ndjson::new(schema);
-            pipeline::batches(fetcher, files, source.compression, text, block_bytes, options)
+            pipeline::batches(fetcher, source, files, text, block_bytes, options)
         }
         Format::Json(_) => failed(Error::Schema("no reader for json documents is built in".to_owned())),
         Format::Parquet => parquet::batches(fetcher, files, schema, options),

@@ -11,7 +11,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use moulin_core::{Compression, Counters, PlannedFile, Room};
+use moulin_core::{Compression, Counters, PlannedFile, ReadLimits, Room, Source};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -120,6 +120,7 @@ struct Cutter<T> {
     fetcher: Fetcher,
     files: Vec<PlannedFile>,
     compression: Compression,
+    limits: ReadLimits,
     text: Arc<T>,
     block_bytes: usize,
     ask: Ask,
@@ -158,7 +159,7 @@ impl<T: Text> Cutter<T> {
                 opened.push_back((file, self.open(file)));
             }
             let Some((file, stream)) = opened.pop_front() else { break };
-            let splitter = Splitter::new(stream?, self.block_bytes, pool.clone());
+            let splitter = Splitter::new(stream?, self.block_bytes, pool.clone()).with_limits(&self.limits);
             if !self.cut_file(number, &file.uri, splitter, &sizes, steps)? {
                 break;
             }
@@ -168,7 +169,7 @@ impl<T: Text> Cutter<T> {
 
     fn open(&self, file: &PlannedFile) -> Result<ByteStream, Error> {
         let stream = self.fetcher.open(file, &self.counters, &self.runtime, &self.stop)?;
-        Ok(inflated(&file.uri, self.compression, stream, &self.counters, &self.runtime))
+        Ok(inflated(&file.uri, self.compression, &self.limits, stream, &self.counters, &self.runtime))
     }
 
     fn cut_file(
@@ -218,13 +219,14 @@ impl<T: Text> Cutter<T> {
 /// Streams files of a text format as batches.
 pub(crate) fn batches<T: Text>(
     fetcher: &Fetcher,
+    source: &Source,
     files: &[PlannedFile],
-    compression: Compression,
     text: T,
     block_bytes: usize,
     options: ReadOptions,
 ) -> BatchStream {
     let (fetcher, files) = (fetcher.clone(), files.to_vec());
+    let (compression, limits) = (source.compression, source.limits);
     Box::pin(async_stream::try_stream! {
         let stop = CancellationToken::new();
         let _stopped_on_drop = stop.clone().drop_guard();
@@ -238,6 +240,7 @@ pub(crate) fn batches<T: Text>(
             fetcher,
             files: files.clone(),
             compression,
+            limits,
             text: Arc::clone(&text),
             block_bytes,
             ask,

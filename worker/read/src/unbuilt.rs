@@ -13,7 +13,7 @@ pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
         ("source.on_bad_file", source.on_bad_file != OnBadFile::Fail),
         ("source.contract", source.contract != Contract::default()),
         ("source.rescued_column", source.rescued_column.is_some()),
-        ("source.limits", source.limits != ReadLimits::default()),
+        ("one of source.limits", !limits_are_built(source.limits)),
         (
             "an option of a column besides its type",
             source.columns.iter().any(|column| column.text != Default::default()),
@@ -29,6 +29,11 @@ pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
         Some(name) => Err(Error::Schema(format!("no reader of this worker has {name} yet"))),
         None => Ok(()),
     }
+}
+
+fn limits_are_built(limits: ReadLimits) -> bool {
+    let ReadLimits { record_bytes, inflation_ratio, inflated_bytes, .. } = limits;
+    limits == ReadLimits { record_bytes, inflation_ratio, inflated_bytes, ..ReadLimits::default() }
 }
 
 fn csv_option(csv: &CsvFormat) -> Option<&'static str> {

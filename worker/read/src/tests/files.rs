@@ -170,12 +170,14 @@ fn a_damaged_archive_is_a_bad_file_by_name() {
 fn a_record_without_end_is_a_bad_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.csv");
-    let rest = "row,row\n".repeat((super::super::blocks::MAX_RECORD_BYTES + (2 << 20)) / 8);
+    let rest = "row,row\n".repeat(((64 << 20) + (2 << 20)) / 8);
     fs::write(&path, format!("n,m\n1,2\n\"open,1\n{rest}")).unwrap();
     let error =
         on_runtime(read(&source(&path, csv(), &[("n", "string"), ("m", "string")]), OnBadRow::Skip)).unwrap_err();
     assert!(
-        error.to_string().contains("the record at byte 8 is longer than 64 MiB; is a quote there not closed?"),
+        error.to_string().contains(
+            "the record at byte 8 is longer than limits.record_bytes = 67108864; is a quote there not closed?"
+        ),
         "{error}"
     );
     assert_eq!(Fault::from(error).kind, FaultKind::BadFile);

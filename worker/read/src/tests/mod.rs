@@ -4,6 +4,7 @@ mod csv_dialect;
 mod csv_splits;
 mod files;
 mod fuzzing;
+mod limits;
 mod ndjson;
 mod parquet;
 mod rejects;
