@@ -3,61 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 import grpc.aio
 
 from moulin import request
-from moulin.connection import Connection, TLSConfig
+from moulin.base import BaseClient, BaseJobHandle, id_of
 from moulin.errors import JobFailed, MoulinError
-from moulin.job import Job, JobState, Receipt
+from moulin.inference import InferredSource
+from moulin.job import Job, JobState
 from moulin.plan import JobPlan
 from moulin.pool import Worker
+from moulin.source import Source
 from moulin.spec import JobKey, JobSpec
-from moulin.status import call_error, is_lost
-from moulin.v1 import job_service_pb2 as pb
-from moulin.v1 import pool_service_pb2 as pool_pb
-from moulin.v1.job_service_pb2_grpc import JobServiceStub
-from moulin.v1.pool_service_pb2_grpc import PoolServiceStub
-from moulin.watching import Deadline, Patience, stream_ended
-from moulin.wire import decode_job, decode_plan, decode_worker, encode_spec
+from moulin.status import call_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from moulin.flight import Rows
-    from moulin.v1.job_service_pb2_grpc import JobServiceAsyncStub
-    from moulin.v1.pool_service_pb2_grpc import PoolServiceAsyncStub
 
-_Request = TypeVar("_Request")
-_Answer = TypeVar("_Answer")
+_Value = TypeVar("_Value")
 
 
-class AsyncClient:
+class AsyncClient(BaseClient):
     """A connection to a worker, for one event loop. Arguments, errors and meaning are those of `Client`."""
 
-    def __init__(
-        self,
-        target: str = "localhost:7070",
-        *,
-        tls: bool | TLSConfig = False,
-        token: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        timeout: float = 60.0,
-        reconnect: float = 120.0,
-    ) -> None:
-        self.connection = Connection.of(target, tls, token, metadata)
-        self._timeout = timeout
-        self._reconnect = reconnect
-        credentials, options = self.connection.credentials(), self.connection.options()
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(target, options=options)
-        else:
-            self._channel = grpc.aio.secure_channel(target, credentials, options=options)
-        self._jobs = cast("JobServiceAsyncStub", JobServiceStub(self._channel))
-        self._pool = cast("PoolServiceAsyncStub", PoolServiceStub(self._channel))
+    def _grpc(self) -> Any:
+        return grpc.aio
 
     async def close(self) -> None:
         """Closes the connection; open watches end."""
@@ -78,13 +54,12 @@ class AsyncClient:
         epoch: int = 1,
     ) -> AsyncJobHandle:
         """Asks for a job, or attaches to the one that this key and generation already have."""
-        message = request.submit(spec, key, generation, epoch)
-        answer = await self._call("Submit", self._jobs.Submit, message)
-        return AsyncJobHandle(self, decode_job(answer.job), epoch=epoch, created=answer.created)
+        job, created = await self._call(request.submit(spec, key, generation, epoch))
+        return AsyncJobHandle(self, job, epoch=epoch, created=created)
 
     async def get(self, job_id: str) -> Job:
         """A job as it stands."""
-        return decode_job((await self._call("Get", self._jobs.Get, pb.GetRequest(job_id=job_id))).job)
+        return await self._call(request.get(job_id))
 
     async def job(self, job_id: str) -> AsyncJobHandle:
         """A handle on a job that was submitted elsewhere."""
@@ -96,39 +71,28 @@ class AsyncClient:
 
         Goes on over a restart of the worker. Leaving the loop, or cancelling the task, leaves the job alone.
         """
-        patience, deadline = Patience(self._reconnect), Deadline(timeout)
+        following = self._following(job_id, timeout)
         while True:
-            lost: MoulinError
-            call = self._jobs.Watch(
-                request.watch(job_id, interval), timeout=deadline.left(), metadata=self.connection.metadata
-            )
+            call = following.begin(interval)
             try:
                 async for answer in call:
-                    patience.heard()
-                    job = decode_job(answer.job)
+                    job = following.heard(answer)
                     yield job
                     if job.state.is_final:
                         return
-                lost = stream_ended(self.connection.target, job_id)
+                lost = following.ended()
             except grpc.RpcError as error:
-                if deadline.passed():
-                    raise deadline.error(job_id) from error
-                lost = call_error(error, self.connection.target, "Watch")
-                if not is_lost(error):
-                    raise lost from error
+                lost = following.failed(error)
             finally:
                 call.cancel()
-            pause, left = patience.pause(lost), deadline.left()
-            await asyncio.sleep(pause if left is None else min(pause, left))
-            if deadline.passed():
-                raise deadline.error(job_id)
+            await asyncio.sleep(following.pause(lost))
+            following.rested()
 
     async def cancel(self, job_id: str, reason: str = "", epoch: int | None = None) -> Job:
         """Ends a job before its commit; what has committed stays. Without an epoch: whoever owns the job now."""
         if epoch is None:
             epoch = (await self.get(job_id)).epoch
-        answer = await self._call("Cancel", self._jobs.Cancel, request.cancel(job_id, reason, epoch))
-        return decode_job(answer.job)
+        return await self._call(request.cancel(job_id, reason, epoch))
 
     async def list(
         self,
@@ -141,59 +105,52 @@ class AsyncClient:
         """Jobs, newest first; further pages are asked for as they are needed."""
         wanted, token = tuple(states), ""
         while True:
-            message = request.page(wanted, dag_id, table, page_size, token)
-            answer = await self._call("List", self._jobs.List, message)
-            for job in answer.jobs:
-                yield decode_job(job)
-            token = answer.next_page_token
+            jobs, token = await self._call(request.page(wanted, dag_id, table, page_size, token))
+            for job in jobs:
+                yield job
             if not token:
                 return
 
     async def plan(self, spec: JobSpec | Mapping[str, Any]) -> JobPlan:
         """What a job would do; changes nothing."""
-        message = pb.PlanRequest(spec=encode_spec(request.spec_from(spec)))
-        return decode_plan((await self._call("Plan", self._jobs.Plan, message)).plan)
+        return await self._call(request.plan(spec))
+
+    async def infer(self, source: Source | Mapping[str, Any]) -> InferredSource:
+        """What a sample of the files holds, column by column, and why each got its type; changes nothing."""
+        return await self._call(request.infer(source))
+
+    async def rejects(self, job: str | Job | AsyncJobHandle) -> AsyncIterator[pa.RecordBatch]:
+        """The rows that a job with `on_bad_row="quarantine"` left out, with place, code, reason and bytes."""
+        from moulin import flight
+
+        rows = await asyncio.to_thread(flight.Rows, self.connection, id_of(job), None, "rejects")
+        async with aclosing(_batches(rows)) as batches:
+            async for batch in batches:
+                yield batch
 
     async def describe(self, *, check: bool = False) -> Worker:
         """What the worker is. `check`: also whether store, catalog and warehouse answer, which may take seconds."""
-        return decode_worker(await self._call("Describe", self._pool.Describe, pool_pb.DescribeRequest(check=check)))
+        return await self._call(request.describe(check))
 
     async def drain(self) -> int:
         """The worker claims no more jobs; how many still run there."""
-        return (await self._call("Drain", self._pool.Drain, pool_pb.DrainRequest())).running
+        return await self._call(request.drain())
 
-    async def _call(
-        self, name: str, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer], message: _Request
-    ) -> _Answer:
+    async def _call(self, call: request.Call[_Value]) -> _Value:
         try:
-            return await method(message, timeout=self._timeout, metadata=self.connection.metadata)
+            method = self._method(call.method)
+            answer = await method(call.message, timeout=self._timeout, metadata=self.connection.metadata)
         except grpc.RpcError as error:
-            raise call_error(error, self.connection.target, name) from error
+            raise call_error(error, self.connection.target, call.method) from error
+        return call.read(answer)
 
 
-class AsyncJobHandle:
+class AsyncJobHandle(BaseJobHandle):
     """A job of an `AsyncClient`. Meaning and errors are those of `JobHandle`."""
 
     def __init__(self, client: AsyncClient, job: Job, *, epoch: int, created: bool) -> None:
+        super().__init__(job, epoch=epoch, created=created)
         self._client = client
-        self.job = job
-        """As it stood when it was last heard of."""
-        self.epoch = epoch
-        self.created = created
-        """False: the key had this job already and the submit attached to it."""
-
-    def __repr__(self) -> str:
-        return f"<AsyncJobHandle {self.job_id} {self.job.state} {self.job.table}>"
-
-    @property
-    def job_id(self) -> str:
-        """The worker's name for the job."""
-        return self.job.job_id
-
-    @property
-    def receipt(self) -> Receipt | None:
-        """What came of the job; None until it was seen to have succeeded."""
-        return self.job.receipt
 
     async def wait(
         self,
@@ -224,17 +181,12 @@ class AsyncJobHandle:
 
     async def batches(self, *, on_dropped: Callable[[int], object] | None = None) -> AsyncIterator[pa.RecordBatch]:
         """The rows as Arrow batches, as `JobHandle.reader` gives them. Needs pyarrow."""
-        rows: Rows | None = None
         try:
-            rows = await self._rows(on_dropped)
-            batches = iter(rows)
-            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
-                yield batch
+            async with aclosing(_batches(await self._rows(on_dropped))) as batches:
+                async for batch in batches:
+                    yield batch
         except MoulinError as error:
             raise await self._job_error(error) from error
-        finally:
-            if rows is not None:
-                rows.cancel()
 
     async def to_arrow(self, timeout: float | None = None) -> pa.Table:
         """Waits for the job and reads exactly the rows it landed. Needs pyarrow."""
@@ -248,6 +200,10 @@ class AsyncJobHandle:
         finally:
             rows.cancel()
         return pa.Table.from_batches(batches, rows.schema)
+
+    def rejects(self) -> AsyncIterator[pa.RecordBatch]:
+        """The rows that the job left out and kept, as `AsyncClient.rejects` gives them. Needs pyarrow."""
+        return self._client.rejects(self)
 
     async def _rows(self, on_dropped: Callable[[int], object] | None) -> Rows:
         from moulin import flight
@@ -263,3 +219,13 @@ class AsyncJobHandle:
         except MoulinError as found:
             return found if isinstance(found, JobFailed) else error
         return error
+
+
+async def _batches(rows: Rows) -> AsyncGenerator[pa.RecordBatch, None]:
+    """Batches as they come, read in a thread; leaving the loop ends the reading."""
+    batches = iter(rows)
+    try:
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            yield batch
+    finally:
+        rows.cancel()

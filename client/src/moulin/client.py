@@ -9,30 +9,26 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import grpc
 
 from moulin import request
-from moulin.connection import Connection, TLSConfig
+from moulin.base import BaseClient, BaseJobHandle, id_of
+from moulin.connection import Connection
 from moulin.errors import JobFailed, MoulinError
-from moulin.job import Job, JobState, Receipt
+from moulin.inference import InferredSource
+from moulin.job import Job, JobState
 from moulin.plan import JobPlan
 from moulin.pool import Worker
+from moulin.source import Source
 from moulin.spec import JobKey, JobSpec
-from moulin.status import call_error, is_lost
-from moulin.v1 import job_service_pb2 as pb
-from moulin.v1 import pool_service_pb2 as pool_pb
-from moulin.v1.job_service_pb2_grpc import JobServiceStub
-from moulin.v1.pool_service_pb2_grpc import PoolServiceStub
-from moulin.watching import Deadline, Patience, stream_ended
-from moulin.wire import decode_job, decode_plan, decode_worker, encode_spec
+from moulin.status import call_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from moulin.flight import Rows
 
-_Request = TypeVar("_Request")
-_Answer = TypeVar("_Answer")
+_Value = TypeVar("_Value")
 
 
-class Client:
+class Client(BaseClient):
     """A connection to a worker. Cheap to make, safe to share between threads, opened by the first call.
 
     `timeout` bounds every single call in seconds; `reconnect` says for how long `wait` and `watch` go on asking
@@ -41,26 +37,8 @@ class Client:
     travel unencrypted.
     """
 
-    def __init__(
-        self,
-        target: str = "localhost:7070",
-        *,
-        tls: bool | TLSConfig = False,
-        token: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        timeout: float = 60.0,
-        reconnect: float = 120.0,
-    ) -> None:
-        self.connection = Connection.of(target, tls, token, metadata)
-        self._timeout = timeout
-        self._reconnect = reconnect
-        credentials, options = self.connection.credentials(), self.connection.options()
-        if credentials is None:
-            self._channel = grpc.insecure_channel(target, options=options)
-        else:
-            self._channel = grpc.secure_channel(target, credentials, options=options)
-        self._jobs = JobServiceStub(self._channel)
-        self._pool = PoolServiceStub(self._channel)
+    def _grpc(self) -> Any:
+        return grpc
 
     def close(self) -> None:
         """Closes the connection; open watches end."""
@@ -90,12 +68,12 @@ class Client:
             Unavailable: no worker answered; submitting again with the same key is safe.
 
         """
-        answer = self._call("Submit", self._jobs.Submit, request.submit(spec, key, generation, epoch))
-        return JobHandle(self, decode_job(answer.job), epoch=epoch, created=answer.created)
+        job, created = self._call(request.submit(spec, key, generation, epoch))
+        return JobHandle(self, job, epoch=epoch, created=created)
 
     def get(self, job_id: str) -> Job:
         """A job as it stands."""
-        return decode_job(self._call("Get", self._jobs.Get, pb.GetRequest(job_id=job_id)).job)
+        return self._call(request.get(job_id))
 
     def job(self, job_id: str) -> JobHandle:
         """A handle on a job that was submitted elsewhere."""
@@ -112,32 +90,22 @@ class Client:
             Unavailable: nothing was heard of the worker for `reconnect` seconds.
 
         """
-        patience, deadline = Patience(self._reconnect), Deadline(timeout)
+        following = self._following(job_id, timeout)
         while True:
-            lost: MoulinError
-            call = self._jobs.Watch(
-                request.watch(job_id, interval), timeout=deadline.left(), metadata=self.connection.metadata
-            )
+            call = following.begin(interval)
             try:
                 for answer in call:
-                    patience.heard()
-                    job = decode_job(answer.job)
+                    job = following.heard(answer)
                     yield job
                     if job.state.is_final:
                         return
-                lost = stream_ended(self.connection.target, job_id)
+                lost = following.ended()
             except grpc.RpcError as error:
-                if deadline.passed():
-                    raise deadline.error(job_id) from error
-                lost = call_error(error, self.connection.target, "Watch")
-                if not is_lost(error):
-                    raise lost from error
+                lost = following.failed(error)
             finally:
                 call.cancel()
-            pause, left = patience.pause(lost), deadline.left()
-            time.sleep(pause if left is None else min(pause, left))
-            if deadline.passed():
-                raise deadline.error(job_id)
+            time.sleep(following.pause(lost))
+            following.rested()
 
     def cancel(self, job_id: str, reason: str = "", epoch: int | None = None) -> Job:
         """Ends a job before its commit; what has committed stays. Without an epoch: whoever owns the job now.
@@ -148,8 +116,7 @@ class Client:
         """
         if epoch is None:
             epoch = self.get(job_id).epoch
-        answer = self._call("Cancel", self._jobs.Cancel, request.cancel(job_id, reason, epoch))
-        return decode_job(answer.job)
+        return self._call(request.cancel(job_id, reason, epoch))
 
     def list(
         self,
@@ -162,56 +129,63 @@ class Client:
         """Jobs, newest first; further pages are asked for as they are needed."""
         wanted, token = tuple(states), ""
         while True:
-            answer = self._call("List", self._jobs.List, request.page(wanted, dag_id, table, page_size, token))
-            yield from map(decode_job, answer.jobs)
-            token = answer.next_page_token
+            jobs, token = self._call(request.page(wanted, dag_id, table, page_size, token))
+            yield from jobs
             if not token:
                 return
 
     def plan(self, spec: JobSpec | Mapping[str, Any]) -> JobPlan:
         """What a job would do; changes nothing. Raises as `submit` does."""
-        message = pb.PlanRequest(spec=encode_spec(request.spec_from(spec)))
-        return decode_plan(self._call("Plan", self._jobs.Plan, message).plan)
+        return self._call(request.plan(spec))
+
+    def infer(self, source: Source | Mapping[str, Any]) -> InferredSource:
+        """What a sample of the files holds, column by column, and why each got its type; changes nothing.
+
+        Raises:
+            SpecError: the source is wrong.
+            NotFound: an input file does not exist.
+
+        """
+        return self._call(request.infer(source))
+
+    def rejects(self, job: str | Job | JobHandle) -> pa.RecordBatchReader:
+        """The rows that a job with `on_bad_row="quarantine"` left out, with place, code, reason and bytes.
+
+        Needs pyarrow.
+
+        Raises:
+            NotFound: there is no such job, or it keeps no rejects.
+
+        """
+        import pyarrow as pa
+
+        from moulin import flight
+
+        rows = flight.Rows(self.connection, id_of(job), None, "rejects")
+        return pa.RecordBatchReader.from_batches(rows.schema, rows)
 
     def describe(self, *, check: bool = False) -> Worker:
         """What the worker is. `check`: also whether store, catalog and warehouse answer, which may take seconds."""
-        message = pool_pb.DescribeRequest(check=check)
-        return decode_worker(self._call("Describe", self._pool.Describe, message))
+        return self._call(request.describe(check))
 
     def drain(self) -> int:
         """The worker claims no more jobs; how many still run there."""
-        return self._call("Drain", self._pool.Drain, pool_pb.DrainRequest()).running
+        return self._call(request.drain())
 
-    def _call(self, name: str, method: grpc.UnaryUnaryMultiCallable[_Request, _Answer], message: _Request) -> _Answer:
+    def _call(self, call: request.Call[_Value]) -> _Value:
         try:
-            return method(message, timeout=self._timeout, metadata=self.connection.metadata)
+            answer = self._method(call.method)(call.message, timeout=self._timeout, metadata=self.connection.metadata)
         except grpc.RpcError as error:
-            raise call_error(error, self.connection.target, name) from error
+            raise call_error(error, self.connection.target, call.method) from error
+        return call.read(answer)
 
 
-class JobHandle:
+class JobHandle(BaseJobHandle):
     """A job of a client."""
 
     def __init__(self, client: Client, job: Job, *, epoch: int, created: bool) -> None:
+        super().__init__(job, epoch=epoch, created=created)
         self._client = client
-        self.job = job
-        """As it stood when it was last heard of."""
-        self.epoch = epoch
-        self.created = created
-        """False: the key had this job already and the submit attached to it."""
-
-    def __repr__(self) -> str:
-        return f"<JobHandle {self.job_id} {self.job.state} {self.job.table}>"
-
-    @property
-    def job_id(self) -> str:
-        """The worker's name for the job."""
-        return self.job.job_id
-
-    @property
-    def receipt(self) -> Receipt | None:
-        """What came of the job; None until it was seen to have succeeded."""
-        return self.job.receipt
 
     def wait(
         self,
@@ -273,6 +247,10 @@ class JobHandle:
         if self.job.state is not JobState.SUCCEEDED:
             self.wait(timeout)
         return self.reader().read_all()
+
+    def rejects(self) -> pa.RecordBatchReader:
+        """The rows that the job left out and kept, as `Client.rejects` gives them. Needs pyarrow."""
+        return self._client.rejects(self)
 
     @property
     def connection(self) -> Connection:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import grpc
@@ -74,6 +74,13 @@ class Connection:
             pairs.append(("authorization", f"Bearer {token}"))
         config = (TLSConfig() if tls else None) if isinstance(tls, bool) else tls
         return cls(target, config, tuple(pairs))
+
+    def open(self, module: Any) -> Any:
+        """A channel of this module, `grpc` or `grpc.aio`; the first call connects it."""
+        credentials, options = self.credentials(), self.options()
+        if credentials is None:
+            return module.insecure_channel(self.target, options=options)
+        return module.secure_channel(self.target, credentials, options=options)
 
     def options(self) -> list[tuple[str, int | str]]:
         """Channel options of gRPC."""

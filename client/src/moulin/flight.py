@@ -31,23 +31,28 @@ _KINDS: tuple[tuple[type[BaseException], FaultKind], ...] = (
 
 
 class Rows:
-    """The rows of one job as batches, once. Leaving off ends the reading only, never the job."""
+    """The rows of one job, or a part of it such as its `rejects`, as batches, once.
 
-    def __init__(self, connection: Connection, job_id: str, on_dropped: Callable[[int], object] | None) -> None:
+    Leaving off ends the reading only, never the job.
+    """
+
+    def __init__(
+        self, connection: Connection, job_id: str, on_dropped: Callable[[int], object] | None = None, *part: str
+    ) -> None:
         self._connection = connection
-        self._job_id = job_id
+        self._what = f"the {' '.join(part) or 'rows'} of job {job_id}"
         self._on_dropped = on_dropped or _warn
         self._client = _client(connection)
         options = flight.FlightCallOptions(
             headers=[(name.encode(), value.encode()) for name, value in connection.metadata]
         )
         try:
-            info = self._client.get_flight_info(flight.FlightDescriptor.for_path("job", job_id), options)
+            info = self._client.get_flight_info(flight.FlightDescriptor.for_path("job", job_id, *part), options)
             self._stream = self._client.do_get(info.endpoints[0].ticket, options)
             self.schema: pa.Schema = self._stream.schema
         except (pa.lib.ArrowException, OSError) as error:
             self._client.close()
-            raise _error(error, connection.target, job_id) from error
+            raise _error(error, connection.target, self._what) from error
 
     def cancel(self) -> None:
         """Ends the reading, also while another thread waits for the next batch."""
@@ -61,7 +66,7 @@ class Rows:
                 except StopIteration:
                     return
                 except (pa.lib.ArrowException, OSError) as error:
-                    raise _error(error, self._connection.target, self._job_id) from error
+                    raise _error(error, self._connection.target, self._what) from error
                 dropped = 0 if chunk.app_metadata is None else _dropped_rows(chunk.app_metadata.to_pybytes())
                 if dropped:
                     self._on_dropped(dropped)
@@ -100,10 +105,10 @@ def _warn(rows: int) -> None:
     warnings.warn(f"{rows:,} rows were produced faster than they were read and are left out here", RowsDropped, 2)
 
 
-def _error(error: BaseException, target: str, job_id: str) -> MoulinError:
+def _error(error: BaseException, target: str, what: str) -> MoulinError:
     kind = next((kind for found, kind in _KINDS if isinstance(error, found)), FaultKind.INTERNAL)
     text = str(error).strip("'")
     said = _ARROW_AFTER.sub("", _ARROW_BEFORE.sub("", text))
     lost = kind is FaultKind.UNAVAILABLE
     hint = "read again" if lost else "`Client.get(job_id)` says how the job stands"
-    return error_of(Fault(kind, f"the rows of job {job_id} cannot be read from {target}: {said}", hint, retryable=lost))
+    return error_of(Fault(kind, f"{what} cannot be read from {target}: {said}", hint, retryable=lost))

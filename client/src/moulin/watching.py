@@ -5,9 +5,17 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
+import grpc
+
+from moulin import request
+from moulin.connection import Connection
 from moulin.errors import MoulinError, Unavailable, WaitTimeout
 from moulin.fault import Fault, FaultKind
+from moulin.job import Job
+from moulin.status import call_error, is_lost
+from moulin.wire import decode_job
 
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
@@ -63,8 +71,51 @@ class Deadline:
         return WaitTimeout(Fault(FaultKind.DEADLINE_EXCEEDED, message, hint, retryable=True))
 
 
-def stream_ended(target: str, job_id: str) -> Unavailable:
-    """The worker ended the watch of a job that is not over, as it does when it shuts down."""
-    message = f"the worker at {target} ended the watch of job {job_id} before the job was over"
-    hint = "the job goes on when the worker is started again; wait for it again"
-    return Unavailable(Fault(FaultKind.UNAVAILABLE, message, hint, retryable=True))
+class Following:
+    """One watch of a job over the restarts of its worker: when to ask again, and when to give up."""
+
+    def __init__(
+        self, watch: Callable[..., Any], connection: Connection, reconnect: float, job_id: str, timeout: float | None
+    ) -> None:
+        self._watch = watch
+        self._connection = connection
+        self._job_id = job_id
+        self._patience = Patience(reconnect)
+        self._deadline = Deadline(timeout)
+
+    def begin(self, interval: float) -> Any:
+        """Opens a stream of answers."""
+        message = request.watch(self._job_id, interval)
+        return self._watch(message, timeout=self._deadline.left(), metadata=self._connection.metadata)
+
+    def heard(self, answer: Any) -> Job:
+        """The job in an answer."""
+        self._patience.heard()
+        return decode_job(answer.job)
+
+    def failed(self, error: grpc.RpcError) -> MoulinError:
+        """Why the stream broke, when asking again can help; raises otherwise."""
+        if self._deadline.passed():
+            raise self._deadline.error(self._job_id) from error
+        found = call_error(error, self._connection.target, "Watch")
+        if not is_lost(error):
+            raise found from error
+        return found
+
+    def ended(self) -> MoulinError:
+        """Why the stream ended before the job: the worker shuts down."""
+        message = (
+            f"the worker at {self._connection.target} ended the watch of job {self._job_id} before the job was over"
+        )
+        hint = "the job goes on when the worker is started again; wait for it again"
+        return Unavailable(Fault(FaultKind.UNAVAILABLE, message, hint, retryable=True))
+
+    def pause(self, lost: MoulinError) -> float:
+        """Seconds until the next stream; raises `lost` when nothing was heard for too long."""
+        pause, left = self._patience.pause(lost), self._deadline.left()
+        return pause if left is None else min(pause, left)
+
+    def rested(self) -> None:
+        """Raises when the time to wait is over."""
+        if self._deadline.passed():
+            raise self._deadline.error(self._job_id)

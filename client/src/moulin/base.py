@@ -1,0 +1,72 @@
+"""What the clients for ordinary code and for asyncio share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from moulin.connection import Connection, TLSConfig
+from moulin.job import Job, Receipt
+from moulin.v1.job_service_pb2_grpc import JobServiceStub
+from moulin.v1.pool_service_pb2_grpc import PoolServiceStub
+from moulin.watching import Following
+
+
+class BaseClient:
+    """A connection to a worker; what is done with it stands in `Client` and `AsyncClient`."""
+
+    def __init__(
+        self,
+        target: str = "localhost:7070",
+        *,
+        tls: bool | TLSConfig = False,
+        token: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+        reconnect: float = 120.0,
+    ) -> None:
+        self.connection = Connection.of(target, tls, token, metadata)
+        self._timeout = timeout
+        self._reconnect = reconnect
+        # `Any`: the same stub answers with a value or with an awaitable, as its channel is.
+        self._channel: Any = self.connection.open(self._grpc())
+        self._stubs: tuple[Any, ...] = (JobServiceStub(self._channel), PoolServiceStub(self._channel))
+
+    def _grpc(self) -> Any:
+        """The module that opens channels: `grpc` or `grpc.aio`."""
+        raise NotImplementedError
+
+    def _method(self, name: str) -> Any:
+        return next(getattr(stub, name) for stub in self._stubs if hasattr(stub, name))
+
+    def _following(self, job_id: str, timeout: float | None) -> Following:
+        return Following(self._method("Watch"), self.connection, self._reconnect, job_id, timeout)
+
+
+class BaseJobHandle:
+    """A job of a client, as it was last heard of."""
+
+    def __init__(self, job: Job, *, epoch: int, created: bool) -> None:
+        self.job = job
+        """As it stood when it was last heard of."""
+        self.epoch = epoch
+        self.created = created
+        """False: the key had this job already and the submit attached to it."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.job_id} {self.job.state} {self.job.table}>"
+
+    @property
+    def job_id(self) -> str:
+        """The worker's name for the job."""
+        return self.job.job_id
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """What came of the job; None until it was seen to have succeeded."""
+        return self.job.receipt
+
+
+def id_of(job: str | Job | BaseJobHandle) -> str:
+    """The id of a job that is named, described or held."""
+    return job if isinstance(job, str) else job.job_id
