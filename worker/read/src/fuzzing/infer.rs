@@ -12,9 +12,6 @@ use crate::csv::Csv;
 use crate::fetch::ByteStream;
 use crate::{InputSchema, values};
 
-/// Bytes of the sample.
-const SAMPLE_BYTES: usize = 1 << 20;
-
 /// Infers the columns of a file without header, and of its first lines.
 ///
 /// # Panics
@@ -28,12 +25,12 @@ pub fn infer(case: &[u8]) {
     };
     let share = choices.below(256);
     let file = choices.file();
-    if file.len() > SAMPLE_BYTES / 2 || file.contains(&b'\r') {
+    if file.contains(&b'\r') {
         return;
     }
     let Some(all) = schema(&format, file) else { return };
     assert_eq!(schema(&format, file).as_ref(), Some(&all), "the second answer is another one");
-    let outcome = read_serially(&Csv::new(&format, &all).expect("what was inferred is read"), file, 1 << 20);
+    let outcome = read_serially(&Csv::new(&format, &all).expect("what was inferred is read"), file, file.len() + 1);
     let outcome = outcome.expect("only a record of many MiB is an error");
     for reject in &outcome.rejects {
         assert!(!reject.code.starts_with("type."), "inferred {:?}, then {reject:?}", all.arrow);
@@ -62,7 +59,7 @@ fn is_decisive(text: &[u8]) -> bool {
 
 fn schema(format: &CsvFormat, file: &[u8]) -> Option<InputSchema> {
     let stream: ByteStream = Box::new(Cursor::new(file.to_vec()));
-    let mut splitter = Splitter::new(stream, SAMPLE_BYTES, Pool::default());
+    let mut splitter = Splitter::new(stream, file.len() + 1, Pool::default());
     crate::csv::sample::schema(URI, format, &[], 10_000, &mut splitter).ok().flatten()
 }
 

@@ -2,7 +2,7 @@
 //! the tests of this crate call too.
 //!
 //! Each entry takes the bytes of a case and panics when an invariant is broken. The first bytes choose the dialect and
-//! how the rest, the file, is cut.
+//! how the rest, the file, is cut; a block holds at least the byte order mark.
 
 use std::io::Cursor;
 use std::sync::Arc;

@@ -17,10 +17,10 @@ use crate::{InputSchema, Origin};
 /// When two ways of cutting differ, or `serde_json` reads another value or no object.
 pub fn ndjson(case: &[u8]) {
     let mut choices = Choices(case);
-    let block = 1 + choices.below(256);
+    let block = 4 + choices.below(252);
     let file = choices.file();
     let read = |block: usize| read_serially(&reader(), file, block).expect("only a record of many MiB is an error");
-    let (whole, cut) = (read(1 << 20), read(block));
+    let (whole, cut) = (read(file.len() + 1), read(block));
     assert_eq!(cut.rows, whole.rows);
     assert_eq!(cut.rows_read, whole.rows_read);
     let kept = moulin_core::Counters::REJECTS_KEPT;
