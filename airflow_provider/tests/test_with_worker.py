@@ -14,6 +14,7 @@ from moulin import JobState, csv, iceberg
 
 from moulin_provider.hooks.moulin import MoulinHook
 from moulin_provider.operators.moulin import XCOM_JOB_ID, MoulinLandOperator
+from moulin_provider.progress_log import ProgressLog
 from moulin_provider.triggers.moulin import MoulinJobTrigger
 
 ROWS = 160_000
@@ -185,12 +186,22 @@ async def test_a_trigger_waits_for_the_end_of_the_process_that_deferred(task):
     assert time.time() >= begun + 0.5
 
 
-async def test_a_trigger_that_is_stopped_leaves_the_job_alone(task, client):
+async def test_a_trigger_that_is_stopped_leaves_the_job_alone(task, client, monkeypatch):
+    heard = asyncio.Event()
+
+    class Heard(ProgressLog):
+        def line(self, job):
+            heard.set()
+            return super().line(job)
+
+    monkeypatch.setattr("moulin_provider.triggers.moulin.ProgressLog", Heard)
     job_id = task.submit(1)
     following = trigger(job_id)
     waiting = asyncio.create_task(fire(following))
-    await asyncio.sleep(0)
+    await asyncio.wait_for(heard.wait(), 60)
     waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
     await following.cleanup()
     task.open()
     *_, ended = client.watch(job_id, timeout=60)

@@ -4,5 +4,4 @@ mod commits;
 mod fixture;
 mod partitions;
 mod round_trip;
-mod speed;
 mod tables;

@@ -8,7 +8,7 @@ use moulin_core::{FaultKind, JobState, Progress, Token};
 use moulin_testkit::FakeClock;
 
 use super::build::{LEASE, entry, fault, id, job, key, receipt};
-use crate::{CancelOutcome, Claim, Error, JobFilter, JobStore, NewJob, Outcome, StagedFile};
+use crate::{CancelOutcome, Claim, Error, JobFilter, JobStore, NewJob, Outcome, StagedFile, StoredJob};
 
 type Store = Arc<dyn JobStore>;
 
@@ -30,6 +30,8 @@ mod on_sqlite {
         a_new_generation_is_another_job,
         a_newer_epoch_takes_over_and_an_older_one_attaches,
         a_newer_try_begins_a_failed_job_again_and_the_same_try_does_not,
+        a_newer_try_begins_a_cancelled_job_again_with_what_is_asked_now,
+        a_newer_try_of_a_job_in_work_changes_nothing_of_it,
         a_newer_try_of_a_job_that_succeeded_only_attaches,
         jobs_are_claimed_oldest_first_and_once,
         a_job_is_claimed_again_when_its_lease_ran_out,
@@ -109,6 +111,29 @@ async fn a_newer_try_begins_a_failed_job_again_and_the_same_try_does_not(store: 
     assert!(again.job.fault.is_none() && again.job.finished_at.is_none());
     let second = store.claim("w", LEASE, None, clock.now()).await.unwrap().unwrap();
     assert_eq!(second.lease.attempt, claim.lease.attempt + 1);
+}
+
+async fn a_newer_try_begins_a_cancelled_job_again_with_what_is_asked_now(store: Store) {
+    let clock = FakeClock::default();
+    let lease = claim_new(&store, &clock, "t").await.lease;
+    store.cancel(&id("t"), 1, "task marked failed", clock.now()).await.unwrap();
+    store.finish(&lease, Outcome::Cancelled(fault("stopped")), clock.now()).await.unwrap();
+    let deadline = Some(clock.now() + Duration::from_secs(60));
+    let newer = NewJob { epoch: 2, table: "c.d".into(), deadline, ..job("t") };
+    let again = store.submit(newer, clock.now()).await.unwrap().job;
+    assert_eq!((again.state, again.table.as_str(), again.deadline), (JobState::Queued, "c.d", deadline));
+    let claim = store.claim("w", LEASE, None, clock.now()).await.unwrap().unwrap();
+    assert_eq!(claim.job.cancel_requested, None, "the cancel was of the try before");
+    store.record_intent(&claim.lease, &receipt(&claim.lease), clock.now()).await.unwrap();
+}
+
+async fn a_newer_try_of_a_job_in_work_changes_nothing_of_it(store: Store) {
+    let clock = FakeClock::default();
+    let claim = claim_new(&store, &clock, "t").await;
+    let newer = NewJob { epoch: 2, spec: b"other".to_vec(), table: "c.d".into(), ..job("t") };
+    let attached = store.submit(newer, clock.now()).await.unwrap();
+    assert_eq!(attached.job, StoredJob { epoch: 2, ..claim.job });
+    store.renew(&claim.lease, LEASE, &Progress::default(), clock.now()).await.unwrap();
 }
 
 async fn a_newer_try_of_a_job_that_succeeded_only_attaches(store: Store) {
