@@ -28,5 +28,5 @@ def test_the_examples_run(
     for block in blocks:
         exec(compile(block.replace("localhost:7070", worker.address), str(README), "exec"), names)
     said = capsys.readouterr().out
-    assert "bronze.flights: 3 rows landed of 4 read from 1 files (0 rejected, 1 filtered), snapshot " in said
+    assert "bronze.flights: 3 rows landed of 4 read from 1 file (0 rejected, 1 filtered), snapshot " in said
     assert "nowhere.csv" in said

@@ -34,7 +34,7 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": {
                     "tls": {
                         "label": "TLS",
-                        "description": "Encrypt the connection; the worker stands behind something that ends TLS.",
+                        "description": "Encrypt the connection: for a worker behind a proxy that ends TLS.",
                         "schema": {"type": ["boolean", "null"], "default": False},
                     },
                     "timeout": {

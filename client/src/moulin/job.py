@@ -162,8 +162,9 @@ class Receipt:
         filtered = "" if self.rows_filtered is None else f", {self.rows_filtered:,} filtered"
         snapshot = "no snapshot" if self.snapshot_id is None else f"snapshot {self.snapshot_id}"
         skipped = f", {self.files_skipped:,} files left out" if self.files_skipped else ""
+        files = "1 file" if self.files == 1 else f"{self.files:,} files"
         return (
-            f"{self.table}: {self.rows_landed:,} rows landed of {self.rows_read:,} read from {self.files} files "
+            f"{self.table}: {self.rows_landed:,} rows landed of {self.rows_read:,} read from {files} "
             f"({self.rows_rejected:,} rejected{filtered}){skipped}, {snapshot}, {self.elapsed.total_seconds():.1f} s"
         )
 

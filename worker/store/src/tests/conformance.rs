@@ -115,7 +115,9 @@ async fn a_newer_try_begins_a_failed_job_again_and_the_same_try_does_not(store: 
 
 async fn a_newer_try_begins_a_cancelled_job_again_with_what_is_asked_now(store: Store) {
     let clock = FakeClock::default();
-    let lease = claim_new(&store, &clock, "t").await.lease;
+    let first = Some(clock.now() + Duration::from_secs(30));
+    store.submit(NewJob { deadline: first, ..job("t") }, clock.now()).await.unwrap();
+    let lease = store.claim("w", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
     store.cancel(&id("t"), 1, "task marked failed", clock.now()).await.unwrap();
     store.finish(&lease, Outcome::Cancelled(fault("stopped")), clock.now()).await.unwrap();
     let deadline = Some(clock.now() + Duration::from_secs(60));
