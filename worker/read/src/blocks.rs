@@ -1,33 +1,21 @@
 //! A byte stream is cut into blocks that end where records end.
 //!
-//! This is the serial part of reading text, so it looks at as few bytes as it can: without a quote in a block one
-//! backward search for a line end is all; with quotes it goes from quote to quote and never looks between them.
+//! What ends a record is said by a [`Cut`].
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use memchr::{memchr, memchr2, memrchr};
 use moulin_core::ReadLimits;
 use parking_lot::Mutex;
+
+use super::csv::Cut;
+use super::fetch::ByteStream;
 
 /// Bytes before a block that a parser may load (and ignore): fixed-width loads that end within the first field.
 pub(crate) const SLACK: usize = 32;
 /// Bytes after a block that a parser may load (and ignore).
 pub(crate) const TAIL: usize = 64;
-
-/// How a dialect ends records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cut {
-    /// The byte that ends a line.
-    pub(crate) eol: u8,
-    /// `Some`: line ends between quotes end no record.
-    pub(crate) quote: Option<u8>,
-    /// The byte after which a quote opens a field.
-    pub(crate) delimiter: u8,
-    /// Lines that start with it are no records, and quotes in them mean nothing.
-    pub(crate) comment: Option<u8>,
-}
 
 /// Whole records.
 #[derive(Debug)]
@@ -41,8 +29,8 @@ pub(crate) struct Block {
     pub(crate) offset: u64,
     /// Whether a quote byte is in it.
     pub(crate) quotes: bool,
-    /// Whether the last line end is not the file's.
-    pub(crate) eol_added: bool,
+    /// Bytes of the last line end that are not the file's.
+    pub(crate) added: usize,
     pool: Pool,
 }
 
@@ -138,28 +126,39 @@ impl<R: Read> Splitter<R> {
         Ok(&self.buffer[self.start..self.filled])
     }
 
+    /// The bytes at hand, after reading until there are so many or the file has ended; no more than that.
+    pub(crate) fn peek_up_to(&mut self, bytes: usize) -> io::Result<&[u8]> {
+        self.fill(bytes)?;
+        Ok(&self.buffer[self.start..self.filled.min(self.start + bytes)])
+    }
+
     /// Leaves out bytes at hand.
     pub(crate) fn consume(&mut self, count: usize) {
         self.start += count;
         self.offset += count as u64;
     }
 
-    /// Leaves out whole lines; says how many there were.
-    pub(crate) fn skip_lines(&mut self, count: u64, eol: u8) -> io::Result<u64> {
+    /// Leaves out whole lines; says how many there were. `next` says where the line after the first of a text starts.
+    pub(crate) fn skip_lines(&mut self, count: u64, next: impl Fn(&[u8], bool) -> Option<usize>) -> io::Result<u64> {
         let mut skipped = 0;
+        let mut want = self.block_bytes;
         while skipped < count {
-            let at_hand = self.peek()?;
+            self.fill(want)?;
+            let at_hand = &self.buffer[self.start..self.filled];
             if at_hand.is_empty() {
                 break;
             }
-            match memchr(eol, at_hand) {
+            match next(at_hand, self.at_end) {
                 Some(at) => {
                     skipped += 1;
-                    self.consume(at + 1);
+                    self.consume(at);
+                    want = self.block_bytes;
                 }
+                None if self.at_end => self.consume(self.filled - self.start),
+                // One byte stays: it may be half of a line end.
                 None => {
-                    let all = at_hand.len();
-                    self.consume(all);
+                    self.consume(self.filled - self.start - 1);
+                    want = self.block_bytes.max(2);
                 }
             }
         }
@@ -167,34 +166,36 @@ impl<R: Read> Splitter<R> {
     }
 
     /// The next whole records; `None` at the end of the file.
-    pub(crate) fn next(&mut self, cut: Cut) -> io::Result<Option<Block>> {
+    pub(crate) fn next(&mut self, cut: &Cut) -> io::Result<Option<Block>> {
         let mut want = self.block_bytes;
         loop {
             self.fill(want)?;
             if self.start == self.filled {
                 return Ok(None);
             }
-            let started = Instant::now();
-            let (end, quotes) = self.last_record_end(cut);
-            self.cutting += started.elapsed();
-            if let Some(end) = end {
-                return Ok(Some(self.hand_out(end, quotes, false)));
+            if cut.footer_rows() > 0 {
+                if let Some(step) = self.before_footer(cut) {
+                    return Ok(step);
+                }
+            } else {
+                let started = Instant::now();
+                let text = &self.buffer[self.start..self.filled];
+                let found = cut.last_record_end(text, self.at_end, &mut self.gaps);
+                self.cutting += started.elapsed();
+                if let Some(end) = found.end {
+                    return Ok(Some(self.hand_out(self.start + end, found.quotes, 0)));
+                }
+                if self.at_end {
+                    let added = self.add_line_end(cut);
+                    return Ok(Some(self.hand_out(self.filled + added, found.quotes, added)));
+                }
             }
             let length = self.filled - self.start;
-            if self.at_end {
-                // The tail has room for the line end that the file lacks.
-                self.buffer[self.filled] = cut.eol;
-                let end = self.filled + 1;
-                return Ok(Some(self.hand_out(end, quotes, true)));
+            // A CR at the end may be half of a line end.
+            if length > self.record_bytes.saturating_add(1) {
+                return Err(too_long(cut, self.offset, self.record_bytes));
             }
-            if length >= self.record_bytes {
-                let (offset, limit) = (self.offset, self.record_bytes);
-                let question = if cut.quote.is_some() { "; is a quote there not closed?" } else { "" };
-                let reason =
-                    format!("the record at byte {offset} is longer than limits.record_bytes = {limit}{question}");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-            }
-            want = (length * 2).min(self.record_bytes);
+            want = (length * 2).min(self.record_bytes.saturating_add(2));
         }
     }
 
@@ -203,19 +204,47 @@ impl<R: Read> Splitter<R> {
         self.at_end
     }
 
+    /// The records that so many others follow as the footer has; `Some(None)` when only the footer is left, `None` when
+    /// that cannot be said before more has been read.
+    fn before_footer(&mut self, cut: &Cut) -> Option<Option<Block>> {
+        let started = Instant::now();
+        let added = if self.at_end { self.add_line_end(cut) } else { 0 };
+        let found = cut.end_before_footer(&self.buffer[self.start..self.filled + added], self.at_end);
+        self.cutting += started.elapsed();
+        match found.end {
+            // The footer comes after it: no byte of it was added.
+            Some(end) => Some(Some(self.hand_out(self.start + end, found.quotes, 0))),
+            None if self.at_end => {
+                self.consume(self.filled - self.start);
+                Some(None)
+            }
+            None => None,
+        }
+    }
+
+    /// Puts a line end behind the bytes at hand, in the tail, when they lack one; says how long it is.
+    fn add_line_end(&mut self, cut: &Cut) -> usize {
+        let mark = cut.mark();
+        if self.buffer[self.start..self.filled].ends_with(mark) && cut.footer_rows() > 0 {
+            return 0;
+        }
+        self.buffer[self.filled..self.filled + mark.len()].copy_from_slice(mark);
+        mark.len()
+    }
+
     /// Time spent looking for the ends of records since the last call.
     pub(crate) fn take_time(&mut self) -> Duration {
         std::mem::take(&mut self.cutting)
     }
 
-    fn hand_out(&mut self, end: usize, quotes: bool, eol_added: bool) -> Block {
-        let rest = if eol_added { 0 } else { self.filled - end };
+    fn hand_out(&mut self, end: usize, quotes: bool, added: usize) -> Block {
+        let rest = if added > 0 { 0 } else { self.filled - end };
         let mut next = self.pool.take(SLACK + self.block_bytes.max(rest) + TAIL);
         next[SLACK..SLACK + rest].copy_from_slice(&self.buffer[self.filled - rest..self.filled]);
         let buffer = std::mem::replace(&mut self.buffer, next);
         let block =
-            Block { buffer, start: self.start, end, offset: self.offset, quotes, eol_added, pool: self.pool.clone() };
-        self.offset += (end - self.start) as u64 - u64::from(eol_added);
+            Block { buffer, start: self.start, end, offset: self.offset, quotes, added, pool: self.pool.clone() };
+        self.offset += (end - self.start - added) as u64;
         self.start = SLACK;
         self.filled = SLACK + rest;
         block
@@ -242,85 +271,21 @@ impl<R: Read> Splitter<R> {
         }
         Ok(())
     }
+}
 
-    /// One past the end of the last whole record at hand, and whether there are quotes before it (or at all).
-    fn last_record_end(&mut self, cut: Cut) -> (Option<usize>, bool) {
-        let (start, filled) = (self.start, self.filled);
-        let backward = |from: usize, to: usize| memrchr(cut.eol, &self.buffer[from..to]).map(|at| from + at + 1);
-        let Some(quote) = cut.quote else { return (backward(start, filled), false) };
-        let Some(first) = memchr(quote, &self.buffer[start..filled]) else { return (backward(start, filled), false) };
-        if let Some(comment) = cut.comment
-            && memchr(comment, &self.buffer[start..filled]).is_some()
-        {
-            return (scan_lines(&self.buffer[start..filled], cut, quote, comment).map(|end| start + end), true);
-        }
-        self.gaps.clear();
-        quote_gaps(&self.buffer[..filled], start, start + first, quote, cut, &mut self.gaps);
-        let end = self.gaps.iter().rev().find_map(|&(from, to)| backward(from, to));
-        (end, true)
+impl Splitter<ByteStream> {
+    /// Puts a reader between the file and what is cut. Offsets are those of what it reads.
+    pub(crate) fn recode(&mut self, recoded: impl FnOnce(ByteStream) -> ByteStream) {
+        let at_hand = self.buffer[self.start..self.filled].to_vec();
+        let input = std::mem::replace(&mut self.input, Box::new(io::empty()));
+        self.input = recoded(Box::new(io::Cursor::new(at_hand).chain(input)));
+        (self.start, self.filled, self.at_end) = (SLACK, SLACK, false);
     }
 }
 
-/// The stretches outside of quoted fields. A quote opens a field at the start of a record or after a delimiter or
-/// line end only; elsewhere it is a character like any other.
-fn quote_gaps(bytes: &[u8], start: usize, first: usize, quote: u8, cut: Cut, gaps: &mut Vec<(usize, usize)>) {
-    let mut gap_start = start;
-    let mut at = first;
-    loop {
-        let opens = at == start || bytes[at - 1] == cut.delimiter || bytes[at - 1] == cut.eol;
-        if opens {
-            gaps.push((gap_start, at));
-            let Some(after) = closing_quote(bytes, at + 1, quote) else { return };
-            gap_start = after;
-            at = after;
-        } else {
-            at += 1;
-        }
-        match memchr(quote, &bytes[at..]) {
-            Some(next) => at += next,
-            None => break,
-        }
-    }
-    gaps.push((gap_start, bytes.len()));
-}
-
-/// One past the quote that closes a field whose inside starts at `at`.
-pub(crate) fn closing_quote(bytes: &[u8], mut at: usize, quote: u8) -> Option<usize> {
-    loop {
-        at += memchr(quote, &bytes[at..])? + 1;
-        if bytes.get(at) != Some(&quote) {
-            return Some(at);
-        }
-        at += 1;
-    }
-}
-
-/// The same, line by line, for dialects whose comments may hold quotes.
-fn scan_lines(bytes: &[u8], cut: Cut, quote: u8, comment: u8) -> Option<usize> {
-    let mut end = None;
-    let mut at = 0;
-    while at < bytes.len() {
-        if bytes[at] == comment {
-            at += memchr(cut.eol, &bytes[at..])? + 1;
-            end = Some(at);
-            continue;
-        }
-        let mut field_start = true;
-        loop {
-            if field_start && bytes.get(at) == Some(&quote) {
-                match closing_quote(bytes, at + 1, quote) {
-                    Some(after) => at = after,
-                    None => return end,
-                }
-            }
-            let Some(next) = memchr2(cut.delimiter, cut.eol, &bytes[at..]) else { return end };
-            at += next + 1;
-            field_start = true;
-            if bytes[at - 1] == cut.eol {
-                end = Some(at);
-                break;
-            }
-        }
-    }
-    end
+/// The error of a record that is longer than it may be.
+pub(crate) fn too_long(cut: &Cut, offset: u64, limit: usize) -> io::Error {
+    let question = if cut.may_quote() { "; is a quote there not closed?" } else { "" };
+    let reason = format!("the record at byte {offset} is longer than limits.record_bytes = {limit}{question}");
+    io::Error::new(io::ErrorKind::InvalidData, reason)
 }

@@ -30,10 +30,7 @@ pub(crate) struct BadRow {
 impl BadRow {
     /// A bad row with the bytes of its record. Its line end is left out of them.
     pub(crate) fn new(bad: Bad, record: &[u8], records_before: u64, lines_before: u64, byte_offset: u64) -> Self {
-        let record = match record {
-            [rest @ .., b'\r', b'\n'] | [rest @ .., b'\n' | b'\r'] => rest,
-            all => all,
-        };
+        let record = without_line_end(record);
         let raw = record[..record.len().min(RejectedRow::RAW_BYTES)].to_vec();
         Self { bad, records_before, lines_before, byte_offset, length_bytes: record.len() as u64, raw }
     }
@@ -52,6 +49,14 @@ impl BadRow {
             reason: self.bad.reason,
         };
         RejectedRow { reject, length_bytes: self.length_bytes, raw: self.raw }
+    }
+}
+
+/// A record without the line end that ends it.
+pub(crate) fn without_line_end(record: &[u8]) -> &[u8] {
+    match record {
+        [rest @ .., b'\r', b'\n'] | [rest @ .., b'\n' | b'\r'] => rest,
+        all => all,
     }
 }
 

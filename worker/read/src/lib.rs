@@ -168,7 +168,7 @@ fn schema_blocking(
             Format::Parquet => Some(parquet::schema(fetcher, file, &source.columns, runtime)?),
             Format::Csv(format) => {
                 let mut splitter = sample(fetcher, source, file, runtime, &stop)?;
-                csv::sample::schema(&file.uri, format, &source.columns, source.inference.sample_rows, &mut splitter)?
+                csv::sample::schema(&file.uri, source, format, &mut splitter)?
             }
             Format::Json(_) => return Err(Error::Schema("no reader for json documents is built in".to_owned())),
             Format::Ndjson(_) => {
@@ -237,7 +237,7 @@ pub fn batches(
     };
     let failed = |error: Error| -> BatchStream { Box::pin(futures::stream::once(async { Err(error) })) };
     match &source.format {
-        Format::Csv(format) => match csv::Csv::new(format, schema) {
+        Format::Csv(format) => match csv::Csv::new(source, format, schema) {
             Ok(text) => pipeline::batches(fetcher, source, files, text, block_bytes, options),
             Err(error) => failed(error),
         },

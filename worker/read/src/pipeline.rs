@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::ReadOptions;
 use super::accounts::{Accounts, FilePlace};
-use super::blocks::{Block, Cut, Pool, Splitter};
-use super::csv::cut_error;
+use super::blocks::{Block, Pool, Splitter};
+use super::csv::{Cut, cut_error};
 use super::fault::BadRow;
 use super::inflate::inflated;
 use crate::fetch::{ByteStream, Fetcher};
@@ -190,7 +190,7 @@ impl<T: Text> Cutter<T> {
         loop {
             let block = match next.take() {
                 Some(block) => block,
-                None => match splitter.next(start.cut).map_err(|error| cut_error(uri, error))? {
+                None => match splitter.next(&start.cut).map_err(|error| cut_error(uri, error))? {
                     Some(block) => block,
                     None => break,
                 },

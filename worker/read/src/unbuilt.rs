@@ -13,7 +13,7 @@ pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
         ("source.on_bad_file", source.on_bad_file != OnBadFile::Fail),
         ("source.contract", source.contract != Contract::default()),
         ("source.rescued_column", source.rescued_column.is_some()),
-        ("one of source.limits", !limits_are_built(source.limits)),
+        ("one of source.limits", !limits_are_built(source)),
         (
             "an option of a column besides its type",
             source.columns.iter().any(|column| column.text != Default::default()),
@@ -31,23 +31,24 @@ pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
     }
 }
 
-fn limits_are_built(limits: ReadLimits) -> bool {
+fn limits_are_built(source: &Source) -> bool {
+    let limits = source.limits;
     let ReadLimits { record_bytes, inflation_ratio, inflated_bytes, .. } = limits;
-    limits == ReadLimits { record_bytes, inflation_ratio, inflated_bytes, ..ReadLimits::default() }
+    matches!(source.format, Format::Csv(_))
+        || limits == ReadLimits { record_bytes, inflation_ratio, inflated_bytes, ..ReadLimits::default() }
 }
 
 fn csv_option(csv: &CsvFormat) -> Option<&'static str> {
-    // What the reader has, taken over; all else must be the default.
-    let built = CsvFormat {
-        delimiter: csv.delimiter.clone(),
-        quote: csv.quote,
-        quoting: csv.quoting,
-        header: csv.header,
-        null_values: csv.null_values.clone(),
-        skip_lines: csv.skip_lines,
-        comment: csv.comment.clone(),
-        ..CsvFormat::default()
-    };
-    let single = csv.delimiter.len() == 1 && csv.comment.as_ref().is_none_or(|comment| comment.len() == 1);
-    (built != *csv || !single).then_some("one of the csv options")
+    let asked = [
+        ("csv.true_values", !csv.true_values.is_empty()),
+        ("csv.false_values", !csv.false_values.is_empty()),
+        ("csv.decimal_separator", csv.decimal_separator != b'.'),
+        ("csv.thousands_separator", csv.thousands_separator.is_some()),
+        ("csv.date_format", csv.date_format.is_some()),
+        ("csv.time_format", csv.time_format.is_some()),
+        ("csv.timestamp_format", csv.timestamp_format.is_some()),
+        ("csv.timezone", csv.timezone.is_some()),
+        ("csv.auto_dialect", csv.auto_dialect),
+    ];
+    asked.into_iter().find_map(|(name, asked)| asked.then_some(name))
 }

@@ -177,7 +177,7 @@ fn byte(name: &str, text: &str) -> Result<Option<u8>, Fault> {
 fn encode_csv(csv: &core::CsvFormat) -> v1::CsvFormat {
     v1::CsvFormat {
         delimiter: csv.delimiter.clone(),
-        quote: character(csv.quote),
+        quote: csv.quote.map(character).unwrap_or_default(),
         no_quoting: !csv.quoting,
         no_header: !csv.header,
         null_values: csv.null_values.clone(),
@@ -210,8 +210,8 @@ fn decode_csv(csv: v1::CsvFormat) -> Result<core::CsvFormat, Fault> {
     let default = core::CsvFormat::default();
     let byte = |option: &str, text: &str| byte(&format!("source.csv.{option}"), text);
     Ok(core::CsvFormat {
-        delimiter: or(csv.delimiter, default.delimiter),
-        quote: byte("quote", &csv.quote)?.unwrap_or(default.quote),
+        delimiter: csv.delimiter,
+        quote: byte("quote", &csv.quote)?,
         quoting: !csv.no_quoting,
         escape: byte("escape", &csv.escape)?,
         doubled_quotes: !csv.no_doubled_quotes,

@@ -9,11 +9,12 @@ use crate::{Fault, FaultKind};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvFormat {
-    /// One or more characters between fields.
+    /// One or more characters between fields. Empty: nothing was said, see [`CsvFormat::delimiter_or_default`].
     pub delimiter: String,
-    /// The byte around fields that hold delimiters, quotes or line ends.
-    #[serde(with = "one_byte")]
-    pub quote: u8,
+    /// The byte around fields that hold delimiters, quotes or line ends. `None`: nothing was said, see
+    /// [`CsvFormat::quote_byte`].
+    #[serde(with = "optional_byte")]
+    pub quote: Option<u8>,
     /// Whether a quote means anything.
     pub quoting: bool,
     /// The byte that makes the one after it plain.
@@ -73,8 +74,8 @@ pub struct CsvFormat {
 impl Default for CsvFormat {
     fn default() -> Self {
         Self {
-            delimiter: ",".to_owned(),
-            quote: b'"',
+            delimiter: String::new(),
+            quote: None,
             quoting: true,
             escape: None,
             doubled_quotes: true,
@@ -173,21 +174,35 @@ impl RaggedRows {
 }
 
 impl CsvFormat {
+    /// What stands between fields; a comma when nothing was said.
+    #[must_use]
+    pub fn delimiter_or_default(&self) -> &str {
+        if self.delimiter.is_empty() { "," } else { &self.delimiter }
+    }
+
+    /// The byte around fields; `"` when nothing was said, `None` without quoting.
+    #[must_use]
+    pub fn quote_byte(&self) -> Option<u8> {
+        self.quoting.then_some(self.quote.unwrap_or(b'"'))
+    }
+
     pub(super) fn validate(&self) -> Result<(), Fault> {
         let wrong = |message: String| Err(Fault::new(FaultKind::InvalidSpec, message));
-        if self.delimiter.is_empty() || self.delimiter.contains(['\n', '\r', '\0']) {
+        if self.delimiter.contains(['\n', '\r', '\0']) {
             return wrong("csv delimiter must be one or more characters, and hold no line end".to_owned());
         }
         let mut bytes = Vec::new();
-        if self.quoting {
-            bytes.push(("quote", self.quote));
-        }
+        // What was not said may be found in a sample, and then it is not the default.
+        let said = |said: bool| said || !self.auto_dialect;
+        let delimiter = if said(!self.delimiter.is_empty()) { self.delimiter_or_default() } else { "" };
+        let quote = self.quote_byte().filter(|_| said(self.quote.is_some()));
+        bytes.extend(quote.map(|byte| ("quote", byte)));
         bytes.extend(self.escape.map(|byte| ("escape", byte)));
         for (at, (name, byte)) in bytes.iter().enumerate() {
             if matches!(byte, b'\n' | b'\r' | 0) || !byte.is_ascii() {
                 return wrong(format!("csv {name} must be one ASCII character, not a line end"));
             }
-            if self.delimiter.as_bytes().contains(byte) {
+            if delimiter.as_bytes().contains(byte) {
                 return wrong(format!("csv {name} and delimiter are both `{}`", char::from(*byte)));
             }
             if let Some((other, _)) = bytes[..at].iter().find(|(_, b)| b == byte) {
@@ -201,7 +216,7 @@ impl CsvFormat {
             if comment.is_empty() || comment.contains(['\n', '\r']) {
                 return wrong("csv comment must be one or more characters, and hold no line end".to_owned());
             }
-            if self.delimiter.starts_with(comment.as_str()) || (self.quoting && comment.as_bytes()[0] == self.quote) {
+            if delimiter.starts_with(comment.as_str()) || quote == Some(comment.as_bytes()[0]) {
                 return wrong(format!("csv comment `{comment}` is the delimiter or starts with the quote"));
             }
         }
@@ -209,7 +224,7 @@ impl CsvFormat {
             let byte = char::from(self.decimal_separator);
             return wrong(format!("csv thousands_separator and decimal_separator are both `{byte}`"));
         }
-        if !self.doubled_quotes && self.escape.is_none() && self.quoting {
+        if !self.doubled_quotes && self.escape.is_none() && self.quoting && !self.auto_dialect {
             return wrong(
                 "csv doubled_quotes is false, so a quote in a field needs an escape: set csv escape".to_owned(),
             );

@@ -32,6 +32,16 @@ impl Window<'_> {
             (start, end)
         })
     }
+
+    /// Whether a field of the column is empty.
+    pub(super) fn has_empty(&self, column: usize) -> bool {
+        self.fields(column).any(|(start, end)| start == end)
+    }
+
+    /// Whether all fields of the column are.
+    pub(super) fn is_empty(&self, column: usize) -> bool {
+        self.fields(column).all(|(start, end)| start == end)
+    }
 }
 
 /// The number of quotes of the fields read, or `None` when a field needs the slow way.

@@ -1,71 +1,169 @@
-//! The start of a file: byte order mark, lines to skip, header.
+//! The start of a file: byte order mark, encoding, lines to skip, header, records to skip.
 
-use moulin_core::CsvFormat;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use super::record::{self, Item};
-use super::{Dialect, Target, cut_error};
+use moulin_core::{CsvFormat, ReadLimits};
+
+use super::dialect::{Dialect, Lines};
+use super::encoding::Charset;
+use super::record::{self, Field, Item};
+use super::{Cut, Target, cut_error};
 use crate::Error;
 use crate::blocks::{Block, Splitter};
 use crate::fetch::ByteStream;
 
+/// Bytes of the file that say what ends its lines.
+const LINES_SEEN: usize = 64 << 10;
+
 /// What stands before the first record.
 pub(super) struct Head {
-    pub(super) dialect: Dialect,
-    /// `None`: the format has no header, or the file ends before one.
+    pub(super) dialect: Arc<Dialect>,
+    pub(super) cut: Cut,
+    /// `None`: nothing names the columns, or the file ends before its header.
     pub(super) names: Option<Vec<String>>,
     /// Lines before the first record.
     pub(super) lines: u64,
-    /// Records of the block that held the header.
+    /// Records that were left out.
+    pub(super) records: u64,
+    /// Records of the block that held the last of them.
     pub(super) rest: Option<Block>,
 }
 
-pub(super) fn read(uri: &str, format: &CsvFormat, splitter: &mut Splitter<ByteStream>) -> Result<Head, Error> {
+pub(super) fn read(
+    uri: &str,
+    format: &CsvFormat,
+    limits: &ReadLimits,
+    splitter: &mut Splitter<ByteStream>,
+) -> Result<Head, Error> {
     let failed = |error| cut_error(uri, error);
-    if splitter.peek().map_err(failed)?.starts_with(b"\xef\xbb\xbf") {
+    if let Some(charset) = Charset::of(format.encoding, splitter.peek_up_to(3).map_err(failed)?) {
+        splitter.recode(|input| charset.decoded(input));
+    }
+    if splitter.peek_up_to(3).map_err(failed)? == b"\xef\xbb\xbf" {
         splitter.consume(3);
     }
-    let at_hand = splitter.peek().map_err(failed)?;
-    let is_cr = memchr::memchr(b'\n', at_hand).is_none() && memchr::memchr(b'\r', at_hand).is_some();
-    let dialect = Dialect::new(format, if is_cr { b'\r' } else { b'\n' });
-    let lines = splitter.skip_lines(format.skip_lines, dialect.eol).map_err(failed)?;
-    let mut head = Head { dialect, names: None, lines, rest: None };
-    if format.header {
-        read_names(uri, &mut head, splitter)?;
-    }
-    Ok(head)
+    let lines = Lines::new(format.line_ending, splitter.peek_up_to(LINES_SEEN).map_err(failed)?);
+    let dialect = Arc::new(Dialect::new(uri, format, lines));
+    let next_line = |text: &[u8], at_end| lines.next(text, 0).filter(|next| at_end || !lines.is_half(text, *next));
+    let skipped = splitter.skip_lines(format.skip_lines, next_line).map_err(failed)?;
+    let cut = Cut::csv(Arc::clone(&dialect));
+    let head = Head { dialect, cut, names: None, lines: skipped, records: 0, rest: None };
+    let header_left = if format.header { format.header_lines } else { 0 };
+    let mut opening = Opening { uri, head, limits, header_left, skip_left: format.skip_rows, header: Vec::new() };
+    opening.read(splitter)?;
+    opening.finish(format)
 }
 
-fn read_names(uri: &str, head: &mut Head, splitter: &mut Splitter<ByteStream>) -> Result<(), Error> {
-    let damaged = |what: &str| Error::BadFile { uri: uri.to_owned(), reason: format!("its header {what}") };
-    let mut fields = Vec::new();
-    while let Some(mut block) = splitter.next(head.dialect.cut()).map_err(|error| cut_error(uri, error))? {
-        while block.start < block.end {
-            let text = &block.buffer[..block.end];
-            let (item, next) = record::read(&head.dialect, text, block.start, &mut fields);
-            head.lines += memchr::memchr_iter(head.dialect.eol, &text[block.start..next]).count() as u64;
-            match item {
-                Item::Nothing => block.advance_to(next),
-                Item::Record => {
-                    let names =
-                        fields.iter().map(|field| String::from_utf8(field.text(text, &head.dialect).into_owned()));
-                    let names = names.collect::<Result<Vec<_>, _>>().map_err(|_| damaged("is not UTF-8"))?;
-                    head.names = Some(named(names));
-                    block.advance_to(next);
-                    head.rest = (block.start < block.end).then_some(block);
-                    return Ok(());
-                }
-                Item::Unclosed { .. } => return Err(damaged("has a quote that is not closed")),
-                Item::AfterQuote { .. } => return Err(damaged("has a field that goes on after its closing quote")),
+/// A header being read, and the records to skip after it.
+struct Opening<'a> {
+    uri: &'a str,
+    head: Head,
+    limits: &'a ReadLimits,
+    header_left: u32,
+    skip_left: u64,
+    /// The lines of the header.
+    header: Vec<Vec<String>>,
+}
+
+impl Opening<'_> {
+    fn read(&mut self, splitter: &mut Splitter<ByteStream>) -> Result<(), Error> {
+        let mut fields = Vec::new();
+        while self.header_left > 0 || self.skip_left > 0 {
+            let next = splitter.next(&self.head.cut).map_err(|error| cut_error(self.uri, error))?;
+            let Some(mut block) = next else { return Ok(()) };
+            while block.start < block.end && (self.header_left > 0 || self.skip_left > 0) {
+                let next = self.take(&block, &mut fields)?;
+                block.advance_to(next);
             }
+            self.head.rest = (block.start < block.end).then_some(block);
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Takes the first item of a block; says where the next one starts.
+    fn take(&mut self, block: &Block, fields: &mut Vec<Field>) -> Result<usize, Error> {
+        let (text, limit) = (&block.buffer[..block.end], self.limits.columns as usize);
+        let walk = record::read(&self.head.dialect, text, block.start, fields, limit);
+        self.head.lines += self.head.dialect.lines.count(&text[block.start..walk.next]);
+        match walk.item {
+            Item::Nothing => {}
+            _ if self.header_left == 0 => {
+                self.skip_left -= 1;
+                self.head.records += 1;
+            }
+            Item::Record if walk.count > limit => {
+                return Err(self
+                    .damaged(&format!("has {} columns, and limits.columns allows {limit} (csv.columns)", walk.count)));
+            }
+            Item::Record => {
+                let names = fields.iter().map(|field| String::from_utf8(field.text(text, &self.head.dialect).into()));
+                let names = names.collect::<Result<_, _>>().map_err(|_| self.damaged("is not UTF-8"))?;
+                self.header.push(names);
+                self.header_left -= 1;
+            }
+            Item::Unclosed { .. } => return Err(self.damaged("has a quote that is not closed")),
+            Item::AfterQuote { .. } => return Err(self.damaged("has a field that goes on after its closing quote")),
+        }
+        Ok(walk.next)
+    }
+
+    fn damaged(&self, what: &str) -> Error {
+        Error::BadFile { uri: self.uri.to_owned(), reason: format!("its header {what}") }
+    }
+
+    fn finish(self, format: &CsvFormat) -> Result<Head, Error> {
+        let mut head = self.head;
+        let found = (!self.header.is_empty()).then(|| distinct(joined(&self.header)));
+        if format.column_names.is_empty() || (format.header && found.is_none()) {
+            head.names = found;
+            return Ok(head);
+        }
+        let (uri, named) = (self.uri, format.column_names.len());
+        if let Some(found) = found.filter(|found| found.len() != named) {
+            return Err(Error::Schema(format!(
+                "csv.column_names names {named} columns, and the header of {uri} has {}: {}",
+                found.len(),
+                found.join(", ")
+            )));
+        }
+        head.names = Some(format.column_names.clone());
+        Ok(head)
+    }
 }
 
-/// A column without a name is called by its place.
-fn named(names: Vec<String>) -> Vec<String> {
-    let name = |(at, name): (usize, String)| if name.is_empty() { place_name(at) } else { name };
-    names.into_iter().enumerate().map(name).collect()
+/// The names of the columns of a header of several lines.
+fn joined(lines: &[Vec<String>]) -> Vec<String> {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let parts = |at: usize| lines.iter().filter_map(move |line| line.get(at).filter(|part| !part.is_empty()));
+    (0..columns).map(|at| parts(at).map(String::as_str).collect::<Vec<_>>().join("_")).collect()
+}
+
+/// A column without a name is called by its place; one whose name was there before gets the first number that makes it
+/// a name of its own: `a`, `a_1`, `a_2`.
+fn distinct(names: Vec<String>) -> Vec<String> {
+    let names = names.into_iter().enumerate();
+    let names: Vec<String> = names.map(|(at, name)| if name.is_empty() { place_name(at) } else { name }).collect();
+    let given: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let mut taken: HashMap<&str, usize> = HashMap::new();
+    let mut made = HashSet::new();
+    let mut distinct = Vec::with_capacity(names.len());
+    for name in &names {
+        let Some(number) = taken.get_mut(name.as_str()) else {
+            taken.insert(name, 0);
+            distinct.push(name.clone());
+            continue;
+        };
+        let own = loop {
+            *number += 1;
+            let own = format!("{name}_{number}");
+            if !given.contains(own.as_str()) && made.insert(own.clone()) {
+                break own;
+            }
+        };
+        distinct.push(own);
+    }
+    distinct
 }
 
 /// The name of a column that has none.
@@ -73,20 +171,16 @@ pub(super) fn place_name(at: usize) -> String {
     format!("column_{}", at + 1)
 }
 
-/// Refuses a header that names a column twice.
-pub(super) fn check_names(uri: &str, names: &[String]) -> Result<(), Error> {
-    let twice = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name));
-    twice.map_or(Ok(()), |(_, name)| Err(Error::Schema(format!("the header of {uri} names column `{name}` twice"))))
-}
-
 /// The place in the schema of each column of a file.
 pub(super) fn order(uri: &str, names: &[String], targets: &[Target]) -> Result<Vec<usize>, Error> {
-    check_names(uri, names)?;
-    if let Some(missing) = targets.iter().find(|target| !names.contains(&target.name)) {
+    let places: HashMap<&str, usize> =
+        targets.iter().enumerate().map(|(place, target)| (target.name.as_str(), place)).collect();
+    let known: HashSet<&str> = names.iter().map(String::as_str).collect();
+    if let Some(missing) = targets.iter().find(|target| !known.contains(target.name.as_str())) {
         return Err(missing_column(uri, &missing.name, names));
     }
     let place = |name: &String| {
-        targets.iter().position(|target| target.name == *name).ok_or_else(|| {
+        places.get(name.as_str()).copied().ok_or_else(|| {
             Error::Schema(format!("{uri} has a column `{name}` that the first file does not have; all files of a job have the same columns"))
         })
     };
@@ -95,5 +189,31 @@ pub(super) fn order(uri: &str, names: &[String], targets: &[Target]) -> Result<V
 
 /// The error of a column that a header lacks.
 pub(super) fn missing_column(uri: &str, column: &str, names: &[String]) -> Error {
-    Error::Schema(format!("{uri} has no column `{column}`; its header is: {}", names.join(", ")))
+    const SHOWN: usize = 100;
+    let more = if names.len() > SHOWN { format!(", and {} more", names.len() - SHOWN) } else { String::new() };
+    let names = names[..names.len().min(SHOWN)].join(", ");
+    Error::Schema(format!("{uri} has no column `{column}`; its header is: {names}{more}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_has_a_name_of_its_own() {
+        let named = |names: &[&str]| distinct(names.iter().map(|name| (*name).to_owned()).collect()).join(" ");
+        assert_eq!(named(&["a", "b"]), "a b");
+        assert_eq!(named(&["a", "a", "a"]), "a a_1 a_2");
+        assert_eq!(named(&["a", "a", "a_1", "a_1"]), "a a_2 a_1 a_1_1");
+        assert_eq!(named(&["a_1", "a", "a", "a"]), "a_1 a a_2 a_3");
+        assert_eq!(named(&["", "x", ""]), "column_1 x column_3");
+        assert_eq!(named(&["column_2", ""]), "column_2 column_2_1");
+    }
+
+    #[test]
+    fn lines_of_a_header_are_joined() {
+        let line = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let lines = [line(&["price", "price", "", "x"]), line(&["net", "", "day"])];
+        assert_eq!(joined(&lines), ["price_net", "price", "day", "x"]);
+    }
 }

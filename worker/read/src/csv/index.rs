@@ -1,6 +1,6 @@
 //! Where fields end: all delimiters and line ends of a window in one pass.
 
-use super::Dialect;
+use super::dialect::Marks;
 
 /// What a pass found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,20 +38,20 @@ pub(super) struct Stretch<'a> {
 ///
 /// Quotes are taken in pairs. That is right only when every quoted field is well formed and no other field has a
 /// quote; the caller proves it with the number of quotes.
-pub(super) fn index(dialect: &Dialect, stretch: Stretch<'_>, ends: &mut [u32]) -> Found {
+pub(super) fn index(marks: Marks, stretch: Stretch<'_>, ends: &mut [u32]) -> Found {
     #[cfg(target_arch = "x86_64")]
-    if let Some(found) = wide::index(dialect, stretch, ends) {
+    if let Some(found) = wide::index(marks, stretch, ends) {
         return found;
     }
-    index_portable(dialect, stretch, ends)
+    index_portable(marks, stretch, ends)
 }
 
-fn index_portable(dialect: &Dialect, stretch: Stretch<'_>, ends: &mut [u32]) -> Found {
-    match dialect.quote {
+fn index_portable(marks: Marks, stretch: Stretch<'_>, ends: &mut [u32]) -> Found {
+    match marks.quote {
         Some(quote) if stretch.quotes => {
-            index_with::<true>(|word| masks::<true>(word, dialect.delimiter, dialect.eol, quote), stretch, ends)
+            index_with::<true>(|word| masks::<true>(word, marks.delimiter, marks.eol, quote), stretch, ends)
         }
-        _ => index_with::<false>(|word| masks::<false>(word, dialect.delimiter, dialect.eol, 0), stretch, ends),
+        _ => index_with::<false>(|word| masks::<false>(word, marks.delimiter, marks.eol, 0), stretch, ends),
     }
 }
 
@@ -60,24 +60,24 @@ fn index_portable(dialect: &Dialect, stretch: Stretch<'_>, ends: &mut [u32]) -> 
 mod wide {
     use std::arch::x86_64::{__m256i, _mm256_cmpeq_epi8, _mm256_movemask_epi8, _mm256_set_epi64x, _mm256_set1_epi8};
 
-    use super::{Dialect, Found, Masks, Stretch, index_with};
+    use super::{Found, Marks, Masks, Stretch, index_with};
 
     /// `None` when the processor lacks the instructions.
-    pub(super) fn index(dialect: &Dialect, stretch: Stretch<'_>, ends: &mut [u32]) -> Option<Found> {
+    pub(super) fn index(marks: Marks, stretch: Stretch<'_>, ends: &mut [u32]) -> Option<Found> {
         if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") && is_x86_feature_detected!("bmi1"))
         {
             return None;
         }
         #[allow(unsafe_code, reason = "the function is safe but for the instructions that it is compiled to")]
         // SAFETY: the processor has just been asked whether it has them.
-        Some(unsafe { index_wide(dialect, stretch, ends) })
+        Some(unsafe { index_wide(marks, stretch, ends) })
     }
 
     #[target_feature(enable = "avx2,popcnt,bmi1")]
-    fn index_wide(dialect: &Dialect, stretch: Stretch<'_>, ends: &mut [u32]) -> Found {
+    fn index_wide(marks: Marks, stretch: Stretch<'_>, ends: &mut [u32]) -> Found {
         let all = |byte: u8| _mm256_set1_epi8(byte as i8);
-        let (delimiter, eol, quote) = (all(dialect.delimiter), all(dialect.eol), all(dialect.quote.unwrap_or(0)));
-        if stretch.quotes && dialect.quote.is_some() {
+        let (delimiter, eol, quote) = (all(marks.delimiter), all(marks.eol), all(marks.quote.unwrap_or(0)));
+        if stretch.quotes && marks.quote.is_some() {
             let masks = |word: &[u8; 64]| {
                 let halves = halves(word);
                 Masks { delimiter: equal(halves, delimiter), eol: equal(halves, eol), quote: equal(halves, quote) }
@@ -225,12 +225,12 @@ mod tests {
 
         #[test]
         fn the_wide_pass_finds_what_the_portable_one_finds(text in "([a-z]{0,9}[,\n\"]){1,200}", columns in 1_usize..4, quotes in any::<bool>()) {
-            let dialect = Dialect { delimiter: b',', quote: Some(b'"'), comment: None, eol: b'\n' };
+            let marks = Marks { delimiter: b',', eol: b'\n', quote: Some(b'"'), trim_cr: true };
             let padded = [vec![b'\n'; 32], text.clone().into_bytes(), vec![b','; 64]].concat();
             let stretch = Stretch { text: &padded, start: 32, end: 32 + text.len(), columns, quotes };
             let (mut ends, mut portable_ends) = (vec![0; text.len() + 128], vec![0; text.len() + 128]);
-            let found = index(&dialect, stretch, &mut ends);
-            prop_assert_eq!(found, index_portable(&dialect, stretch, &mut portable_ends));
+            let found = index(marks, stretch, &mut ends);
+            prop_assert_eq!(found, index_portable(marks, stretch, &mut portable_ends));
             let used = found.rows * columns + 1;
             prop_assert_eq!(&ends[..used], &portable_ends[..used]);
         }

@@ -18,9 +18,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use moulin_core::{CsvFormat, PrimitiveType};
+use moulin_core::{CsvFormat, PrimitiveType, ReadLimits, Source};
 
-use super::blocks::{Block, Cut, Splitter};
+use super::blocks::{Block, Splitter};
 use super::columns::{Column, column_type};
 use super::fault::Bad;
 use super::pipeline::{Ask, Parsed, Sizes, Start, Text};
@@ -28,6 +28,9 @@ use super::{InputSchema, Origin, values};
 use crate::Error;
 use crate::fetch::{ByteStream, into_error};
 
+mod cut;
+mod dialect;
+mod encoding;
 mod fast;
 mod header;
 mod index;
@@ -35,29 +38,7 @@ mod parse;
 mod record;
 pub(super) mod sample;
 
-/// How one file is cut and read: the format, with the line end that the file has.
-#[derive(Debug, Clone)]
-pub(super) struct Dialect {
-    pub(super) delimiter: u8,
-    pub(super) quote: Option<u8>,
-    pub(super) comment: Option<u8>,
-    pub(super) eol: u8,
-}
-
-impl Dialect {
-    fn new(format: &CsvFormat, eol: u8) -> Self {
-        Self {
-            delimiter: format.delimiter.as_bytes()[0],
-            quote: format.quoting.then_some(format.quote),
-            comment: format.comment.as_ref().map(|text| text.as_bytes()[0]),
-            eol,
-        }
-    }
-
-    pub(super) fn cut(&self) -> Cut {
-        Cut { eol: self.eol, quote: self.quote, delimiter: self.delimiter, comment: self.comment }
-    }
-}
+pub(crate) use cut::Cut;
 
 /// Which unquoted texts are null in a column.
 #[derive(Debug, Clone)]
@@ -104,6 +85,7 @@ impl Target {
 /// Reads CSV files of one schema.
 pub(super) struct Csv {
     format: CsvFormat,
+    limits: ReadLimits,
     schema: SchemaRef,
     targets: Vec<Target>,
     /// Bytes that are indexed at once, roughly; 0: records are read one by one.
@@ -111,7 +93,7 @@ pub(super) struct Csv {
 }
 
 impl Csv {
-    pub(super) fn new(format: &CsvFormat, schema: &InputSchema) -> Result<Self, Error> {
+    pub(super) fn new(source: &Source, format: &CsvFormat, schema: &InputSchema) -> Result<Self, Error> {
         let targets = schema.arrow.fields().iter().zip(&schema.origins).map(|(field, origin)| {
             let ty = column_type(field.data_type()).ok_or_else(|| {
                 Error::Internal(format!("csv cannot hold column {} of {}", field.name(), field.data_type()))
@@ -120,7 +102,9 @@ impl Csv {
             Ok(Target { name: field.name().clone(), ty, inferred: *origin == Origin::Inferred, nulls })
         });
         let targets = targets.collect::<Result<Vec<_>, Error>>()?;
-        Ok(Self { format: format.clone(), schema: Arc::clone(&schema.arrow), targets, window: parse::WINDOW_BYTES })
+        let window = parse::WINDOW_BYTES.max(parse::COLUMN_BYTES * targets.len());
+        let (format, limits) = (format.clone(), source.limits);
+        Ok(Self { format, limits, schema: Arc::clone(&schema.arrow), targets, window })
     }
 
     /// Indexes so few bytes at once. For tests of what happens at the borders of windows.
@@ -137,22 +121,16 @@ impl Text for Csv {
     }
 
     fn begin(&self, uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<Start, Error> {
-        let head = header::read(uri, &self.format, splitter)?;
+        let head = header::read(uri, &self.format, &self.limits, splitter)?;
         let order = match &head.names {
             Some(names) => header::order(uri, names, &self.targets)?,
             None => (0..self.targets.len()).collect(),
         };
-        Ok(Start { cut: head.dialect.cut(), order, lines: head.lines, records: 0, first: head.rest })
+        Ok(Start { cut: head.cut, order, lines: head.lines, records: head.records, first: head.rest })
     }
 
     fn parse(&self, start: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {
-        let dialect = Dialect {
-            delimiter: start.cut.delimiter,
-            quote: start.cut.quote,
-            comment: start.cut.comment,
-            eol: start.cut.eol,
-        };
-        parse::Parser::new(&dialect, &self.targets, &start.order, block, self.window, sizes, ask).run(&self.schema)
+        parse::Parser::new(self, start, block, sizes, ask)?.run()
     }
 }
 

@@ -1,24 +1,29 @@
 //! A block becomes columns.
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use memchr::{memchr, memchr_iter};
 use moulin_core::PrimitiveType;
 
+use super::dialect::{Dialect, Marks};
 use super::fast::{self, Window};
 use super::index::{Found, Stretch, index};
-use super::record::{self, Field, Item};
-use super::{Dialect, Target};
+use super::record::{self, Field, Item, Walk};
+use super::{Csv, Cut, Target, cut_error};
 use crate::Error;
-use crate::blocks::Block;
+use crate::blocks::{Block, too_long};
 use crate::columns::Column;
-use crate::fault::{Bad, BadRow};
-use crate::pipeline::{Ask, Parsed, Sizes, batch_error};
+use crate::fault::{Bad, BadRow, without_line_end};
+use crate::pipeline::{Ask, Parsed, Sizes, Start, batch_error};
 
 /// Bytes that are indexed at once: text, index and the ends of the columns stay in the second-level cache.
 pub(super) const WINDOW_BYTES: usize = 32 << 10;
+/// Bytes of a window for each column: a row of many columns is longer than [`WINDOW_BYTES`].
+pub(super) const COLUMN_BYTES: usize = 16;
+/// Bytes that are indexed at once at the most, where rows are long: the index takes four times as many.
+const WINDOW_MOST: usize = 1 << 20;
 
 pub(super) struct Parser<'a> {
+    csv: &'a Csv,
+    cut: &'a Cut,
     dialect: &'a Dialect,
     targets: &'a [Target],
     /// Place in the schema of each field of a row.
@@ -26,7 +31,6 @@ pub(super) struct Parser<'a> {
     block: &'a Block,
     /// Slack and block, without what stands behind it.
     text: &'a [u8],
-    window: usize,
     ask: Ask,
     columns: Vec<Column>,
     rows: usize,
@@ -41,22 +45,24 @@ pub(super) struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     pub(super) fn new(
-        dialect: &'a Dialect,
-        targets: &'a [Target],
-        order: &'a [usize],
+        csv: &'a Csv,
+        start: &'a Start,
         block: &'a Block,
-        window: usize,
         sizes: &Sizes,
         ask: Ask,
-    ) -> Self {
+    ) -> Result<Self, Error> {
+        let (targets, order) = (csv.targets.as_slice(), start.order.as_slice());
+        let dialect =
+            start.cut.dialect().ok_or_else(|| Error::Internal("csv is cut without its dialect".to_owned()))?;
         let rows = sizes.rows(block.end - block.start);
-        Self {
+        Ok(Self {
+            csv,
+            cut: &start.cut,
             dialect,
             targets,
             order,
             block,
             text: &block.buffer[..block.end],
-            window,
             ask,
             columns: super::new_columns(targets, rows, sizes),
             rows: 0,
@@ -66,35 +72,42 @@ impl<'a> Parser<'a> {
             lines: (0, block.start),
             ends: Vec::new(),
             fields: Vec::with_capacity(order.len()),
-        }
+        })
     }
 
-    pub(super) fn run(mut self, schema: &SchemaRef) -> Result<Parsed, Error> {
+    pub(super) fn run(mut self) -> Result<Parsed, Error> {
+        // What fits a window is within all limits, or else every record is looked at.
+        let limits = &self.csv.limits;
+        let most = usize::try_from(limits.field_bytes.min(limits.record_bytes)).unwrap_or(usize::MAX);
+        let most = most.min(WINDOW_MOST.max(self.csv.window));
         let mut at = self.block.start;
-        let mut window = self.window;
+        let mut window = self.csv.window;
         while at < self.block.end && !self.stopped() {
             let end = (at + window).min(self.block.end);
-            let comment = self.dialect.comment.is_some_and(|byte| memchr(byte, &self.text[at..end]).is_some());
-            if comment || self.window == 0 {
-                at = self.slow(at, end.max(at + 1))?;
-                continue;
-            }
-            let found = self.index(at, end);
+            let marks = match self.dialect.marks_of(self.text, at, end, self.block.quotes) {
+                Some(marks) if window > 0 && end - at <= most => marks,
+                _ => {
+                    at = self.slow(at, end.max(at + 1))?;
+                    window = self.csv.window;
+                    continue;
+                }
+            };
+            let found = self.index(marks, at, end);
             if found.rows == 0 && !found.irregular && end < self.block.end {
                 window *= 2;
                 continue;
             }
-            window = self.window;
+            window = self.csv.window;
             if found.rows > 0 {
-                let after = self.ends[found.rows * self.order.len()] as usize + 1;
+                let after = self.ends[found.rows * self.stride()] as usize + 1;
                 // Where a row ends was a guess as well: the slow way may go on to another place.
-                at = if self.fast(at, after, found.rows, found.quotes) { after } else { self.slow(at, after)? };
+                at = if self.fast(marks, at, after, found) { after } else { self.slow(at, after)? };
             }
             if found.irregular || found.rows == 0 {
                 at = self.slow(at, (at + 1).min(self.block.end))?;
             }
         }
-        self.finish(schema)
+        self.finish()
     }
 
     fn stopped(&self) -> bool {
@@ -105,32 +118,41 @@ impl<'a> Parser<'a> {
         self.block.offset + (at - self.block.start) as u64
     }
 
-    fn index(&mut self, at: usize, end: usize) -> Found {
+    /// Delimiters and line ends of a row.
+    fn stride(&self) -> usize {
+        self.order.len() + usize::from(self.dialect.trailing_delimiter)
+    }
+
+    fn index(&mut self, marks: Marks, at: usize, end: usize) -> Found {
         let needed = end - at + 128;
         if self.ends.len() < needed {
             self.ends.resize(needed, 0);
         }
-        let (text, columns, quotes) = (self.block.buffer.as_slice(), self.order.len(), self.block.quotes);
-        index(self.dialect, Stretch { text, start: at, end, columns, quotes }, &mut self.ends)
+        let (text, columns, quotes) = (self.block.buffer.as_slice(), self.stride(), self.block.quotes);
+        index(marks, Stretch { text, start: at, end, columns, quotes }, &mut self.ends)
     }
 
     /// Appends regular rows column by column; `false` and nothing appended when one of them is unusual.
-    fn fast(&mut self, at: usize, end: usize, rows: usize, quotes: usize) -> bool {
+    fn fast(&mut self, marks: Marks, at: usize, end: usize, found: Found) -> bool {
         if simdutf8::basic::from_utf8(&self.text[at..end]).is_err() {
             return false;
         }
-        // In a file of one column an empty line has the right number of fields, and yet is no record.
-        if self.order.len() == 1 && self.has_empty_line(rows) {
-            return false;
-        }
+        let Found { rows, quotes, .. } = found;
         let window = Window {
             text: &self.block.buffer,
             ends: &self.ends,
             rows,
-            columns: self.order.len(),
-            quote: self.dialect.quote.filter(|_| self.block.quotes),
-            trim_cr: self.dialect.eol == b'\n',
+            columns: self.stride(),
+            quote: marks.quote.filter(|_| self.block.quotes),
+            trim_cr: marks.trim_cr,
         };
+        // In a file of one column an empty line has the right number of fields, and yet is no record.
+        if window.columns == 1 && window.has_empty(0) {
+            return false;
+        }
+        if self.dialect.trailing_delimiter && !window.is_empty(self.order.len()) {
+            return false;
+        }
         let mut quotes_read = 0;
         for (at, &place) in self.order.iter().enumerate() {
             match fast::append(&window, at, &self.targets[place], &mut self.columns[place]) {
@@ -144,18 +166,11 @@ impl<'a> Parser<'a> {
         }
         self.rows += rows;
         if self.ask.offsets {
-            let starts = self.ends.iter().step_by(self.order.len().max(1)).take(rows);
+            let starts = self.ends.iter().step_by(self.stride().max(1)).take(rows);
             let base = self.block.offset as i64 - self.block.start as i64 + 1;
             self.offsets.extend(starts.map(|end| base + i64::from(*end)));
         }
         true
-    }
-
-    fn has_empty_line(&self, rows: usize) -> bool {
-        self.ends[..=rows].windows(2).any(|pair| {
-            let line = &self.block.buffer[pair[0] as usize + 1..pair[1] as usize];
-            line.is_empty() || line == b"\r"
-        })
     }
 
     fn undo(&mut self) -> bool {
@@ -166,39 +181,63 @@ impl<'a> Parser<'a> {
 
     /// Reads record by record until one starts at `until` or later.
     fn slow(&mut self, mut at: usize, until: usize) -> Result<usize, Error> {
+        let limit = self.order.len().max(self.csv.limits.columns as usize) + 1;
         while at < until && !self.stopped() {
-            let (item, next) = record::read(self.dialect, self.text, at, &mut self.fields);
-            let outcome = match item {
+            let walk = record::read(self.dialect, self.text, at, &mut self.fields, limit);
+            if (walk.next - at) as u64 > self.csv.limits.record_bytes && walk.item != Item::Nothing {
+                self.check_length(at, walk)?;
+            }
+            let outcome = match walk.item {
                 Item::Nothing => Ok(()),
-                Item::Record => self.append_record(at),
+                Item::Record => self.append_record(at, walk.count),
                 Item::Unclosed { field } => Err(self.unclosed(at, field)),
-                Item::AfterQuote { field } => Err(self.after_quote(at, next, field)),
+                Item::AfterQuote { field } => Err(self.after_quote(at, walk.next, field)),
             };
             if let Err(bad) = outcome {
-                self.reject(at, next, bad);
+                self.reject(at, walk.next, bad);
             }
-            at = next;
+            at = walk.next;
         }
         Ok(at)
     }
 
-    fn append_record(&mut self, at: usize) -> Result<(), Bad> {
-        if self.fields.len() != self.order.len() {
-            let reason = format!("row has {} fields, expected {}", self.fields.len(), self.order.len());
-            return Err(Bad::row("csv.field_count", reason));
+    /// # Errors
+    /// When the record is too long without its line end, as it would be for the one that cuts blocks.
+    fn check_length(&self, at: usize, walk: Walk) -> Result<(), Error> {
+        let limit = self.csv.limits.record_bytes;
+        if without_line_end(&self.text[at..walk.next]).len() as u64 <= limit {
+            return Ok(());
         }
-        for (field, &place) in self.fields.iter().zip(self.order) {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Err(cut_error(&self.dialect.uri, too_long(self.cut, self.offset(at), limit)))
+    }
+
+    fn append_record(&mut self, at: usize, count: usize) -> Result<(), Bad> {
+        if count != self.order.len() {
+            self.check_count(count)?;
+        }
+        let field_bytes = self.csv.limits.field_bytes;
+        for (at, &place) in self.order.iter().enumerate() {
             let (target, column) = (&self.targets[place], &mut self.columns[place]);
-            let text = field.text(self.text, self.dialect);
-            let bad = if !field.quoted && target.nulls.is_null(&text) {
+            let Some(field) = self.fields.get(at) else {
                 column.push_null();
                 continue;
-            } else if target.ty == PrimitiveType::String && std::str::from_utf8(&text).is_err() {
-                Bad::utf8(&target.name, &text)
-            } else if column.push_text(&text) {
+            };
+            let raw = field.raw(self.text);
+            let bad = if !field.quoted && target.nulls.is_null(raw) {
+                column.push_null();
                 continue;
+            } else if raw.len() as u64 > field_bytes {
+                too_large(&target.name, raw.len(), field_bytes)
             } else {
-                target.bad_value(&text)
+                let text = field.text(self.text, self.dialect);
+                if target.ty == PrimitiveType::String && std::str::from_utf8(&text).is_err() {
+                    Bad::utf8(&target.name, &text)
+                } else if column.push_text(&text) {
+                    continue;
+                } else {
+                    target.bad_value(&text)
+                }
             };
             self.undo();
             return Err(bad);
@@ -210,8 +249,18 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
+    /// # Errors
+    /// When the format does not allow for so many fields.
+    fn check_count(&self, count: usize) -> Result<(), Bad> {
+        let (ragged, expected) = (self.csv.format.ragged_rows, self.order.len());
+        if (count < expected && ragged.pads()) || (count > expected && ragged.truncates()) {
+            return Ok(());
+        }
+        Err(Bad::row("csv.field_count", format!("row has {count} fields, expected {expected}")))
+    }
+
     fn unclosed(&self, at: usize, field: usize) -> Bad {
-        let lines = self.count_lines(at, self.text.len()) - u64::from(self.block.eol_added);
+        let lines = self.count_lines(at, self.text.len()) - u64::from(self.block.added > 0);
         let mut bad = Bad::row(
             "csv.unclosed_quote",
             format!(
@@ -241,7 +290,7 @@ impl<'a> Parser<'a> {
     }
 
     fn count_lines(&self, from: usize, to: usize) -> u64 {
-        memchr_iter(self.dialect.eol, &self.text[from..to]).count() as u64
+        self.dialect.lines.count(&self.text[from..to])
     }
 
     fn reject(&mut self, at: usize, next: usize, bad: Bad) {
@@ -255,14 +304,20 @@ impl<'a> Parser<'a> {
         self.bad_after.push(self.rows as u32);
     }
 
-    fn finish(self, schema: &SchemaRef) -> Result<Parsed, Error> {
+    fn finish(self) -> Result<Parsed, Error> {
         let (lines, counted) = self.lines;
         let lines = lines + self.count_lines(counted, self.text.len());
         let text_bytes = self.columns.iter().map(Column::text_bytes).collect();
         let arrays =
             self.columns.into_iter().map(Column::finish).collect::<Result<Vec<_>, _>>().map_err(batch_error)?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.rows));
-        let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options).map_err(batch_error)?;
+        let schema = self.csv.schema.clone();
+        let batch = RecordBatch::try_new_with_options(schema, arrays, &options).map_err(batch_error)?;
         Ok(Parsed { batch, lines, bad_after: self.bad_after, kept: self.kept, offsets: self.offsets, text_bytes })
     }
+}
+
+fn too_large(column: &str, bytes: usize, limit: u64) -> Bad {
+    let reason = format!("field {column} has {bytes} bytes, and limits.field_bytes allows {limit}");
+    Bad { column: column.to_owned(), code: "csv.field_bytes", reason }
 }

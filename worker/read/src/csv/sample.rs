@@ -1,9 +1,10 @@
 //! The schema of a CSV file, from its header, the declared columns and a sample of its records.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Field as ArrowField, Schema};
-use moulin_core::{Column, CsvFormat, PrimitiveType};
+use moulin_core::{Column, CsvFormat, PrimitiveType, Source};
 
 use super::header::{self, Head};
 use super::record::{self, Item};
@@ -18,33 +19,34 @@ use crate::{InputSchema, Origin, Sample};
 /// The schema of one file; `None` when the file holds neither header nor record.
 pub(crate) fn schema(
     uri: &str,
+    source: &Source,
     format: &CsvFormat,
-    declared: &[Column],
-    sample_rows: u64,
     splitter: &mut Splitter<ByteStream>,
 ) -> Result<Option<InputSchema>, Error> {
-    let mut head = header::read(uri, format, splitter)?;
-    if let Some(names) = &head.names {
-        header::check_names(uri, names)?;
-        if let Some(missing) = declared.iter().find(|column| !names.contains(&column.name)) {
-            return Err(header::missing_column(uri, &missing.name, names));
-        }
-    }
+    let declared = source.columns.as_slice();
+    let mut head = header::read(uri, format, &source.limits, splitter)?;
     if head.names.is_none() && format.header {
         return Ok(None);
     }
-    let (guesses, mut seen) = sample(uri, format, sample_rows, &mut head, splitter)?;
+    if let Some(names) = &head.names {
+        let known: HashSet<&str> = names.iter().map(String::as_str).collect();
+        if let Some(missing) = declared.iter().find(|column| !known.contains(column.name.as_str())) {
+            return Err(header::missing_column(uri, &missing.name, names));
+        }
+    }
+    let (guesses, mut seen) = sample(uri, source, format, &mut head, splitter)?;
     seen.reasons = guesses.iter().map(Guess::reason).collect();
     let names = match head.names {
         Some(names) => names,
         None if guesses.is_empty() => return Ok(None),
         None => names_without_header(uri, declared, guesses.len())?,
     };
+    let declared: HashMap<&str, &Column> = declared.iter().map(|column| (column.name.as_str(), column)).collect();
     let (fields, origins): (Vec<_>, Vec<_>) = names
         .iter()
         .enumerate()
         .map(|(at, name)| {
-            let declared = declared.iter().find(|column| column.name == *name).and_then(|column| column.ty.primitive());
+            let declared = declared.get(name.as_str()).and_then(|column| column.ty.primitive());
             let ty = declared.unwrap_or_else(|| guesses.get(at).map_or(PrimitiveType::String, Guess::ty));
             let origin = if declared.is_some() { Origin::Declared } else { Origin::Inferred };
             (ArrowField::new(name, arrow_type(ty), true), origin)
@@ -54,7 +56,8 @@ pub(crate) fn schema(
 }
 
 fn names_without_header(uri: &str, declared: &[Column], fields: usize) -> Result<Vec<String>, Error> {
-    if declared.is_empty() {
+    let by_place = |column: &Column| (0..fields).any(|at| column.name == header::place_name(at));
+    if declared.len() != fields && declared.iter().all(by_place) {
         return Ok((0..fields).map(header::place_name).collect());
     }
     if declared.len() != fields {
@@ -69,22 +72,23 @@ fn names_without_header(uri: &str, declared: &[Column], fields: usize) -> Result
 /// Guesses of the columns from the first records, bad ones left out, and how many there were.
 fn sample(
     uri: &str,
+    source: &Source,
     format: &CsvFormat,
-    sample_rows: u64,
     head: &mut Head,
     splitter: &mut Splitter<ByteStream>,
 ) -> Result<(Vec<Guess>, Sample), Error> {
-    let (mut guesses, mut seen) = (Vec::new(), Sample::default());
+    let names = head.names.as_ref().map_or(0, Vec::len);
+    let (mut guesses, mut seen) = (vec![Guess::default(); names], Sample::default());
     let mut next = head.rest.take();
     loop {
         let block = match next.take() {
             Some(block) => block,
-            None => match splitter.next(head.dialect.cut()).map_err(|error| cut_error(uri, error))? {
+            None => match splitter.next(&head.cut).map_err(|error| cut_error(uri, error))? {
                 Some(block) => block,
                 None => break,
             },
         };
-        sample_block(format, sample_rows, head, &block, &mut guesses, &mut seen);
+        sample_block(uri, source, format, head, &block, (&mut guesses, &mut seen))?;
         // One block is the sample, but for what is left of a file that is no larger: its last line may have no end.
         if !splitter.is_at_end() {
             break;
@@ -94,42 +98,58 @@ fn sample(
 }
 
 fn sample_block(
+    uri: &str,
+    source: &Source,
     format: &CsvFormat,
-    sample_rows: u64,
     head: &Head,
     block: &Block,
-    guesses: &mut Vec<Guess>,
-    seen: &mut Sample,
-) {
+    (guesses, seen): (&mut Vec<Guess>, &mut Sample),
+) -> Result<(), Error> {
     let text = &block.buffer[..block.end];
     // What is null in a column that is no string: strings are what is left when nothing else fits.
     let nulls = NullRule::new(PrimitiveType::Long, &format.null_values);
+    let limit = source.limits.columns as usize;
     let (mut at, mut fields) = (block.start, Vec::new());
-    while at < block.end && seen.rows < sample_rows {
-        let (item, next) = record::read(&head.dialect, text, at, &mut fields);
-        at = next;
-        if item == Item::Nothing {
+    while at < block.end && seen.rows < source.inference.sample_rows {
+        let walk = record::read(&head.dialect, text, at, &mut fields, limit);
+        at = walk.next;
+        if walk.item == Item::Nothing {
             continue;
         }
         seen.rows += 1;
-        if item != Item::Record {
+        if walk.item != Item::Record {
             seen.rows_bad += 1;
             continue;
         }
         if guesses.is_empty() {
-            *guesses = vec![Guess::default(); head.names.as_ref().map_or(fields.len(), Vec::len)];
+            too_many(uri, walk.count, limit)?;
+            *guesses = vec![Guess::default(); walk.count];
         }
-        if fields.len() != guesses.len() {
+        let fits = walk.count == guesses.len()
+            || (walk.count < guesses.len() && format.ragged_rows.pads())
+            || (walk.count > guesses.len() && format.ragged_rows.truncates());
+        if !fits {
             seen.rows_bad += 1;
             continue;
         }
         for (field, guess) in fields.iter().zip(guesses.iter_mut()) {
-            let value = field.text(text, &head.dialect);
-            if field.quoted || !nulls.is_null(&value) {
-                guess.see(&value);
+            let raw = field.raw(text);
+            if field.quoted || !nulls.is_null(raw) {
+                guess.see(&field.text(text, &head.dialect));
             } else {
-                guess.see_null(&value);
+                guess.see_null(raw);
             }
         }
     }
+    Ok(())
+}
+
+/// # Errors
+/// When the first row of a file without header has more fields than there may be columns.
+fn too_many(uri: &str, fields: usize, limit: usize) -> Result<(), Error> {
+    if fields <= limit {
+        return Ok(());
+    }
+    let reason = format!("its first row has {fields} fields, and limits.columns allows {limit} (csv.columns)");
+    Err(Error::BadFile { uri: uri.to_owned(), reason })
 }

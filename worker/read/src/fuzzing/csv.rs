@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
 use csv_core::{ReadRecordResult, ReaderBuilder};
-use moulin_core::{CsvFormat, PrimitiveType};
+use moulin_core::{CsvFormat, Format, PrimitiveType, Source};
 
 use super::{Choices, Outcome, check_places, read_serially};
 use crate::columns::arrow_type;
@@ -21,7 +21,7 @@ pub fn csv(case: &[u8]) {
     let mut choices = Choices(case);
     let format = CsvFormat {
         delimiter: [",", ";", "\t", "|"][choices.below(4)].to_owned(),
-        quote: *b"\"'".get(choices.below(2)).unwrap_or(&b'"'),
+        quote: b"\"'".get(choices.below(2)).copied(),
         quoting: choices.below(8) != 7,
         header: false,
         null_values: if choices.is() { vec!["NA".to_owned()] } else { Vec::new() },
@@ -31,10 +31,6 @@ pub fn csv(case: &[u8]) {
     let typed = choices.is();
     let (block, window) = (4 + choices.below(252), choices.below(256));
     let file = choices.file();
-    if file.contains(&b'\r') && !file.iter().take(block).any(|byte| *byte == b'\n') {
-        // Lines end with CR when the first block has no LF: another block size is another dialect.
-        return;
-    }
     let types = if typed {
         [PrimitiveType::Long, PrimitiveType::Decimal { precision: 9, scale: 2 }, PrimitiveType::Date]
     } else {
@@ -63,7 +59,8 @@ pub fn csv(case: &[u8]) {
 fn reader(format: &CsvFormat, types: [PrimitiveType; COLUMNS]) -> Csv {
     let fields = types.iter().enumerate().map(|(at, ty)| Field::new(format!("c{at}"), arrow_type(*ty), true));
     let schema = InputSchema::new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), vec![Origin::Declared; COLUMNS]);
-    Csv::new(format, &schema).expect("a csv of primitive types")
+    let source = Source::new(Vec::new(), Format::Csv(format.clone()));
+    Csv::new(&source, format, &schema).expect("a csv of primitive types")
 }
 
 /// The first rejects of both, as far as both keep them.
@@ -108,8 +105,8 @@ fn check_against_csv_core(format: &CsvFormat, file: &[u8], outcome: &Outcome) {
 /// What `csv-core` reads.
 pub(crate) fn records_of(format: &CsvFormat, file: &[u8]) -> Vec<Vec<Vec<u8>>> {
     let mut reader = ReaderBuilder::new()
-        .delimiter(format.delimiter.as_bytes()[0])
-        .quote(format.quote)
+        .delimiter(format.delimiter_or_default().as_bytes()[0])
+        .quote(format.quote.unwrap_or(b'"'))
         .quoting(format.quoting)
         .comment(format.comment.as_ref().map(|text| text.as_bytes()[0]))
         .build();

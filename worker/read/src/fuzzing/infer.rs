@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use arrow::datatypes::DataType;
-use moulin_core::CsvFormat;
+use moulin_core::{CsvFormat, Format, Source};
 
 use super::csv::records_of;
 use super::{Choices, URI, read_serially};
@@ -30,7 +30,8 @@ pub fn infer(case: &[u8]) {
     }
     let Some(all) = schema(&format, file) else { return };
     assert_eq!(schema(&format, file).as_ref(), Some(&all), "the second answer is another one");
-    let outcome = read_serially(&Csv::new(&format, &all).expect("what was inferred is read"), file, file.len() + 1);
+    let reader = Csv::new(&source(&format), &format, &all).expect("what was inferred is read");
+    let outcome = read_serially(&reader, file, file.len() + 1);
     let outcome = outcome.expect("only a record of many MiB is an error");
     for reject in &outcome.rejects {
         assert!(!reject.code.starts_with("type."), "inferred {:?}, then {reject:?}", all.arrow);
@@ -60,7 +61,11 @@ fn is_decisive(text: &[u8]) -> bool {
 fn schema(format: &CsvFormat, file: &[u8]) -> Option<InputSchema> {
     let stream: ByteStream = Box::new(Cursor::new(file.to_vec()));
     let mut splitter = Splitter::new(stream, file.len() + 1, Pool::default());
-    crate::csv::sample::schema(URI, format, &[], 10_000, &mut splitter).ok().flatten()
+    crate::csv::sample::schema(URI, &source(format), format, &mut splitter).ok().flatten()
+}
+
+fn source(format: &CsvFormat) -> Source {
+    Source::new(Vec::new(), Format::Csv(format.clone()))
 }
 
 /// Whether every value of the first type is one of the second.

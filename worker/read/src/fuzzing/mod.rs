@@ -61,7 +61,7 @@ pub(crate) fn read_serially<T: Text>(text: &T, bytes: &[u8], block_bytes: usize)
     loop {
         let block = match next.take() {
             Some(block) => block,
-            None => match splitter.next(start.cut).map_err(|error| crate::csv::cut_error(URI, error))? {
+            None => match splitter.next(&start.cut).map_err(|error| crate::csv::cut_error(URI, error))? {
                 Some(block) => block,
                 None => break,
             },
@@ -79,7 +79,7 @@ pub(crate) fn read_serially<T: Text>(text: &T, bytes: &[u8], block_bytes: usize)
         }
         lines += parsed.lines;
     }
-    outcome.rows_read = records;
+    outcome.rows_read = records - start.records;
     Ok(outcome)
 }
 

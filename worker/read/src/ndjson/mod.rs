@@ -19,9 +19,9 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use moulin_core::PrimitiveType;
 
-use super::blocks::{Block, Cut, Splitter};
+use super::blocks::{Block, Splitter};
 use super::columns::column_type;
-use super::csv::cut_error;
+use super::csv::{Cut, cut_error};
 use super::pipeline::{Ask, Parsed, Sizes, Start, Text};
 use super::{InputSchema, Origin};
 use crate::Error;
@@ -33,7 +33,9 @@ pub(super) mod sample;
 mod scan;
 
 /// How NDJSON is cut: a line end stands in no string.
-const CUT: Cut = Cut { eol: b'\n', quote: None, delimiter: b',', comment: None };
+fn cut() -> Cut {
+    Cut::lines()
+}
 
 /// A column as it is read.
 struct Target {
@@ -73,7 +75,7 @@ impl Text for Ndjson {
 
     fn begin(&self, uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<Start, Error> {
         skip_mark(uri, splitter)?;
-        Ok(Start { cut: CUT, order: Vec::new(), lines: 0, records: 0, first: None })
+        Ok(Start { cut: cut(), order: Vec::new(), lines: 0, records: 0, first: None })
     }
 
     fn parse(&self, _: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {

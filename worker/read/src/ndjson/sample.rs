@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema};
 use moulin_core::{Column, PrimitiveType};
 use serde_json::{Map, Value};
 
-use super::{CUT, cut_error, skip_mark};
+use super::{cut, cut_error, skip_mark};
 use crate::Error;
 use crate::blocks::Splitter;
 use crate::columns::{arrow_type, arrow_type_of};
@@ -25,7 +25,7 @@ pub(crate) fn schema(
     skip_mark(uri, splitter)?;
     let mut keys = Keys::default();
     let mut sample = Sample::default();
-    while let Some(block) = splitter.next(CUT).map_err(|error| cut_error(uri, error))? {
+    while let Some(block) = splitter.next(&cut()).map_err(|error| cut_error(uri, error))? {
         for line in block.bytes().split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
             if sample.rows == sample_rows {
                 break;

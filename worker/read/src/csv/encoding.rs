@@ -1,0 +1,211 @@
+//! Text of other encodings becomes UTF-8 before it is cut: offsets are then those of the UTF-8 text.
+//!
+//! What is no character of its encoding becomes bytes that are no UTF-8, so that the row is refused (`utf8`) and nothing
+//! is replaced in silence: a lone surrogate, and half a unit at the end of a file. The five bytes that Windows code page
+//! 1252 leaves open are the control characters of the same number, as in the WHATWG's definition of it.
+
+use std::io::{self, Read};
+
+use moulin_core::Encoding;
+
+use crate::fetch::ByteStream;
+
+/// Bytes that are decoded at once.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// An encoding that is not UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Charset {
+    Utf16Le,
+    Utf16Be,
+    Latin1,
+    Windows1252,
+}
+
+/// What the bytes 0x80 to 0x9f mean in Windows code page 1252.
+const WINDOWS_1252: [char; 32] = [
+    '\u{20ac}', '\u{81}', '\u{201a}', '\u{192}', '\u{201e}', '\u{2026}', '\u{2020}', '\u{2021}', '\u{2c6}', '\u{2030}',
+    '\u{160}', '\u{2039}', '\u{152}', '\u{8d}', '\u{17d}', '\u{8f}', '\u{90}', '\u{2018}', '\u{2019}', '\u{201c}',
+    '\u{201d}', '\u{2022}', '\u{2013}', '\u{2014}', '\u{2dc}', '\u{2122}', '\u{161}', '\u{203a}', '\u{153}', '\u{9d}',
+    '\u{17e}', '\u{178}',
+];
+
+impl Charset {
+    /// The encoding of a file that starts with these bytes; `None`: UTF-8.
+    pub(super) fn of(encoding: Encoding, start: &[u8]) -> Option<Self> {
+        let marked = match start {
+            [0xff, 0xfe, ..] => Some(Self::Utf16Le),
+            [0xfe, 0xff, ..] => Some(Self::Utf16Be),
+            _ => None,
+        };
+        match encoding {
+            Encoding::Auto => marked,
+            Encoding::Utf8 => None,
+            Encoding::Utf16 => marked.or(Some(Self::Utf16Le)),
+            Encoding::Utf16Le => Some(Self::Utf16Le),
+            Encoding::Utf16Be => Some(Self::Utf16Be),
+            Encoding::Latin1 => Some(Self::Latin1),
+            Encoding::Windows1252 => Some(Self::Windows1252),
+        }
+    }
+
+    /// The UTF-8 text of a stream of this encoding.
+    pub(super) fn decoded(self, input: ByteStream) -> ByteStream {
+        Box::new(Decoded { charset: self, input, waiting: Vec::new(), text: Vec::new(), at: 0, at_end: false })
+    }
+
+    /// Appends the text of whole characters; says how many bytes they took. `at_end`: no more will come.
+    pub(super) fn decode(self, bytes: &[u8], at_end: bool, text: &mut Vec<u8>) -> usize {
+        match self {
+            Self::Latin1 => decode_bytes(bytes, char::from, text),
+            Self::Windows1252 => {
+                let meaning = |byte: u8| match byte {
+                    0x80..=0x9f => WINDOWS_1252[usize::from(byte - 0x80)],
+                    byte => char::from(byte),
+                };
+                decode_bytes(bytes, meaning, text)
+            }
+            Self::Utf16Le => decode_units(bytes, u16::from_le_bytes, at_end, text),
+            Self::Utf16Be => decode_units(bytes, u16::from_be_bytes, at_end, text),
+        }
+    }
+}
+
+fn decode_bytes(bytes: &[u8], meaning: impl Fn(u8) -> char, text: &mut Vec<u8>) -> usize {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let plain = rest.iter().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
+        text.extend_from_slice(&rest[..plain]);
+        rest = &rest[plain..];
+        while let Some((byte, after)) = rest.split_first().filter(|(byte, _)| !byte.is_ascii()) {
+            text.extend_from_slice(meaning(*byte).encode_utf8(&mut [0; 4]).as_bytes());
+            rest = after;
+        }
+    }
+    bytes.len()
+}
+
+fn decode_units(bytes: &[u8], unit_of: impl Fn([u8; 2]) -> u16, at_end: bool, text: &mut Vec<u8>) -> usize {
+    let (units, half) = bytes.as_chunks::<2>();
+    let mut at = 0;
+    while let Some(unit) = units.get(at) {
+        let unit = unit_of(*unit);
+        if let Ok(byte) = u8::try_from(unit)
+            && byte.is_ascii()
+        {
+            text.push(byte);
+            at += 1;
+            continue;
+        }
+        let second = units.get(at + 1).map(|unit| unit_of(*unit));
+        if (0xd800..0xdc00).contains(&unit) && second.is_none() && !at_end {
+            return at * 2;
+        }
+        let pair = [unit, second.unwrap_or(0)];
+        match char::decode_utf16(pair).next() {
+            Some(Ok(character)) => {
+                text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                at += character.len_utf16();
+            }
+            // The three bytes a surrogate would have, which UTF-8 forbids.
+            _ => {
+                text.extend_from_slice(&[0xed, 0x80 | (unit >> 6 & 0x3f) as u8, 0x80 | (unit & 0x3f) as u8]);
+                at += 1;
+            }
+        }
+    }
+    if at_end && !half.is_empty() {
+        text.push(0xff);
+        return bytes.len();
+    }
+    at * 2
+}
+
+struct Decoded {
+    charset: Charset,
+    input: ByteStream,
+    /// Bytes that are no whole character yet.
+    waiting: Vec<u8>,
+    text: Vec<u8>,
+    at: usize,
+    at_end: bool,
+}
+
+impl Decoded {
+    fn next_piece(&mut self) -> io::Result<()> {
+        let held = self.waiting.len();
+        self.waiting.resize(held + PIECE_BYTES, 0);
+        let read = loop {
+            match self.input.read(&mut self.waiting[held..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.waiting.truncate(held + read.as_ref().map_or(0, |count| *count));
+        self.at_end = read? == 0;
+        (self.at, self.text) = (0, std::mem::take(&mut self.text));
+        self.text.clear();
+        let used = self.charset.decode(&self.waiting, self.at_end, &mut self.text);
+        self.waiting.drain(..used);
+        Ok(())
+    }
+}
+
+impl Read for Decoded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.text.len() {
+            if self.at_end {
+                return Ok(0);
+            }
+            self.next_piece()?;
+        }
+        let count = buffer.len().min(self.text.len() - self.at);
+        buffer[..count].copy_from_slice(&self.text[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hands out one byte at a time: the hardest way to come.
+    struct Drops(std::vec::IntoIter<u8>);
+
+    impl Read for Drops {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            Ok(self.0.next().map_or(0, |byte| {
+                buffer[0] = byte;
+                1
+            }))
+        }
+    }
+
+    fn decoded(charset: Charset, bytes: &[u8]) -> Vec<u8> {
+        let (mut text, mut drops) = (Vec::new(), Vec::new());
+        charset.decoded(Box::new(io::Cursor::new(bytes.to_vec()))).read_to_end(&mut text).unwrap();
+        charset.decoded(Box::new(Drops(bytes.to_vec().into_iter()))).read_to_end(&mut drops).unwrap();
+        assert_eq!(text, drops);
+        text
+    }
+
+    #[test]
+    fn characters_of_every_encoding_become_utf8() {
+        let text = "a,é\u{20ac}\u{1f40e}\n";
+        let units: Vec<u16> = text.encode_utf16().collect();
+        let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        assert_eq!(decoded(Charset::Utf16Le, &little), text.as_bytes());
+        assert_eq!(decoded(Charset::Utf16Be, &big), text.as_bytes());
+        assert_eq!(decoded(Charset::Latin1, b"caf\xe9 \x80"), "café \u{80}".as_bytes());
+        assert_eq!(decoded(Charset::Windows1252, b"caf\xe9 \x80\x81\xff"), "café €\u{81}ÿ".as_bytes());
+    }
+
+    #[test]
+    fn what_is_no_character_is_no_utf8_either() {
+        assert_eq!(decoded(Charset::Utf16Le, b"a\0\x00\xd8b\0"), b"a\xed\xa0\x80b");
+        assert_eq!(decoded(Charset::Utf16Le, b"a\0\x00\xdc\x00"), b"a\xed\xb0\x80\xff");
+        assert_eq!(decoded(Charset::Utf16Be, b"\0a\xd8\x3d"), b"a\xed\xa0\xbd");
+    }
+}
