@@ -81,6 +81,21 @@ def test_a_wrong_argument_is_named(changes, named):
         land(**changes).job_spec()
 
 
+def test_bounds_on_bad_rows_are_those_of_the_job():
+    spec = land(on_bad_row="quarantine", max_bad_rows=10, max_bad_ratio=0.01).job_spec()
+    assert (spec.on_bad_row, spec.max_bad_rows, spec.max_bad_ratio) == ("quarantine", 10, 0.01)
+    with pytest.raises(SpecError, match="max_bad_rows"):
+        land(max_bad_rows=10).job_spec()
+
+
+def test_options_of_a_source_are_templates_too(tmp_path):
+    source = csv("a.csv", contract={"columns": "freeze"}, null_values=["{{ day }}"], columns={"a": "{{ table }}"})
+    with pytest.raises(SpecError, match=r"columns\['a'\]: found 'flights'"):
+        rendered(tmp_path, source=source).job_spec()
+    built = csv("a.csv", contract={"columns": "freeze"}, null_values=["2026-11-21"])
+    assert rendered(tmp_path, source={**source.to_dict(), "columns": []}).job_spec().source == built
+
+
 def test_execution_timeout_is_the_jobs_deadline():
     assert land(execution_timeout=timedelta(minutes=5)).job_spec().deadline == timedelta(minutes=5)
     assert land().job_spec().deadline is None

@@ -238,4 +238,6 @@ def test_rows_that_were_left_out_are_named_in_the_log(worker, tmp_path, capsys):
     receipt = operator.execute({"ti": ti, "outlet_events": {}})
     assert (receipt["rows_landed"], receipt["rows_rejected"]) == (20_000, 1)
     assert "line 20002" in receipt["rejects"][0]["place"]
-    assert "line 20002" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1 rows did not fit and were left out:" in said
+    assert "20,002  20,001  " in said, "line and record stand in a table"

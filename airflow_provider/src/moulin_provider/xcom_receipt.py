@@ -21,6 +21,7 @@ def xcom_receipt(receipt: Receipt) -> dict[str, Any]:
         "table": _cut(receipt.table),
         "snapshot_id": None if receipt.snapshot_id is None else str(receipt.snapshot_id),
         "files": receipt.files,
+        "files_skipped": receipt.files_skipped,
         "rows_read": receipt.rows_read,
         "rows_landed": receipt.rows_landed,
         "rows_rejected": receipt.rows_rejected,

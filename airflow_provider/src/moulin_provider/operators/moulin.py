@@ -41,13 +41,16 @@ class MoulinLandOperator(BaseOperator):
     finds the job that is running, or the receipt of the one that is done. A cleared task asks for a new job, whose
     rows are added to those of the job before.
 
-    :param source: what to read: `moulin.csv(...)`, `ndjson(...)`, `parquet(...)`, or a dict (or the name of a
-        `.yaml` file with one) in the shape of a job file. (templated)
+    :param source: what to read: `moulin.csv(...)`, `tsv(...)`, `ndjson(...)`, `json(...)`, `parquet(...)`, or a dict
+        (or the name of a `.yaml` file with one) in the shape of a job file. (templated)
     :param target: where rows go: `moulin.iceberg(...)`, or such a dict or file. (templated)
     :param transform: what happens in between: `moulin.sql(...)`, a SELECT as text (or the name of a `.sql` file),
         a `polars.LazyFrame`, or a dict. None: rows land as they are read. (templated)
     :param on_bad_row: `fail` ends the job at the first row that does not fit, `skip` counts such rows and leaves
-        them out. (templated)
+        them out, `quarantine` also keeps every one, with its place, its reason and its bytes. (templated)
+    :param max_bad_rows: more such rows fail the job, and nothing is visible. None: no limit.
+    :param max_bad_ratio: a larger share of such rows among all rows read, 0 to 1, fails the job at its end, and
+        nothing is visible. None: no limit.
     :param moulin_conn_id: connection of the worker. (templated)
     :param deferrable: wait in the triggerer instead of a worker slot.
     :param wait_for_completion: False: the task succeeds as soon as the worker has the job, and returns its id.
@@ -73,7 +76,9 @@ class MoulinLandOperator(BaseOperator):
         source: Source | Mapping[str, Any] | str,
         target: Landing | Mapping[str, Any] | str,
         transform: Sql | PolarsPlan | pl.LazyFrame | Mapping[str, Any] | str | None = None,
-        on_bad_row: Literal["fail", "skip"] = "fail",
+        on_bad_row: Literal["fail", "skip", "quarantine"] = "fail",
+        max_bad_rows: int | None = None,
+        max_bad_ratio: float | None = None,
         moulin_conn_id: str = "moulin_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         wait_for_completion: bool = True,
@@ -87,6 +92,8 @@ class MoulinLandOperator(BaseOperator):
         self.target = _templated(target)
         self.transform = _templated(transform)
         self.on_bad_row = on_bad_row
+        self.max_bad_rows = max_bad_rows
+        self.max_bad_ratio = max_bad_ratio
         self.moulin_conn_id = moulin_conn_id
         self.deferrable = deferrable
         self.wait_for_completion = wait_for_completion
@@ -158,6 +165,8 @@ class MoulinLandOperator(BaseOperator):
             target=_parsed("target", self.target),
             transform=Sql(transform) if isinstance(transform, str) else transform,
             on_bad_row=self.on_bad_row,
+            max_bad_rows=self.max_bad_rows,
+            max_bad_ratio=self.max_bad_ratio,
             deadline=self.execution_timeout,
         )
 
@@ -221,13 +230,13 @@ class MoulinLandOperator(BaseOperator):
 
     def _report(self, context: Context, receipt: Receipt) -> dict[str, Any]:
         from moulin_provider.assets import assets_of
+        from moulin_provider.reject_log import left_out, skipped_files
         from moulin_provider.xcom_receipt import xcom_receipt
 
         self.log.info("%s", receipt)
-        for reject in receipt.rejects:
-            self.log.warning("left out: %s (%s)", reject.reason, reject.place)
-        if receipt.rows_rejected > len(receipt.rejects) > 0:
-            self.log.warning("left out: %s rows in all, of which these are the first", receipt.rows_rejected)
+        # A line each: the pages that show a log keep no line breaks within a message.
+        for line in (*left_out(receipt, self.on_bad_row), *skipped_files(receipt)):
+            self.log.warning("%s", line)
         small = xcom_receipt(receipt)
         extra = {name: small[name] for name in ("snapshot_id", "rows_landed", "rows_rejected", "job_id")}
         for asset in assets_of(receipt.table, self.outlets):
