@@ -84,6 +84,11 @@ def test_options_of_a_source_stand_where_job_files_have_them() -> None:
     }
 
 
+def test_what_is_said_of_a_dialect_can_be_told_from_a_default() -> None:
+    assert csv("a", delimiter=",", auto_dialect=True) != csv("a", auto_dialect=True)
+    assert csv("a", escape='"', doubled_quotes=False, auto_dialect=True), "the quote is found in a sample"
+
+
 def test_tabs_are_what_tells_tsv_from_csv() -> None:
     assert tsv("a", trim=True) == csv("a", delimiter="\t", trim=True)
 

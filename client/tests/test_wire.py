@@ -70,8 +70,8 @@ columns = st.lists(
 ).map(tuple)
 csv_formats = st.builds(
     CsvFormat,
-    delimiter=st.sampled_from([",", ";", "\t", "||", "→"]),
-    quote=st.sampled_from("\"'"),
+    delimiter=st.sampled_from([None, ",", ";", "\t", "||", "→"]),
+    quote=st.sampled_from([None, '"', "'"]),
     quoting=st.booleans(),
     escape=st.just("\\"),
     doubled_quotes=st.booleans(),

@@ -27,8 +27,8 @@ Uris = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 def csv(
     uris: Uris,
     *,
-    delimiter: str = ",",
-    quote: str = '"',
+    delimiter: str | None = None,
+    quote: str | None = None,
     quoting: bool = True,
     escape: str | None = None,
     doubled_quotes: bool = True,
@@ -70,8 +70,8 @@ def csv(
     Args:
         uris: What to read, at least one: `file:///data/a.csv`, `s3://bucket/raw/*.parquet`. `*`, `?`, `[..]`
             match within one path segment, `**` over several. A pattern that matches nothing is an error.
-        delimiter: One or more characters between fields.
-        quote: One character around fields that hold delimiters, quotes or line ends.
+        delimiter: One or more characters between fields. Default: `,`.
+        quote: One character around fields that hold delimiters, quotes or line ends. Default: `"`.
         quoting: `False`: no quoting at all: a quote is a character like any other. `quote` is not looked at.
         escape: One character that makes the one after it plain, in quoted fields and outside.
         doubled_quotes: `False`: a doubled quote in a quoted field is not one quote. With `escape` only.
@@ -176,7 +176,7 @@ def csv(
 def tsv(
     uris: Uris,
     *,
-    quote: str = '"',
+    quote: str | None = None,
     quoting: bool = True,
     escape: str | None = None,
     doubled_quotes: bool = True,
@@ -218,7 +218,7 @@ def tsv(
     Args:
         uris: What to read, at least one: `file:///data/a.csv`, `s3://bucket/raw/*.parquet`. `*`, `?`, `[..]`
             match within one path segment, `**` over several. A pattern that matches nothing is an error.
-        quote: One character around fields that hold delimiters, quotes or line ends.
+        quote: One character around fields that hold delimiters, quotes or line ends. Default: `"`.
         quoting: `False`: no quoting at all: a quote is a character like any other. `quote` is not looked at.
         escape: One character that makes the one after it plain, in quoted fields and outside.
         doubled_quotes: `False`: a doubled quote in a quoted field is not one quote. With `escape` only.

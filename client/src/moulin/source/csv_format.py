@@ -21,10 +21,13 @@ _U32 = 2**32 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvFormat:
-    """RFC 4180 and its relatives. `moulin.csv` says what every option means."""
+    """RFC 4180 and its relatives. `moulin.csv` says what every option means.
 
-    delimiter: str = ","
-    quote: str = '"'
+    None is what was not said: the default, or with `auto_dialect` what a sample shows.
+    """
+
+    delimiter: str | None = None
+    quote: str | None = None
     quoting: bool = True
     escape: str | None = None
     doubled_quotes: bool = True
@@ -57,12 +60,14 @@ class CsvFormat:
         if self.thousands_separator is not None and self.thousands_separator == self.decimal_separator:
             expected = "another character than the decimal_separator"
             raise SpecError.about("csv thousands_separator", self.thousands_separator, expected)
-        if self.quoting and not self.doubled_quotes and self.escape is None:
+        if self.quoting and not self.doubled_quotes and self.escape is None and not self.auto_dialect:
             expected = "True, or an escape for the quotes that stand in fields"
             raise SpecError.about("csv doubled_quotes", self.doubled_quotes, expected)
 
     def _check_each(self) -> None:
-        argument.characters("csv delimiter", self.delimiter)
+        for name in ("delimiter", "comment"):
+            if getattr(self, name) is not None:
+                argument.characters(f"csv {name}", getattr(self, name))
         for name in _FLAGS:
             argument.flag(f"csv {name}", getattr(self, name))
         for name in _COUNTS:
@@ -79,17 +84,17 @@ class CsvFormat:
         argument.distinct("csv column_names", self.column_names)
         for name, literal in _WORDS.items():
             argument.choice(f"csv {name}", getattr(self, name), words(literal))
-        if self.comment is not None:
-            argument.characters("csv comment", self.comment)
 
     def _check_marks(self) -> None:
         """Delimiter, quote, escape and comment can be told apart."""
-        marks = {"delimiter": self.delimiter}
-        if self.quoting:
-            marks["quote"] = self.quote
-        if self.escape is not None:
-            marks["escape"] = self.escape
-        marks = {name: mark for name, mark in marks.items() if not argument.is_template(mark)}
+        # What was not said may be found in a sample, and then it is not the default.
+        comma, double_quote = (None, None) if self.auto_dialect else (",", '"')
+        said = {
+            "delimiter": comma if self.delimiter is None else self.delimiter,
+            "quote": (double_quote if self.quote is None else self.quote) if self.quoting else None,
+            "escape": self.escape,
+        }
+        marks = {name: mark for name, mark in said.items() if mark is not None and not argument.is_template(mark)}
         taken: dict[str, str] = {}
         for name, mark in marks.items():
             for character in mark if name == "delimiter" else (mark,):
