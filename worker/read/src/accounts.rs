@@ -62,15 +62,16 @@ impl Accounts {
         self.file = file;
     }
 
-    /// Counts the rows of a block, and answers the good ones. The bad ones have been sent by then.
+    /// Counts the rows of a block, and answers how many records of the file were before it. The bad rows have been sent
+    /// by then.
     ///
     /// # Errors
     /// `BadRow` when there is one and none is wanted, or one too many.
-    pub(crate) async fn block(&mut self, mut parsed: Parsed) -> Result<RecordBatch, Error> {
+    pub(crate) async fn block(&mut self, parsed: &mut Parsed) -> Result<u64, Error> {
         let bad = parsed.bad_after.len() as u64;
         let records = parsed.batch.num_rows() as u64 + bad;
         Counters::add(&self.counters.rows_read, records);
-        let exceeded = self.exceeded(&parsed);
+        let exceeded = self.exceeded(parsed);
         if exceeded.is_some() {
             // Whatever the blocks are, the same rejects come out: up to the one that is too many.
             let room = self.max_bad_rows.unwrap_or(0) - self.bad + 1;
@@ -84,9 +85,10 @@ impl Accounts {
         Counters::add(&self.counters.rows_rejected, unkept);
         self.rows += records;
         self.bad += bad;
+        let before = self.file.records;
         self.file.records += records;
         self.file.lines += parsed.lines;
-        Ok(parsed.batch)
+        Ok(before)
     }
 
     /// The error of the bad row that is one too many. It is the same wherever blocks begin.

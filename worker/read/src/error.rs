@@ -57,6 +57,13 @@ pub enum Error {
     Internal(String),
 }
 
+impl Error {
+    /// Whether it is about one file, and others may be read without it: it is damaged, or lacks columns.
+    pub(crate) fn is_of_file(&self) -> bool {
+        matches!(self, Self::BadFile { .. } | Self::Schema(_))
+    }
+}
+
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let kind = match &error {

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::Stream;
-use moulin_core::{Counters, Format, OnBadRow, PlannedFile, PlannedOption, Ratio, Source};
+use moulin_core::{Counters, Format, OnBadFile, OnBadRow, PlannedFile, PlannedOption, Ratio, SkippedFile, Source};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 mod accounts;
+mod added;
 mod blocks;
 mod columns;
 mod csv;
@@ -43,6 +44,7 @@ pub use landable::landable;
 pub use rejects::{reject_batch, reject_schema};
 pub use type_names::iceberg_type_name;
 
+use added::Added;
 use blocks::{Pool, Splitter};
 use fetch::{ByteStream, Fetcher};
 
@@ -65,6 +67,14 @@ impl InputSchema {
     #[must_use]
     pub fn new(arrow: SchemaRef, origins: Vec<Origin>) -> Self {
         Self { arrow, origins, sample: Sample::default() }
+    }
+
+    /// Of the columns, those that the files themselves have.
+    fn of_files(&self) -> Self {
+        let is_added = |origin: &Origin| matches!(origin, Origin::Partition | Origin::Provenance);
+        let columns = self.arrow.fields().iter().zip(&self.origins).filter(|(_, origin)| !is_added(origin));
+        let (fields, origins): (Vec<_>, Vec<_>) = columns.map(|(field, origin)| (Arc::clone(field), *origin)).unzip();
+        Self { arrow: Arc::new(Schema::new(fields)), origins, sample: self.sample.clone() }
     }
 }
 
@@ -90,16 +100,22 @@ pub enum Origin {
     Inferred,
     /// The file itself says it (Parquet).
     File,
+    /// The names of the folders `key=value` say it.
+    Partition,
+    /// The reader: the column says where each row comes from.
+    Provenance,
 }
 
 impl Origin {
-    /// `declared`, `inferred` or `file`.
+    /// `declared`, `inferred`, `file`, `partition` or `provenance`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Declared => "declared",
             Self::Inferred => "inferred",
             Self::File => "file",
+            Self::Partition => "partition",
+            Self::Provenance => "provenance",
         }
     }
 }
@@ -163,23 +179,50 @@ fn schema_blocking(
     unbuilt::refuse(source)?;
     let stop = CancellationToken::new();
     let _stopped_on_return = stop.clone().drop_guard();
+    let added = Added::new(source, files)?;
+    let source = added.source_of_files(source);
+    let mut first_error = None;
     for file in files {
-        let found = match &source.format {
-            Format::Parquet => Some(parquet::schema(fetcher, file, &source.columns, runtime)?),
-            Format::Csv(format) => {
-                let mut splitter = sample(fetcher, source, file, runtime, &stop)?;
-                csv::sample::schema(&file.uri, source, format, &mut splitter)?
+        match schema_of_file(fetcher, &source, file, runtime, &stop) {
+            Ok(Some(found)) => return added.extend(found),
+            Ok(None) => {}
+            // It is left out; when all are, the first says why.
+            Err(error) if source.on_bad_file == OnBadFile::Skip && error.is_of_file() => {
+                first_error = first_error.or(Some(error));
             }
-            Format::Json(_) => return Err(Error::Schema("no reader for json documents is built in".to_owned())),
-            Format::Ndjson(_) => {
-                let mut splitter = sample(fetcher, source, file, runtime, &stop)?;
-                ndjson::sample::schema(&file.uri, &source.columns, source.inference.sample_rows, &mut splitter)?
-            }
-        };
-        if let Some(found) = found {
-            return Ok(found);
+            Err(error) => return Err(error),
         }
     }
+    if let Some(error) = first_error {
+        return Err(error);
+    }
+    declared_schema(&source, files).and_then(|found| added.extend(found))
+}
+
+/// `None` for a file without anything in it.
+fn schema_of_file(
+    fetcher: &Fetcher,
+    source: &Source,
+    file: &PlannedFile,
+    runtime: &Handle,
+    stop: &CancellationToken,
+) -> Result<Option<InputSchema>, Error> {
+    match &source.format {
+        Format::Parquet => parquet::schema(fetcher, file, &source.columns, runtime).map(Some),
+        Format::Csv(format) => {
+            let mut splitter = sample(fetcher, source, file, runtime, stop)?;
+            csv::sample::schema(&file.uri, source, format, &mut splitter)
+        }
+        Format::Json(_) => Err(Error::Schema("no reader for json documents is built in".to_owned())),
+        Format::Ndjson(_) => {
+            let mut splitter = sample(fetcher, source, file, runtime, stop)?;
+            ndjson::sample::schema(&file.uri, &source.columns, source.inference.sample_rows, &mut splitter)
+        }
+    }
+}
+
+/// The schema of files that are all empty.
+fn declared_schema(source: &Source, files: &[PlannedFile]) -> Result<InputSchema, Error> {
     if source.columns.is_empty() {
         let names: Vec<&str> = files.iter().take(3).map(|file| file.uri.as_str()).collect();
         return Err(Error::Schema(format!(
@@ -211,12 +254,53 @@ fn sample(
     Ok(Splitter::new(stream, sample_bytes, Pool::default()).with_limits(&source.limits))
 }
 
+/// What is read, and as what.
+#[derive(Debug, Clone)]
+pub(crate) struct Input {
+    pub(crate) fetcher: Fetcher,
+    pub(crate) source: Source,
+    pub(crate) files: Vec<PlannedFile>,
+    /// Columns besides those of the files.
+    pub(crate) added: Added,
+    /// With the added columns.
+    pub(crate) schema: SchemaRef,
+}
+
+impl Input {
+    /// Whether a file is to be read; one that is damaged may be left out, and is then counted and named.
+    ///
+    /// # Errors
+    /// What `verify` says, if that is not for a file alone to bear.
+    pub(crate) fn admits(
+        &self,
+        file: &PlannedFile,
+        counters: &Counters,
+        verify: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<bool, Error> {
+        if self.source.on_bad_file == OnBadFile::Fail {
+            return Ok(true);
+        }
+        match verify() {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_of_file() => {
+                tracing::warn!(uri = file.uri, %error, "file left out");
+                counters.skip_file(SkippedFile { uri: file.uri.clone(), reason: error.to_string() });
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// Streams all files as batches of the schema, in the order of the files. It must be polled on a Tokio runtime;
 /// parsing goes on on blocking threads. Rows of a failed job that come before the bad one may have been handed out.
 ///
 /// # Errors
 /// The first item that is an error is the last. `BadRow` is the first bad row in file order when `on_bad_row` is
 /// `fail`. `InvalidSpec` when a later file has other columns than the first.
+///
+/// With `on_bad_file = skip` a file is read twice: once to know that it is whole, and then for its rows, so that nothing
+/// of a damaged file is handed out, however late the damage shows.
 ///
 /// # Cancel safety
 /// Dropping the stream stops all work above it.
@@ -236,17 +320,26 @@ pub fn batches(
         bytes => bytes.clamp(256 << 10, 4 << 20),
     };
     let failed = |error: Error| -> BatchStream { Box::pin(futures::stream::once(async { Err(error) })) };
+    let added = match Added::new(source, files) {
+        Ok(added) => added,
+        Err(error) => return failed(error),
+    };
+    let input = Input {
+        fetcher: fetcher.clone(),
+        source: source.clone(),
+        files: files.to_vec(),
+        added,
+        schema: Arc::clone(&schema.arrow),
+    };
+    let schema = &schema.of_files();
     match &source.format {
         Format::Csv(format) => match csv::Csv::new(source, format, schema) {
-            Ok(text) => pipeline::batches(fetcher, source, files, text, block_bytes, options),
+            Ok(text) => pipeline::batches(input, text, block_bytes, options),
             Err(error) => failed(error),
         },
-        Format::Ndjson(_) => {
-            let text = ndjson::Ndjson::new(schema);
-            pipeline::batches(fetcher, source, files, text, block_bytes, options)
-        }
+        Format::Ndjson(_) => pipeline::batches(input, ndjson::Ndjson::new(schema), block_bytes, options),
         Format::Json(_) => failed(Error::Schema("no reader for json documents is built in".to_owned())),
-        Format::Parquet => parquet::batches(fetcher, files, schema, options),
+        Format::Parquet => parquet::batches(input, schema, options),
     }
 }
 

@@ -11,7 +11,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use moulin_core::{Compression, Counters, PlannedFile, ReadLimits, Room, Source};
+use moulin_core::{Counters, PlannedFile, Room, Source};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -23,8 +23,9 @@ use super::blocks::{Block, Pool, Splitter};
 use super::csv::{Cut, cut_error};
 use super::fault::BadRow;
 use super::inflate::inflated;
-use crate::fetch::{ByteStream, Fetcher};
-use crate::{BatchStream, Error};
+use crate::added::Places;
+use crate::fetch::ByteStream;
+use crate::{BatchStream, Error, Input};
 
 /// Rows below which batches wait for more.
 const FEW_ROWS: usize = 8192;
@@ -117,10 +118,7 @@ pub(crate) fn batch_error(error: ArrowError) -> Error {
 
 /// All that the cutting thread needs.
 struct Cutter<T> {
-    fetcher: Fetcher,
-    files: Vec<PlannedFile>,
-    compression: Compression,
-    limits: ReadLimits,
+    input: Input,
     text: Arc<T>,
     block_bytes: usize,
     ask: Ask,
@@ -152,14 +150,15 @@ impl<T: Text> Cutter<T> {
         let (pool, sizes) = (Pool::default(), Arc::new(Sizes::new(self.text.schema().fields().len())));
         // The next files are opened ahead: their latency and their inflating overlap with this one's parsing.
         let mut opened = VecDeque::new();
-        let mut unopened = self.files.iter();
-        for number in 0..self.files.len() {
+        let mut unopened = self.input.files.iter();
+        for number in 0..self.input.files.len() {
             while opened.len() <= self.ahead {
                 let Some(file) = unopened.next() else { break };
                 opened.push_back((file, self.open(file)));
             }
             let Some((file, stream)) = opened.pop_front() else { break };
-            let splitter = Splitter::new(stream?, self.block_bytes, pool.clone()).with_limits(&self.limits);
+            let Some(stream) = stream? else { continue };
+            let splitter = Splitter::new(stream, self.block_bytes, pool.clone()).with_limits(&self.input.source.limits);
             if !self.cut_file(number, &file.uri, splitter, &sizes, steps)? {
                 break;
             }
@@ -167,9 +166,32 @@ impl<T: Text> Cutter<T> {
         Ok(())
     }
 
-    fn open(&self, file: &PlannedFile) -> Result<ByteStream, Error> {
-        let stream = self.fetcher.open(file, &self.counters, &self.runtime, &self.stop)?;
-        Ok(inflated(&file.uri, self.compression, &self.limits, stream, &self.counters, &self.runtime))
+    /// `None`: the file is damaged and left out.
+    fn open(&self, file: &PlannedFile) -> Result<Option<ByteStream>, Error> {
+        if !self.input.admits(file, &self.counters, || self.verify(file))? {
+            return Ok(None);
+        }
+        self.stream(file, &self.counters).map(Some)
+    }
+
+    fn stream(&self, file: &PlannedFile, counters: &Arc<Counters>) -> Result<ByteStream, Error> {
+        let Source { compression, limits, .. } = &self.input.source;
+        let stream = self.input.fetcher.open(file, counters, &self.runtime, &self.stop)?;
+        Ok(inflated(&file.uri, *compression, limits, stream, counters, &self.runtime))
+    }
+
+    /// Inflates and cuts the whole file, and throws it away. Nothing is counted.
+    fn verify(&self, file: &PlannedFile) -> Result<(), Error> {
+        let stream = self.stream(file, &Arc::default())?;
+        let limits = &self.input.source.limits;
+        let mut splitter = Splitter::new(stream, self.block_bytes, Pool::default()).with_limits(limits);
+        let cut = self.text.begin(&file.uri, &mut splitter)?.cut;
+        while splitter.next(&cut).map_err(|error| cut_error(&file.uri, error))?.is_some() {
+            if self.stop.is_cancelled() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn cut_file(
@@ -217,30 +239,18 @@ impl<T: Text> Cutter<T> {
 }
 
 /// Streams files of a text format as batches.
-pub(crate) fn batches<T: Text>(
-    fetcher: &Fetcher,
-    source: &Source,
-    files: &[PlannedFile],
-    text: T,
-    block_bytes: usize,
-    options: ReadOptions,
-) -> BatchStream {
-    let (fetcher, files) = (fetcher.clone(), files.to_vec());
-    let (compression, limits) = (source.compression, source.limits);
+pub(crate) fn batches<T: Text>(input: Input, text: T, block_bytes: usize, options: ReadOptions) -> BatchStream {
     Box::pin(async_stream::try_stream! {
         let stop = CancellationToken::new();
         let _stopped_on_drop = stop.clone().drop_guard();
         let mut accounts = Accounts::new(&options);
-        let ask = Accounts::ask(&options);
+        let ask = Ask { offsets: input.added.offsets(), ..Accounts::ask(&options) };
         let (threads, counters) = (options.threads.max(1), Arc::clone(&options.counters));
         // The receiver of the rejects sees their end when this stream is at its own.
         drop(options);
         let text = Arc::new(text);
         let cutter = Cutter {
-            fetcher,
-            files: files.clone(),
-            compression,
-            limits,
+            input: input.clone(),
             text: Arc::clone(&text),
             block_bytes,
             ask,
@@ -252,17 +262,22 @@ pub(crate) fn batches<T: Text>(
         // With the one awaited here and the one the cutter waits to send, as many blocks are under way as threads, and one more.
         let (sender, mut steps) = mpsc::channel(threads.saturating_sub(1).max(1));
         let cutting = tokio::task::spawn_blocking(move || cutter.run(&sender));
-        let mut waiting = Waiting { schema: Arc::clone(text.schema()), batches: Vec::new(), rows: 0, bytes: 0 };
+        let mut added = input.added.of_file(&input.schema, 0, "");
+        let mut waiting = Waiting { schema: Arc::clone(&input.schema), batches: Vec::new(), rows: 0, bytes: 0 };
         while let Some(step) = steps.recv().await {
             match step? {
                 Step::File { number, lines, records } => {
-                    accounts.begin(FilePlace { uri: files[number].uri.clone(), lines, records });
+                    let uri = input.files[number].uri.clone();
+                    added = input.added.of_file(&input.schema, number, &uri);
+                    accounts.begin(FilePlace { uri, lines, records });
                 }
                 Step::FileEnd => Counters::add(&counters.files_done, 1),
                 Step::Block { parsed, bytes } => {
-                    let parsed = parsed.await.map_err(|error| Error::Internal(format!("a thread that parses ended: {error}")))??;
+                    let mut parsed = parsed.await.map_err(|error| Error::Internal(format!("a thread that parses ended: {error}")))??;
                     counters.enter(Room::Read);
-                    let batch = accounts.block(parsed).await?;
+                    let records_before = accounts.block(&mut parsed).await?;
+                    let places = Places { records_before, bad_after: &parsed.bad_after, offsets: Some(&parsed.offsets) };
+                    let batch = added.append(parsed.batch, places)?;
                     if bytes * 2 >= block_bytes || batch.num_rows() >= FEW_ROWS {
                         if let Some(batch) = waiting.take()? {
                             yield batch;

@@ -1,6 +1,6 @@
 //! Options that a source can ask for and no reader has yet: refused, never passed over.
 
-use moulin_core::{Contract, CsvFormat, DuplicateKeys, Format, OnBadFile, ReadLimits, Source};
+use moulin_core::{Contract, CsvFormat, DuplicateKeys, Format, ReadLimits, Source};
 
 use crate::Error;
 
@@ -8,9 +8,6 @@ use crate::Error;
 /// `Schema`, naming the option.
 pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
     let asked = [
-        ("source.provenance_columns", !source.provenance_columns.is_empty()),
-        ("source.partition_columns", source.partition_columns),
-        ("source.on_bad_file", source.on_bad_file != OnBadFile::Fail),
         ("source.contract", source.contract != Contract::default()),
         ("source.rescued_column", source.rescued_column.is_some()),
         ("one of source.limits", !limits_are_built(source)),

@@ -115,7 +115,8 @@ fn entries(uri: &str, folder: &Path, segment: &Segment) -> Result<Vec<(PathBuf, 
     Ok(entries)
 }
 
-fn percent_decoded(text: &str) -> String {
+/// The text with `%20` and the like as the bytes they stand for; as it is when those are no UTF-8.
+pub(crate) fn percent_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;

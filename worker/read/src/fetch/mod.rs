@@ -23,6 +23,7 @@ mod remote;
 mod stores;
 mod stream;
 
+pub(crate) use list::percent_decoded;
 pub(crate) use stream::{ByteStream, into_error, wrap};
 
 use crate::Error;

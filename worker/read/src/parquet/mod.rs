@@ -21,9 +21,10 @@ use tokio::sync::{Semaphore, mpsc};
 use super::columns::arrow_type_of;
 use super::pipeline::batch_error;
 use super::{InputSchema, Origin, ReadOptions};
+use crate::added::Places;
 use crate::fetch::Fetcher;
 use crate::landable::landable;
-use crate::{BatchStream, Error, iceberg_type_name};
+use crate::{BatchStream, Error, Input, iceberg_type_name};
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 32 << 10;
@@ -109,7 +110,7 @@ fn footer(
 /// What every decoding thread needs of the job.
 #[derive(Clone)]
 struct Reading {
-    fetcher: Fetcher,
+    input: Arc<Input>,
     schema: SchemaRef,
     counters: Arc<Counters>,
     runtime: Handle,
@@ -117,38 +118,42 @@ struct Reading {
 
 /// What the opening thread hands on, in the order of the files.
 enum Step {
+    File { number: usize },
     Group(mpsc::Receiver<Result<RecordBatch, Error>>),
     FileEnd,
 }
 
 /// Streams files as batches of the schema.
-pub(super) fn batches(
-    fetcher: &Fetcher,
-    files: &[PlannedFile],
-    schema: &InputSchema,
-    options: ReadOptions,
-) -> BatchStream {
-    let (fetcher, files, schema) = (fetcher.clone(), files.to_vec(), Arc::clone(&schema.arrow));
+pub(super) fn batches(input: Input, schema: &InputSchema, options: ReadOptions) -> BatchStream {
+    let (input, schema) = (Arc::new(input), Arc::clone(&schema.arrow));
     Box::pin(async_stream::try_stream! {
         let counters = options.counters;
-        let reading = Reading { fetcher, schema, counters: Arc::clone(&counters), runtime: Handle::current() };
+        let reading = Reading { input: Arc::clone(&input), schema, counters: Arc::clone(&counters), runtime: Handle::current() };
         let at_once = options.threads.clamp(1, GROUPS_AT_ONCE);
         let (sender, mut steps) = mpsc::channel(GROUPS_AT_ONCE);
         let opening = tokio::task::spawn_blocking(move || {
-            if let Err(error) = reading.open_all(&files, at_once, &sender) {
+            if let Err(error) = reading.open_all(at_once, &sender) {
                 // Nobody is left to tell when this fails.
                 let _ = sender.blocking_send(Err(error));
             }
         });
+        let mut added = input.added.of_file(&input.schema, 0, "");
+        let mut records_before = 0;
         while let Some(step) = steps.recv().await {
             match step? {
+                Step::File { number } => {
+                    added = input.added.of_file(&input.schema, number, &input.files[number].uri);
+                    records_before = 0;
+                }
                 Step::FileEnd => Counters::add(&counters.files_done, 1),
                 Step::Group(mut batches) => {
                     while let Some(batch) = batches.recv().await {
                         let batch = batch?;
                         counters.enter(Room::Read);
                         Counters::add(&counters.rows_read, batch.num_rows() as u64);
-                        yield batch;
+                        let places = Places { records_before, bad_after: &[], offsets: None };
+                        records_before += batch.num_rows() as u64;
+                        yield added.append(batch, places)?;
                     }
                 }
             }
@@ -159,15 +164,16 @@ pub(super) fn batches(
 
 impl Reading {
     /// Ends early, and without an error, when nobody receives any more.
-    fn open_all(
-        &self,
-        files: &[PlannedFile],
-        at_once: usize,
-        steps: &mpsc::Sender<Result<Step, Error>>,
-    ) -> Result<(), Error> {
+    fn open_all(&self, at_once: usize, steps: &mpsc::Sender<Result<Step, Error>>) -> Result<(), Error> {
         let permits = Arc::new(Semaphore::new(at_once));
-        for file in files {
-            let footer = footer(&self.fetcher, file, &self.counters, &self.runtime)?;
+        for (number, file) in self.input.files.iter().enumerate() {
+            if !self.input.admits(file, &self.counters, || self.verify(file))? {
+                continue;
+            }
+            if steps.blocking_send(Ok(Step::File { number })).is_err() {
+                return Ok(());
+            }
+            let footer = footer(&self.input.fetcher, file, &self.counters, &self.runtime)?;
             let order = self.order(file, footer.schema())?;
             for group in 0..footer.metadata().num_row_groups() {
                 let permit = self.runtime.block_on(Arc::clone(&permits).acquire_owned());
@@ -179,7 +185,8 @@ impl Reading {
                 let (reading, file, footer, order) = (self.clone(), file.clone(), footer.clone(), order.clone());
                 self.runtime.spawn_blocking(move || {
                     let _permit = permit;
-                    if let Err(error) = reading.decode(&file, footer, group, &order, &sender) {
+                    let emit = |batch| sender.blocking_send(Ok(batch)).is_ok();
+                    if let Err(error) = reading.decode(&file, footer, group, &order, emit) {
                         // Nobody is left to tell when this fails.
                         let _ = sender.blocking_send(Err(error));
                     }
@@ -188,6 +195,17 @@ impl Reading {
             if steps.blocking_send(Ok(Step::FileEnd)).is_err() {
                 return Ok(());
             }
+        }
+        Ok(())
+    }
+
+    /// Decodes the whole file, and throws it away. Nothing is counted.
+    fn verify(&self, file: &PlannedFile) -> Result<(), Error> {
+        let reading = Self { counters: Arc::default(), ..self.clone() };
+        let footer = footer(&self.input.fetcher, file, &reading.counters, &self.runtime)?;
+        let order = self.order(file, footer.schema())?;
+        for group in 0..footer.metadata().num_row_groups() {
+            reading.decode(file, footer.clone(), group, &order, |_| true)?;
         }
         Ok(())
     }
@@ -209,13 +227,14 @@ impl Reading {
         self.schema.fields().iter().map(place).collect()
     }
 
+    /// Decodes a row group until nobody takes its batches.
     fn decode(
         &self,
         file: &PlannedFile,
         footer: ArrowReaderMetadata,
         group: usize,
         order: &[usize],
-        sender: &mpsc::Sender<Result<RecordBatch, Error>>,
+        mut emit: impl FnMut(RecordBatch) -> bool,
     ) -> Result<(), Error> {
         let builder = ParquetPushDecoderBuilder::new_with_metadata(footer);
         let builder = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS);
@@ -225,12 +244,12 @@ impl Reading {
                 self.counters.timed(Room::Read, || decoder.try_decode()).map_err(|error| damaged(file, &error))?;
             match step {
                 DecodeResult::NeedsData(ranges) => {
-                    let parts = self.fetcher.ranges(file, &ranges, &self.counters, &self.runtime)?;
+                    let parts = self.input.fetcher.ranges(file, &ranges, &self.counters, &self.runtime)?;
                     decoder.push_ranges(ranges, parts).map_err(|error| damaged(file, &error))?;
                 }
                 DecodeResult::Data(batch) => {
                     let batch = self.counters.timed(Room::Read, || self.fitted(file, &batch, order))?;
-                    if sender.blocking_send(Ok(batch)).is_err() {
+                    if !emit(batch) {
                         return Ok(());
                     }
                 }

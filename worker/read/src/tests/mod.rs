@@ -1,5 +1,7 @@
 //! What every reader must do.
 
+mod added_columns;
+mod bad_files;
 mod csv_dialect;
 mod csv_splits;
 mod files;

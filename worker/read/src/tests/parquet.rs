@@ -11,7 +11,7 @@ use moulin_core::{Fault, FaultKind};
 
 use super::*;
 
-fn write(path: &Path, columns: Vec<(&str, ArrayRef)>, group_rows: usize) {
+pub(super) fn write(path: &Path, columns: Vec<(&str, ArrayRef)>, group_rows: usize) {
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let properties = WriterProperties::builder().set_max_row_group_row_count(Some(group_rows)).build();
     let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
