@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ from moulin import (
     SchemaChange,
     Source,
     Sql,
+    csv,
 )
 from moulin.source.words import (
     Compression,
@@ -50,6 +52,7 @@ from moulin.wire import (
     decode_spec,
     encode_duration,
     encode_key,
+    encode_source,
     encode_spec,
 )
 
@@ -154,6 +157,17 @@ def test_every_spec_comes_back_from_its_message(spec: JobSpec) -> None:
 @given(specs)
 def test_every_spec_comes_back_from_its_dict(spec: JobSpec) -> None:
     assert JobSpec.from_dict(spec.to_dict()) == spec
+
+
+def test_what_nobody_said_is_not_sent() -> None:
+    said = source_pb2.Source(uris=["a"], csv=source_pb2.CsvFormat(no_header=True))
+    assert encode_source(csv("a", header=False, limits={})) == said
+
+
+@pytest.mark.parametrize("map_index", [-1, 0, 7])
+def test_a_map_index_is_always_sent(map_index: int) -> None:
+    job = job_pb2.Job(key=encode_key(JobKey("t", map_index=map_index)))
+    assert decode_job(job).key == JobKey("t", map_index=map_index)
 
 
 @given(st.timedeltas(timedelta(days=-1000), timedelta(days=1000)))

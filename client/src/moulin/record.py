@@ -1,8 +1,8 @@
 """Between dataclasses and messages by the names of their fields: one table for each class, made from its annotations.
 
 A field of a class is the field of the message that has its name. Words of enums are lower case and without the
-enum's prefix; `auto` and what a newer worker says are the unspecified value. A scalar that a message leaves at zero
-takes the class's default, if it has one.
+enum's prefix; `auto` and what a newer worker says are the unspecified value. What is the class's default is not sent,
+and a scalar that a message leaves at zero takes that default: what nobody said is the worker's to decide.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class _Slot:
     repeated: bool
     is_map: bool
     optional: bool
-    has_default: bool
+    default: Any
+    """`MISSING`: there is none."""
 
 
 @cache
@@ -61,7 +62,7 @@ def _slots(kind: Any) -> tuple[_Slot, ...]:
                 repeated=origin is tuple,
                 is_map=origin is Mapping,
                 optional=NoneType in kinds,
-                has_default=field.default is not MISSING or field.default_factory is not MISSING,
+                default=field.default if field.default_factory is MISSING else field.default_factory(),
             )
         )
     return tuple(found)
@@ -78,10 +79,12 @@ def encode(value: Any, kind: Callable[[], MessageT]) -> MessageT:
 
 
 def fill(value: Any, message: Message) -> None:
-    """Sets the fields of a message that a dataclass has, and leaves the others."""
+    """Sets the fields of a message that are not the default of their class."""
     kind: Any = type(value)
     for slot in _slots(kind):
         said = getattr(value, slot.name)
+        if said == slot.default:
+            continue
         if slot.name in NEGATED:
             setattr(message, slot.sent_as, not said)
         elif slot.sent_as in message.DESCRIPTOR.oneofs_by_name:
@@ -167,11 +170,11 @@ def _value(message: Message, slot: _Slot) -> Any:
     if slot.repeated:
         return tuple(_one(field, slot.kinds[0], one) for one in said)
     if field.has_presence and not message.HasField(slot.sent_as):
-        if slot.has_default:
+        if slot.default is not MISSING:
             return MISSING
         if slot.optional:
             return None
-    elif slot.has_default and not said:
+    elif slot.default is not MISSING and not said:
         return MISSING
     return _one(field, slot.kinds[0], said)
 

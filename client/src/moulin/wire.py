@@ -69,11 +69,12 @@ def _decode_transform(message: transform_pb2.Transform) -> Transform:
 
 def encode_key(key: JobKey) -> job_pb2.JobKey:
     """A key as its message."""
-    return record.encode(key, job_pb2.JobKey)
+    # Not by names alone: -1 is the default of a map index and must be sent, because 0 is an index.
+    return job_pb2.JobKey(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index)
 
 
 def _decode_key(message: job_pb2.JobKey) -> JobKey:
-    # 0 is an index, and a job of which no more is known has a key all the same.
+    # A job of which no more is known has a key all the same.
     known = record.decode_fields(JobKey, message, "task_id", "map_index")
     return JobKey(task_id=message.task_id or "?", map_index=message.map_index, **known)
 
