@@ -1,11 +1,11 @@
 //! Inference: the same twice, right for what it saw, and never narrower for more rows.
 
 use std::io::Cursor;
+use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema};
 use moulin_core::{CsvFormat, Format, Source};
 
-use super::csv::records_of;
 use super::{Choices, URI, read_serially};
 use crate::blocks::{Pool, Splitter};
 use crate::csv::Csv;
@@ -41,20 +41,23 @@ pub fn infer(case: &[u8]) {
     if fewer.arrow.fields().len() != all.arrow.fields().len() {
         return;
     }
-    let rows = records_of(&format, &file[..cut]);
+    // The rows that both answers come from, as texts.
+    let texts = fewer.arrow.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true));
+    let texts = InputSchema::new(Arc::new(Schema::new(texts.collect::<Vec<_>>())), fewer.origins.clone());
+    let rows = read_serially(&Csv::new(&format, &texts).expect("texts are read"), &file[..cut], cut + 1);
+    let rows = rows.expect("only a record of many MiB is an error").rows;
     for (at, (narrow, wide)) in fewer.arrow.fields().iter().zip(all.arrow.fields()).enumerate() {
-        let mut texts = rows.iter().filter(|row| row.len() == all.arrow.fields().len()).map(|row| row[at].as_slice());
         assert!(
-            widens(narrow.data_type(), wide.data_type()) || !texts.any(is_decisive),
+            widens(narrow.data_type(), wide.data_type()) || !rows.iter().any(|row| is_decisive(&row[at])),
             "more rows made {wide:?} of {narrow:?}"
         );
     }
 }
 
 /// Whether a text says something about the type of its column: nulls do not, nor does a `nan` without other numbers.
-fn is_decisive(text: &[u8]) -> bool {
-    let is_null = text.is_empty() || text == b"NA";
-    let is_no_number = values::double(text).is_some() && !text.iter().any(u8::is_ascii_digit);
+fn is_decisive(text: &str) -> bool {
+    let is_null = matches!(text, "" | "NA" | "NULL");
+    let is_no_number = values::double(text.as_bytes()).is_some() && !text.contains(|char: char| char.is_ascii_digit());
     !is_null && !is_no_number
 }
 

@@ -9,7 +9,7 @@ use moulin_core::{Fault, FaultKind};
 
 use super::*;
 
-fn gz(text: &[u8]) -> Vec<u8> {
+pub(super) fn gz(text: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(text).unwrap();
     encoder.finish().unwrap()

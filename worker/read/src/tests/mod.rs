@@ -2,6 +2,7 @@
 
 mod added_columns;
 mod bad_files;
+mod conformance;
 mod csv_dialect;
 mod csv_splits;
 mod files;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::*;
 
 /// One reject as a test sees it: record, line, offset, length, code, bytes.
-type Seen = (i64, i64, i64, i64, String, Vec<u8>);
+pub(super) type Seen = (i64, i64, i64, i64, String, Vec<u8>);
 
 fn seen(batches: &[RecordBatch]) -> Vec<Seen> {
     let rows = |batch: &RecordBatch| {
@@ -28,7 +28,7 @@ fn seen(batches: &[RecordBatch]) -> Vec<Seen> {
 }
 
 /// Reads a source with a receiver that takes all rejects.
-async fn quarantined(source: &Source, options: ReadOptions) -> (Result<Outcome, Error>, Vec<Seen>) {
+pub(super) async fn quarantined(source: &Source, options: ReadOptions) -> (Result<Outcome, Error>, Vec<Seen>) {
     let (sender, mut receiver) = mpsc::channel(1);
     let taking = tokio::spawn(async move {
         let mut batches = Vec::new();
