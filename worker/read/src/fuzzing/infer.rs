@@ -44,7 +44,8 @@ pub fn infer(case: &[u8]) {
     // The rows that both answers come from, as texts.
     let texts = fewer.arrow.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true));
     let texts = InputSchema::new(Arc::new(Schema::new(texts.collect::<Vec<_>>())), fewer.origins.clone());
-    let rows = read_serially(&Csv::new(&format, &texts).expect("texts are read"), &file[..cut], cut + 1);
+    let texts = Csv::new(&source(&format), &format, &texts).expect("texts are read");
+    let rows = read_serially(&texts, &file[..cut], cut + 1);
     let rows = rows.expect("only a record of many MiB is an error").rows;
     for (at, (narrow, wide)) in fewer.arrow.fields().iter().zip(all.arrow.fields()).enumerate() {
         assert!(
