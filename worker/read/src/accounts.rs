@@ -103,9 +103,11 @@ impl Accounts {
     async fn reject(&mut self, kept: Vec<crate::fault::BadRow>) -> Result<(), Error> {
         let mut waiting = Vec::new();
         for row in kept {
+            let stops = row.bad.stops || self.on_bad_row == OnBadRow::Fail;
             let row = row.into_rejected(&self.file.uri, self.file.records, self.file.lines);
             self.counters.reject(|| row.reject.clone());
-            if self.on_bad_row == OnBadRow::Fail {
+            if stops {
+                self.send(waiting).await?;
                 return Err(Error::BadRow(Box::new(row.reject)));
             }
             if self.rejects.is_some() {

@@ -263,7 +263,8 @@ impl Bytes {
     }
 }
 
-fn null_buffer(nulls: &[u32], rows: usize) -> Option<NullBuffer> {
+/// The null buffer of rows that are null, ascending; `None` without one.
+pub(crate) fn null_buffer(nulls: &[u32], rows: usize) -> Option<NullBuffer> {
     if nulls.is_empty() {
         return None;
     }

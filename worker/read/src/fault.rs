@@ -9,6 +9,8 @@ pub(crate) struct Bad {
     pub(crate) column: String,
     pub(crate) code: &'static str,
     pub(crate) reason: String,
+    /// Whether it fails the job, whatever is done with bad rows: a contract says so, or a limit.
+    pub(crate) stops: bool,
 }
 
 /// A bad row of a block.
@@ -63,7 +65,7 @@ pub(crate) fn without_line_end(record: &[u8]) -> &[u8] {
 impl Bad {
     /// About the row as a whole.
     pub(crate) fn row(code: &'static str, reason: String) -> Self {
-        Self { column: String::new(), code, reason }
+        Self { column: String::new(), code, reason, stops: false }
     }
 
     /// A text that is no value of the column's type.
@@ -75,7 +77,7 @@ impl Bad {
         if inferred {
             reason.push_str("; the type was inferred from a sample of the first file: declare the column's type");
         }
-        Self { column: column.to_owned(), code: type_code(ty), reason }
+        Self { column: column.to_owned(), code: type_code(ty), reason, stops: false }
     }
 
     /// A text that is not UTF-8.
@@ -84,6 +86,7 @@ impl Bad {
             column: column.to_owned(),
             code: "utf8",
             reason: format!("field {column} has value `{}`, which is not UTF-8", shown(text)),
+            stops: false,
         }
     }
 }

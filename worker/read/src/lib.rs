@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::Stream;
 use moulin_core::{Counters, Format, OnBadFile, OnBadRow, PlannedFile, PlannedOption, Ratio, SkippedFile, Source};
 use tokio::runtime::Handle;
@@ -104,10 +104,12 @@ pub enum Origin {
     Partition,
     /// The reader: the column says where each row comes from.
     Provenance,
+    /// The reader: the column takes what has none of its own.
+    Rescued,
 }
 
 impl Origin {
-    /// `declared`, `inferred`, `file`, `partition` or `provenance`.
+    /// `declared`, `inferred`, `file`, `partition`, `provenance` or `rescued`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -116,6 +118,7 @@ impl Origin {
             Self::File => "file",
             Self::Partition => "partition",
             Self::Provenance => "provenance",
+            Self::Rescued => "rescued",
         }
     }
 }
@@ -184,7 +187,7 @@ fn schema_blocking(
     let mut first_error = None;
     for file in files {
         match schema_of_file(fetcher, &source, file, runtime, &stop) {
-            Ok(Some(found)) => return added.extend(found),
+            Ok(Some(found)) => return added.extend(with_rescued(found, &source)),
             Ok(None) => {}
             // It is left out; when all are, the first says why.
             Err(error) if source.on_bad_file == OnBadFile::Skip && error.is_of_file() => {
@@ -196,7 +199,7 @@ fn schema_blocking(
     if let Some(error) = first_error {
         return Err(error);
     }
-    declared_schema(&source, files).and_then(|found| added.extend(found))
+    declared_schema(&source, files).and_then(|found| added.extend(with_rescued(found, &source)))
 }
 
 /// `None` for a file without anything in it.
@@ -216,7 +219,8 @@ fn schema_of_file(
         Format::Json(_) => Err(Error::Schema("no reader for json documents is built in".to_owned())),
         Format::Ndjson(_) => {
             let mut splitter = sample(fetcher, source, file, runtime, stop)?;
-            ndjson::sample::schema(&file.uri, &source.columns, source.inference.sample_rows, &mut splitter)
+            ndjson::skip_mark(&file.uri, &mut splitter)?;
+            ndjson::sample::schema(&file.uri, source, ndjson::Layout::Lines, &mut splitter)
         }
     }
 }
@@ -237,6 +241,16 @@ fn declared_schema(source: &Source, files: &[PlannedFile]) -> Result<InputSchema
         .collect();
     let origins = vec![Origin::Declared; fields.len()];
     Ok(InputSchema::new(Arc::new(Schema::new(fields)), origins))
+}
+
+/// The schema, with the column for what has none of its own as its last.
+fn with_rescued(mut schema: InputSchema, source: &Source) -> InputSchema {
+    let Some(name) = &source.rescued_column else { return schema };
+    let rescued = Arc::new(Field::new(name, DataType::Utf8, true));
+    schema.arrow = Arc::new(Schema::new(schema.arrow.fields().iter().cloned().chain([rescued]).collect::<Vec<_>>()));
+    schema.origins.push(Origin::Rescued);
+    schema.sample.reasons.push("fields and values that have no column of their own".to_owned());
+    schema
 }
 
 /// The start of a file. Nothing is counted: the job has not begun.
@@ -337,7 +351,10 @@ pub fn batches(
             Ok(text) => pipeline::batches(input, text, block_bytes, options),
             Err(error) => failed(error),
         },
-        Format::Ndjson(_) => pipeline::batches(input, ndjson::Ndjson::new(schema), block_bytes, options),
+        Format::Ndjson(format) => match ndjson::Ndjson::new(source, format.duplicate_keys, schema) {
+            Ok(text) => pipeline::batches(input, text, block_bytes, options),
+            Err(error) => failed(error),
+        },
         Format::Json(_) => failed(Error::Schema("no reader for json documents is built in".to_owned())),
         Format::Parquet => parquet::batches(input, schema, options),
     }

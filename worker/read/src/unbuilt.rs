@@ -1,16 +1,17 @@
 //! Options that a source can ask for and no reader has yet: refused, never passed over.
 
-use moulin_core::{Contract, CsvFormat, DuplicateKeys, Format, ReadLimits, Source};
+use moulin_core::{Contract, CsvFormat, Format, ReadLimits, Source};
 
 use crate::Error;
 
 /// # Errors
 /// `Schema`, naming the option.
 pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
+    let is_json = matches!(source.format, Format::Ndjson(_) | Format::Json(_));
     let asked = [
-        ("source.contract", source.contract != Contract::default()),
-        ("source.rescued_column", source.rescued_column.is_some()),
-        ("one of source.limits", !limits_are_built(source)),
+        ("source.contract", !is_json && source.contract != Contract::default()),
+        ("source.rescued_column", !is_json && source.rescued_column.is_some()),
+        ("one of source.limits", !is_json && !limits_are_built(source)),
         (
             "an option of a column besides its type",
             source.columns.iter().any(|column| column.text != Default::default()),
@@ -18,9 +19,8 @@ pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
     ];
     let format = match &source.format {
         Format::Csv(csv) => csv_option(csv),
-        Format::Ndjson(json) => (json.duplicate_keys != DuplicateKeys::Last).then_some("ndjson.duplicate_keys"),
         Format::Json(_) => Some("json"),
-        Format::Parquet => None,
+        Format::Ndjson(_) | Format::Parquet => None,
     };
     match asked.into_iter().find_map(|(name, asked)| asked.then_some(name)).or(format) {
         Some(name) => Err(Error::Schema(format!("no reader of this worker has {name} yet"))),

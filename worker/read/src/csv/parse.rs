@@ -319,5 +319,5 @@ impl<'a> Parser<'a> {
 
 fn too_large(column: &str, bytes: usize, limit: u64) -> Bad {
     let reason = format!("field {column} has {bytes} bytes, and limits.field_bytes allows {limit}");
-    Bad { column: column.to_owned(), code: "csv.field_bytes", reason }
+    Bad { column: column.to_owned(), code: "csv.field_bytes", reason, stops: false }
 }

@@ -1,90 +1,134 @@
 //! One JSON object a line.
 //!
 //! # What is read
-//! - A missing key and `null` are null; a key that is no column of the schema is passed over.
-//! - Numbers go to int, long, float, double and decimal columns from their text, exactly. Strings go to string, date,
-//!   time, timestamp, timestamptz, decimal and (as hexadecimal digits) binary columns. `true` and `false` go to boolean
-//!   columns. Everything else is a reject.
-//! - Objects and lists make struct and list columns when the schema is inferred.
-//! - Of a key that comes twice the last value counts. An empty line is no record.
+//! - What RFC 8259 calls JSON, and nothing else: no `NaN`, no comments, no trailing commas. A byte order mark at the
+//!   start of a file is left out.
+//! - A missing key and `null` are null. What becomes of a key that is no column says `contract.columns`.
+//! - Numbers go to int, long, float, double and decimal columns from their text, exactly; one out of a double's range is
+//!   a reject, not infinite. Strings go to string, date, time, timestamp, timestamptz, decimal and (as hexadecimal
+//!   digits) binary columns. `true` and `false` go to boolean columns. Everything else is a reject.
+//! - Objects go to struct and map columns, lists to list columns, by the same rules for the values inside. In a string
+//!   column both are kept as their JSON text; so are numbers and truth values where no one declared the column.
+//! - Of a key that comes twice the last value counts, unless `duplicate_keys` says otherwise. An empty line is no record.
+//! - Half of a surrogate pair (`"\ud800"`) is JSON and no character: a reject where it would become a value.
 //!
 //! # How
-//! Lines are read once, from left to right, straight into the columns: no tree is built. Keys are expected in the order
-//! of the schema, and as most writers write them, so that finding a column is one comparison. Struct and list columns keep the place of their text and
-//! are decoded a block at a time.
+//! Records are read once, from left to right, straight into the columns: no tree is built. Keys are expected in the
+//! order of the schema, and as most writers write them, so that finding a column is one comparison. Recursion is as deep
+//! as the column's type; what is passed over is passed over without.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
-use moulin_core::PrimitiveType;
+use moulin_core::{Contract, DuplicateKeys, Source};
 
 use super::blocks::{Block, Splitter};
-use super::columns::column_type;
 use super::csv::{Cut, cut_error};
 use super::pipeline::{Ask, Parsed, Sizes, Start, Text};
 use super::{InputSchema, Origin};
 use crate::Error;
 use crate::fetch::ByteStream;
 
-mod nested;
+mod cells;
+mod duplicates;
+pub(super) mod items;
 mod parse;
+mod refuse;
+mod rescue;
 pub(super) mod sample;
 mod scan;
+mod shape;
+mod value;
 
-/// How NDJSON is cut: a line end stands in no string.
-fn cut() -> Cut {
-    Cut::lines()
+pub(super) use scan::Layout;
+use shape::{Member, Members};
+
+/// Reads records that are JSON objects as columns of one schema.
+pub(super) struct Objects {
+    schema: SchemaRef,
+    layout: Layout,
+    members: Members,
+    /// Whether no one declared the column.
+    inferred: Vec<bool>,
+    /// Whether the last column of the schema takes what has none of its own.
+    rescued: bool,
+    duplicate_keys: DuplicateKeys,
+    contract: Contract,
+    max_depth: u32,
+    field_bytes: usize,
 }
 
-/// A column as it is read.
-struct Target {
-    field: FieldRef,
-    /// The key as most writers write it, with its quotes and the colon.
-    key: Vec<u8>,
-    /// `None`: a struct or a list.
-    ty: Option<PrimitiveType>,
-    inferred: bool,
+impl Objects {
+    /// # Errors
+    /// `Schema` when a column has a type that no JSON value is read as.
+    pub(super) fn new(
+        source: &Source,
+        duplicate_keys: DuplicateKeys,
+        layout: Layout,
+        schema: &InputSchema,
+    ) -> Result<Self, Error> {
+        let fields = schema.arrow.fields();
+        let rescued = source.rescued_column.is_some()
+            && fields.last().map(|field| field.name().as_str()) == source.rescued_column.as_deref();
+        let columns = fields.iter().zip(&schema.origins).take(fields.len() - usize::from(rescued));
+        let inferred: Vec<bool> = columns.clone().map(|(_, origin)| *origin == Origin::Inferred).collect();
+        let member = |(field, origin): (&FieldRef, &Origin)| {
+            Member::new(field, *origin == Origin::Inferred).ok_or_else(|| {
+                let ty = field.data_type();
+                Error::Schema(format!("column `{}` is {ty}, which no JSON value is read as", field.name()))
+            })
+        };
+        let limits = source.limits;
+        Ok(Self {
+            schema: Arc::clone(&schema.arrow),
+            layout,
+            members: Members::from(columns.map(member).collect::<Result<Vec<_>, _>>()?),
+            inferred,
+            rescued,
+            duplicate_keys,
+            contract: source.contract,
+            max_depth: limits.depth,
+            field_bytes: usize::try_from(limits.field_bytes).unwrap_or(usize::MAX),
+        })
+    }
+
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub(super) fn parse(&self, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {
+        parse::Parser::new(self, block, sizes, ask).run()
+    }
 }
 
 /// Reads NDJSON files of one schema.
-pub(super) struct Ndjson {
-    schema: SchemaRef,
-    targets: Vec<Target>,
-    places: HashMap<Vec<u8>, usize>,
-}
+pub(super) struct Ndjson(Objects);
 
 impl Ndjson {
-    pub(super) fn new(schema: &InputSchema) -> Self {
-        let fields = schema.arrow.fields();
-        let targets = fields.iter().zip(&schema.origins).map(|(field, origin)| Target {
-            field: Arc::clone(field),
-            key: format!("{}:", serde_json::Value::from(field.name().as_str())).into_bytes(),
-            ty: column_type(field.data_type()),
-            inferred: *origin == Origin::Inferred,
-        });
-        let places = fields.iter().enumerate().map(|(place, field)| (field.name().clone().into_bytes(), place));
-        Self { schema: Arc::clone(&schema.arrow), targets: targets.collect(), places: places.collect() }
+    /// # Errors
+    /// As [`Objects::new`].
+    pub(super) fn new(source: &Source, duplicate_keys: DuplicateKeys, schema: &InputSchema) -> Result<Self, Error> {
+        Objects::new(source, duplicate_keys, Layout::Lines, schema).map(Self)
     }
 }
 
 impl Text for Ndjson {
     fn schema(&self) -> &SchemaRef {
-        &self.schema
+        self.0.schema()
     }
 
     fn begin(&self, uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<Start, Error> {
         skip_mark(uri, splitter)?;
-        Ok(Start { cut: cut(), order: Vec::new(), lines: 0, records: 0, first: None })
+        Ok(Start { cut: Cut::lines(), order: Vec::new(), lines: 0, records: 0, first: None })
     }
 
     fn parse(&self, _: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {
-        parse::Parser::new(self, block, sizes, ask).run()
+        self.0.parse(block, sizes, ask)
     }
 }
 
 /// Leaves out a UTF-8 byte order mark.
-fn skip_mark(uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<(), Error> {
+pub(super) fn skip_mark(uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<(), Error> {
     if splitter.peek().map_err(|error| cut_error(uri, error))?.starts_with(b"\xef\xbb\xbf") {
         splitter.consume(3);
     }

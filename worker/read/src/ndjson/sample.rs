@@ -1,60 +1,68 @@
-//! The schema of an NDJSON file, from the declared columns and a sample of its lines.
+//! The schema of JSON objects, from the declared columns and a sample of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
-use moulin_core::{Column, PrimitiveType};
-use serde_json::{Map, Value};
+use moulin_core::{ContractMode, PrimitiveType, Source};
 
-use super::{cut, cut_error, skip_mark};
+use super::duplicates::key_text;
+use super::items::item_end;
+use super::scan::{Broken, Layout, Scan, Str, unescaped};
+use super::{Cut, cut_error};
 use crate::Error;
-use crate::blocks::Splitter;
+use crate::blocks::{Block, Splitter};
 use crate::columns::{arrow_type, arrow_type_of};
 use crate::fetch::ByteStream;
 use crate::infer::{Guess, grouped};
+use crate::values;
 use crate::{InputSchema, Origin, Sample};
 
+/// Levels of types that are inferred; what is deeper is kept as its JSON text.
+const LEVELS: u32 = 32;
+
 /// Columns in the order in which keys appear, then declared ones that the sample lacks; `None` when there is no
-/// object in the sample.
+/// object in the sample. The splitter stands at the first record.
+///
+/// A contract that takes no new columns makes the declared ones, if there are any, all there are.
 pub(crate) fn schema(
     uri: &str,
-    declared: &[Column],
-    sample_rows: u64,
+    source: &Source,
+    layout: Layout,
     splitter: &mut Splitter<ByteStream>,
 ) -> Result<Option<InputSchema>, Error> {
-    skip_mark(uri, splitter)?;
-    let mut keys = Keys::default();
+    let declared = source.columns.as_slice();
     let mut sample = Sample::default();
-    while let Some(block) = splitter.next(&cut()).map_err(|error| cut_error(uri, error))? {
-        for line in block.bytes().split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-            if sample.rows == sample_rows {
-                break;
-            }
-            sample.rows += 1;
-            // A line that is no object is a reject of the job, not of its schema.
-            match serde_json::from_slice::<Map<String, Value>>(line) {
-                Ok(object) => keys.see(&object, true),
-                Err(_) => sample.rows_bad += 1,
-            }
-        }
+    let mut keys = Keys { limit: source.limits.columns as usize, ..Keys::default() };
+    while let Some(block) = splitter.next(&Cut::lines()).map_err(|error| cut_error(uri, error))? {
+        look_at(&block, source, layout, &mut sample, &mut keys);
         // One block is the sample, but for what is left of a file that is no larger: its last line may have no end.
         if !splitter.is_at_end() {
             break;
         }
     }
-    if keys.0.is_empty() && declared.is_empty() {
+    if let Some(count) = keys.too_many() {
+        let reason = format!("{uri} has objects with more than {count} keys, which is what limits.columns allows");
+        return Err(Error::Schema(reason));
+    }
+    if keys.kinds.is_empty() && declared.is_empty() {
         return Ok(None);
     }
+    let only_declared = !declared.is_empty() && source.contract.columns != ContractMode::Evolve;
     let mut schema: Vec<(Field, Origin)> = Vec::new();
     let objects = sample.rows - sample.rows_bad;
-    for (name, kind) in &keys.0 {
+    for (name, kind) in &keys.kinds {
+        let found = declared.iter().find(|column| column.name == *name);
+        if source.rescued_column.as_ref() == Some(name) || (found.is_none() && only_declared) {
+            continue;
+        }
         sample.reasons.push(kind.reason(objects));
-        schema.push(match declared.iter().find(|column| column.name == *name) {
+        schema.push(match found {
             Some(column) => (Field::new(name, arrow_type_of(&column.ty), true), Origin::Declared),
             None => (Field::new(name, kind.data_type(), true), Origin::Inferred),
         });
     }
-    for column in declared.iter().filter(|column| !keys.0.iter().any(|(name, _)| *name == column.name)) {
+    for column in declared.iter().filter(|column| !keys.places.contains_key(&column.name)) {
         schema.push((Field::new(&column.name, arrow_type_of(&column.ty), true), Origin::Declared));
         sample.reasons.push("no object of the sample has this key".to_owned());
     }
@@ -62,23 +70,89 @@ pub(crate) fn schema(
     Ok(Some(InputSchema { arrow: Arc::new(Schema::new(fields)), origins, sample }))
 }
 
+/// Takes the records of a block into account.
+fn look_at(block: &Block, source: &Source, layout: Layout, sample: &mut Sample, keys: &mut Keys) {
+    let text = &block.buffer[..block.end];
+    let mut at = block.start;
+    while at < text.len() && sample.rows < source.inference.sample_rows {
+        let mut scan = Scan { text, at, layout, depth: 0, max_depth: source.limits.depth };
+        scan.blanks();
+        let start = scan.at;
+        let end = match layout {
+            Layout::Lines => memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |eol| start + eol),
+            Layout::Items => item_end(text, start),
+        };
+        at = end + 1;
+        if start == end {
+            continue;
+        }
+        sample.rows += 1;
+        let is_object = scan.peek() == b'{' && scan.value().is_ok() && {
+            scan.blanks();
+            scan.at_record_end()
+        };
+        if !is_object || std::str::from_utf8(&text[start..end]).is_err() {
+            // A record that is no object is a reject of the job, not of its schema.
+            sample.rows_bad += 1;
+            continue;
+        }
+        // It was looked at once: it is not broken.
+        let _ = keys.see(&mut Scan { at: start, depth: 0, ..scan }, 0);
+    }
+}
+
 /// What the values of each key could be, in the order in which keys appear.
 #[derive(Default)]
-struct Keys(Vec<(String, Kind)>);
+struct Keys {
+    kinds: Vec<(String, Kind)>,
+    places: HashMap<String, usize>,
+    /// So many keys may be.
+    limit: usize,
+}
 
 impl Keys {
-    fn see(&mut self, object: &Map<String, Value>, top: bool) {
-        for (at, (key, value)) in object.iter().enumerate() {
-            let place = match self.0.get(at) {
-                Some((name, _)) if name == key => Some(at),
-                _ => self.0.iter().position(|(name, _)| name == key),
-            };
-            let place = place.unwrap_or_else(|| {
-                self.0.push((key.clone(), Kind::default()));
-                self.0.len() - 1
-            });
-            self.0[place].1.see(value, top);
+    fn see(&mut self, scan: &mut Scan<'_>, level: u32) -> Result<(), Broken> {
+        scan.open()?;
+        let mut more = scan.peek() != b'}' || scan.another(b'}')?;
+        let mut expected = 0;
+        while more {
+            let key = scan.key()?;
+            match self.place(scan.text, key, expected) {
+                Some(place) => {
+                    expected = place + 1;
+                    self.kinds[place].1.see(scan, level, self.limit)?;
+                }
+                None => scan.value()?,
+            }
+            more = scan.another(b'}')?;
         }
+        Ok(())
+    }
+
+    /// The place of a key; `None` when there are too many.
+    fn place(&mut self, text: &[u8], key: Str, expected: usize) -> Option<usize> {
+        let name = key_text(text, key);
+        let name = std::str::from_utf8(&name).unwrap_or_default();
+        if self.kinds.get(expected).is_some_and(|(known, _)| known == name) {
+            return Some(expected);
+        }
+        if let Some(place) = self.places.get(name) {
+            return Some(*place);
+        }
+        if self.kinds.len() > self.limit {
+            return None;
+        }
+        self.places.insert(name.to_owned(), self.kinds.len());
+        self.kinds.push((name.to_owned(), Kind::default()));
+        Some(self.kinds.len() - 1)
+    }
+
+    /// The limit, when there are more keys, here or deeper.
+    fn too_many(&self) -> Option<usize> {
+        if self.kinds.len() > self.limit {
+            return Some(self.limit);
+        }
+        self.kinds.iter().find_map(|(_, kind)| kind.too_many())
     }
 }
 
@@ -92,44 +166,85 @@ struct Kind {
     whole: u64,
     /// Whole numbers beyond a long.
     large: u64,
+    /// Whole numbers beyond a decimal, numbers beyond a double.
+    huge: u64,
     fractions: u64,
     lists: u64,
     list: Option<Box<Kind>>,
     objects: u64,
     object: Option<Keys>,
+    /// Lists and objects below all levels that are looked at.
+    deep: u64,
 }
 
 impl Kind {
-    fn see(&mut self, value: &Value, top: bool) {
-        match value {
-            Value::Null => self.nulls += 1,
-            Value::Bool(_) => self.booleans += 1,
-            Value::Number(number) if number.is_i64() => self.whole += 1,
-            Value::Number(number) if number.is_u64() => self.large += 1,
-            Value::Number(_) => self.fractions += 1,
-            Value::String(text) => {
+    /// Takes the value that starts here into account.
+    fn see(&mut self, scan: &mut Scan<'_>, level: u32, limit: usize) -> Result<(), Broken> {
+        match scan.peek() {
+            b'"' => {
+                let text = scan.string()?;
+                let raw = &scan.text[text.start..text.end];
+                let plain = if text.escaped { unescaped(raw) } else { None };
                 self.texts += 1;
-                self.text.get_or_insert_default().see(text.as_bytes());
+                let guess = self.text.get_or_insert_default();
+                // Inside of structs and lists texts stay texts: nothing there says which one broke a guess.
+                guess.see(if level == 0 { plain.as_deref().unwrap_or(raw) } else { b"text" });
             }
-            Value::Array(items) => {
+            b'-' | b'0'..=b'9' => {
+                let start = scan.at;
+                scan.number()?;
+                self.see_number(&scan.text[start..scan.at]);
+            }
+            b't' | b'f' => {
+                self.booleans += 1;
+                scan.scalar()?;
+            }
+            b'n' => {
+                self.nulls += 1;
+                scan.scalar()?;
+            }
+            _ if level == LEVELS => {
+                self.deep += 1;
+                scan.value()?;
+            }
+            b'[' => {
                 self.lists += 1;
                 let list = self.list.get_or_insert_default();
-                items.iter().for_each(|item| list.see(item, false));
+                scan.open()?;
+                let mut more = scan.peek() != b']' || scan.another(b']')?;
+                while more {
+                    list.see(scan, level + 1, limit)?;
+                    more = scan.another(b']')?;
+                }
             }
-            Value::Object(object) => {
+            _ => {
                 self.objects += 1;
-                self.object.get_or_insert_default().see(object, false);
+                let keys = self.object.get_or_insert_with(|| Keys { limit, ..Keys::default() });
+                keys.see(scan, level + 1)?;
             }
         }
-        if !top {
-            // Inside of structs and lists texts stay texts: nothing there says which one broke a guess.
-            if let Some(text) = &mut self.text {
-                text.see(b"text");
-            }
+        Ok(())
+    }
+
+    fn see_number(&mut self, text: &[u8]) {
+        let whole = !text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
+        match () {
+            () if whole && values::long(text).is_some() => self.whole += 1,
+            () if whole && values::decimal(text, 38, 0).is_some() => self.large += 1,
+            () if !whole && values::double(text).is_some_and(f64::is_finite) => self.fractions += 1,
+            () => self.huge += 1,
         }
     }
 
+    fn too_many(&self) -> Option<usize> {
+        let listed = self.list.as_ref().and_then(|kind| kind.too_many());
+        listed.or_else(|| self.object.as_ref().and_then(Keys::too_many))
+    }
+
     fn data_type(&self) -> DataType {
+        if self.huge + self.deep > 0 {
+            return DataType::Utf8;
+        }
         let is_boolean = self.booleans > 0;
         let is_number = self.whole + self.large + self.fractions > 0;
         match (&self.text, is_boolean, is_number, &self.list, &self.object) {
@@ -140,8 +255,8 @@ impl Kind {
             (None, false, false, Some(items), None) => {
                 DataType::List(Arc::new(Field::new_list_field(items.data_type(), true)))
             }
-            (None, false, false, None, Some(keys)) if !keys.0.is_empty() => {
-                let fields = keys.0.iter().map(|(name, kind)| Field::new(name, kind.data_type(), true));
+            (None, false, false, None, Some(keys)) if !keys.kinds.is_empty() => {
+                let fields = keys.kinds.iter().map(|(name, kind)| Field::new(name, kind.data_type(), true));
                 DataType::Struct(Fields::from_iter(fields))
             }
             (Some(text), false, false, None, None) => match text.ty() {
@@ -160,9 +275,11 @@ impl Kind {
             (self.booleans, "true or false"),
             (self.whole, "whole number"),
             (self.large, "whole number beyond a long"),
+            (self.huge, "number beyond a decimal or a double"),
             (self.fractions, "number with a fraction or an exponent"),
             (self.lists, "list"),
             (self.objects, "object"),
+            (self.deep, "list or object too deep for a type"),
         ];
         let seen: Vec<(u64, &str)> = kinds.into_iter().filter(|(count, _)| *count > 0).collect();
         let values: u64 = seen.iter().map(|(count, _)| count).sum();

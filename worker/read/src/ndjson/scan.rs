@@ -1,7 +1,7 @@
 //! The words of JSON (RFC 8259), found in place.
 
-/// Depth of objects and lists at the most.
-const MAX_DEPTH: usize = 128;
+/// What is expected where objects and lists stand in each other too deeply.
+const TOO_DEEP: &str = "no deeper nesting";
 
 /// A text that is not JSON: where, and what was expected there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,10 +10,31 @@ pub(super) struct Broken {
     pub(super) expected: &'static str,
 }
 
-/// A place in a text that ends with a line end. Nothing here goes past one.
+impl Broken {
+    /// The code of a record that is broken so.
+    pub(super) fn code(self) -> &'static str {
+        if self.expected == TOO_DEEP { "json.depth" } else { "json.syntax" }
+    }
+}
+
+/// How records stand in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// One a line: nothing goes past a line end.
+    Lines,
+    /// Elements of an array, with commas between them: a line end is white space.
+    Items,
+}
+
+/// A place in a text. One of lines ends with a line end.
 pub(super) struct Scan<'a> {
     pub(super) text: &'a [u8],
     pub(super) at: usize,
+    pub(super) layout: Layout,
+    /// Objects and lists that are open here.
+    pub(super) depth: u32,
+    /// So many may be.
+    pub(super) max_depth: u32,
 }
 
 /// A number as it is written: `digits / 10^fraction`.
@@ -47,8 +68,21 @@ impl Scan<'_> {
 
     #[inline]
     pub(super) fn blanks(&mut self) {
-        while matches!(self.peek(), b' ' | b'\t' | b'\r') {
-            self.at += 1;
+        loop {
+            match self.peek() {
+                b' ' | b'\t' | b'\r' => self.at += 1,
+                b'\n' if self.layout == Layout::Items && self.at < self.text.len() => self.at += 1,
+                _ => return,
+            }
+        }
+    }
+
+    /// Whether a record can end here.
+    #[inline]
+    pub(super) fn at_record_end(&self) -> bool {
+        match self.layout {
+            Layout::Lines => self.peek() == b'\n',
+            Layout::Items => self.at >= self.text.len() || self.peek() == b',',
         }
     }
 
@@ -167,56 +201,91 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Goes past a value of any kind that starts here.
-    pub(super) fn value(&mut self) -> Result<(), Broken> {
-        self.value_at(0)
+    /// Goes past the opening bracket of an object or a list.
+    #[inline]
+    pub(super) fn open(&mut self) -> Result<(), Broken> {
+        if self.depth >= self.max_depth {
+            return self.broken(TOO_DEEP);
+        }
+        self.depth += 1;
+        self.at += 1;
+        self.blanks();
+        Ok(())
     }
 
-    fn value_at(&mut self, depth: usize) -> Result<(), Broken> {
-        if depth > MAX_DEPTH {
-            return self.broken("no deeper nesting");
+    /// Goes past a key and its colon.
+    #[inline]
+    pub(super) fn key(&mut self) -> Result<Str, Broken> {
+        let key = self.string()?;
+        self.expect(b':', "`:`")?;
+        self.blanks();
+        Ok(key)
+    }
+
+    /// Goes past what stands between the values of an object or list; answers whether another one follows.
+    #[inline]
+    pub(super) fn another(&mut self, close: u8) -> Result<bool, Broken> {
+        self.blanks();
+        match self.peek() {
+            b',' => {
+                self.at += 1;
+                self.blanks();
+                Ok(true)
+            }
+            byte if byte == close => {
+                self.at += 1;
+                self.depth -= 1;
+                Ok(false)
+            }
+            _ => self.broken(if close == b']' { "`,` or `]`" } else { "`,` or `}`" }),
         }
+    }
+
+    /// Goes past a value of any kind that starts here. Not by recursion: how deep it may go is the user's choice.
+    pub(super) fn value(&mut self) -> Result<(), Broken> {
+        if !matches!(self.peek(), b'[' | b'{') {
+            return self.scalar();
+        }
+        let mut closes: Vec<u8> = Vec::new();
+        loop {
+            match self.peek() {
+                bracket @ (b'[' | b'{') => {
+                    let close = bracket + 2;
+                    self.open()?;
+                    closes.push(close);
+                    if self.peek() != close {
+                        if close == b'}' {
+                            self.key()?;
+                        }
+                        continue;
+                    }
+                }
+                _ => self.scalar()?,
+            }
+            // A value has ended, or an object or list without one: so may those around it.
+            loop {
+                let Some(close) = closes.last().copied() else { return Ok(()) };
+                if !self.another(close)? {
+                    closes.pop();
+                } else if close == b'}' {
+                    self.key()?;
+                    break;
+                } else {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Goes past a string, a number, `true`, `false` or `null`.
+    pub(super) fn scalar(&mut self) -> Result<(), Broken> {
         match self.peek() {
             b'"' => self.string().map(|_| ()),
             b'-' | b'0'..=b'9' => self.number().map(|_| ()),
             b't' => self.word("true"),
             b'f' => self.word("false"),
             b'n' => self.word("null"),
-            b'[' => self.items(b']', "`,` or `]`", |scan| scan.value_at(depth + 1)),
-            b'{' => self.items(b'}', "`,` or `}`", |scan| {
-                scan.string()?;
-                scan.expect(b':', "`:`")?;
-                scan.blanks();
-                scan.value_at(depth + 1)
-            }),
             _ => self.broken("a value"),
-        }
-    }
-
-    fn items(
-        &mut self,
-        close: u8,
-        expected: &'static str,
-        mut item: impl FnMut(&mut Self) -> Result<(), Broken>,
-    ) -> Result<(), Broken> {
-        self.at += 1;
-        self.blanks();
-        if self.peek() == close {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
-            self.blanks();
-            item(self)?;
-            self.blanks();
-            match self.peek() {
-                b',' => self.at += 1,
-                byte if byte == close => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return self.broken(expected),
-            }
         }
     }
 }
@@ -292,12 +361,27 @@ mod tests {
 
     use super::*;
 
+    fn whole(text: &str) -> Scan<'_> {
+        Scan { text: text.as_bytes(), at: 0, layout: Layout::Lines, depth: 0, max_depth: 128 }
+    }
+
+    #[test]
+    fn depth_has_a_limit_and_costs_no_stack() {
+        let deep = |levels: usize| format!("{}{}\n", "[".repeat(levels), "]".repeat(levels));
+        assert!(whole(&deep(128)).value().is_ok());
+        let broken = whole(&deep(129)).value().unwrap_err();
+        assert_eq!((broken.at, broken.code()), (128, "json.depth"));
+        let million = deep(1_000_000);
+        assert!(Scan { max_depth: u32::MAX, ..whole(&million) }.value().is_ok());
+        assert_eq!(whole(&"[{\"a\":".repeat(500_000)).value().unwrap_err().code(), "json.depth");
+    }
+
     proptest! {
         #[test]
         fn a_line_is_a_value_exactly_when_serde_says_so(line in "[\\[\\]{}:,\"\\\\a0-9eE+.\\- ntu]{0,12}|\\PC{0,8}|\"[\\PC\\\\u0-9a-f]{0,12}\"") {
             prop_assume!(!line.contains('\n') && line.trim() == line);
             let text = format!("{line}\n");
-            let mut scan = Scan { text: text.as_bytes(), at: 0 };
+            let mut scan = whole(&text);
             let ours = scan.value().is_ok() && scan.at == line.len();
             let theirs: Result<serde_json::Value, _> = serde_json::from_str(&line);
             // serde_json also refuses what is JSON: lone surrogates, and numbers out of a double's range.

@@ -7,6 +7,7 @@ mod csv_dialect;
 mod csv_splits;
 mod files;
 mod fuzzing;
+mod json_rules;
 mod limits;
 mod ndjson;
 mod parquet;

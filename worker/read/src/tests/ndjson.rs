@@ -1,4 +1,5 @@
 use arrow::datatypes::{Field, Schema};
+use moulin_core::{DuplicateKeys, NdjsonFormat};
 use proptest::prelude::*;
 
 use super::*;
@@ -7,13 +8,29 @@ use crate::columns::arrow_type_of;
 use crate::ndjson::Ndjson;
 
 fn reader(declared: &[(&str, &str)]) -> Ndjson {
+    reader_with(declared, DuplicateKeys::Last, |_| {})
+}
+
+/// A reader with options. A column `_rescued` is last when the source has one.
+pub(super) fn reader_with(
+    declared: &[(&str, &str)],
+    duplicate_keys: DuplicateKeys,
+    change: impl FnOnce(&mut Source),
+) -> Ndjson {
+    let mut source = Source::new(vec!["file:///t".to_owned()], ndjson());
+    change(&mut source);
     let fields: Vec<Field> =
         columns(declared).iter().map(|column| Field::new(&column.name, arrow_type_of(&column.ty), true)).collect();
     let origins = vec![Origin::Declared; fields.len()];
-    Ndjson::new(&InputSchema::new(Arc::new(Schema::new(fields)), origins))
+    let schema = crate::with_rescued(InputSchema::new(Arc::new(Schema::new(fields)), origins), &source);
+    Ndjson::new(&source, duplicate_keys, &schema).unwrap()
 }
 
-fn read_lines(declared: &[(&str, &str)], text: &str) -> Outcome {
+pub(super) fn ndjson() -> Format {
+    Format::Ndjson(NdjsonFormat::default())
+}
+
+pub(super) fn read_lines(declared: &[(&str, &str)], text: &str) -> Outcome {
     let outcome = read_serially(&reader(declared), text.as_bytes(), 1 << 16).unwrap();
     let split = read_serially(&reader(declared), text.as_bytes(), 5).unwrap();
     assert_eq!(outcome, split, "blocks of 5 bytes differ for {text:?}");
@@ -83,9 +100,9 @@ fn a_bad_line_says_where_and_why() {
     3:3 type.long [id] field id has value `3.5`, expected long
     4:5 type.string [s] field s has value `5`, expected string
     5:6 json.syntax [] row is not valid JSON: found the end of the line at character 8 of the line, expected `,` or `}`
-    6:7 json.syntax [] row is not valid JSON: found `[6]` at character 1 of the line, expected an object
+    6:7 json.not_an_object [] row is `[6]`, expected an object
     7:8 json.syntax [] row is not valid JSON: found `x` at character 10 of the line, expected the end of the line
-    8:9 type.string [s] field s has value `"\ud800"`, expected string
+    8:9 json.surrogate [s] field s has value `"\ud800"`, in which half of a surrogate pair is no character
     10:11 json.syntax [] row is not valid JSON: found `1}` at character 8 of the line, expected `,` or `}`
     "#);
 }
@@ -102,7 +119,7 @@ fn nested_values_are_inferred_and_read() {
     }
     text.push_str("{\"id\":20003,\"who\":{\"age\":\"old\"}}\n{\"id\":20004,\"tags\":[\"z\"]}\n");
     std::fs::write(&path, text).unwrap();
-    let source = source(&path, Format::Ndjson(moulin_core::NdjsonFormat::default()), &[]);
+    let source = source(&path, ndjson(), &[]);
     assert_eq!(
         on_runtime(described(&source)).unwrap(),
         "id long inferred, at date inferred, tags list<string> inferred, who struct<name: string, age: long> inferred, big decimal(38,0) inferred"

@@ -1,0 +1,108 @@
+//! What columns and the values inside of them are read as.
+
+use std::collections::HashMap;
+
+use arrow::datatypes::{DataType, FieldRef, Fields};
+use moulin_core::PrimitiveType;
+
+use super::scan::{Broken, Scan, Str, unescaped};
+use crate::columns::column_type;
+
+/// What a value is read as.
+#[derive(Debug)]
+pub(super) enum Shape {
+    /// One value. With `any`, a string column that no one declared: values of all kinds are kept, as their JSON text.
+    Plain { ty: PrimitiveType, any: bool },
+    /// A list of values.
+    List { item: Box<Shape>, field: FieldRef },
+    /// An object with known keys.
+    Struct { members: Members, fields: Fields },
+    /// An object with any keys.
+    Map { value: Box<Shape>, entries: FieldRef },
+}
+
+impl Shape {
+    /// The shape of an Arrow type; `None` for one that no column is read as.
+    pub(super) fn of(ty: &DataType, inferred: bool) -> Option<Self> {
+        if let Some(ty) = column_type(ty) {
+            return Some(Self::Plain { ty, any: inferred && ty == PrimitiveType::String });
+        }
+        Some(match ty {
+            DataType::List(field) => {
+                Self::List { item: Box::new(Self::of(field.data_type(), inferred)?), field: field.clone() }
+            }
+            DataType::Struct(fields) => {
+                Self::Struct { members: Members::new(fields, inferred)?, fields: fields.clone() }
+            }
+            DataType::Map(entries, _) => {
+                let DataType::Struct(pair) = entries.data_type() else { return None };
+                let value = Self::of(pair.get(1)?.data_type(), inferred)?;
+                Self::Map { value: Box::new(value), entries: entries.clone() }
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// The keys of an object, in the order in which they are expected.
+#[derive(Debug)]
+pub(super) struct Members {
+    pub(super) list: Vec<Member>,
+    places: HashMap<Vec<u8>, usize>,
+}
+
+/// One key and its value.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) name: String,
+    /// The key as most writers write it, with its quotes and the colon.
+    key: Vec<u8>,
+    pub(super) shape: Shape,
+}
+
+/// A key of an object.
+pub(super) enum Key {
+    /// One with a place of its own.
+    Known(usize),
+    /// Any other.
+    Unknown(Str),
+}
+
+impl Members {
+    pub(super) fn new(fields: &Fields, inferred: bool) -> Option<Self> {
+        let member = |field: &FieldRef| Member::new(field, inferred);
+        Some(Self::from(fields.iter().map(member).collect::<Option<Vec<_>>>()?))
+    }
+
+    /// Goes past a key and its colon. Keys are expected in order: then one comparison finds the place.
+    #[inline]
+    pub(super) fn key(&self, scan: &mut Scan<'_>, expected: usize) -> Result<Key, Broken> {
+        let is_expected = self.list.get(expected).is_some_and(|member| scan.skip(&member.key));
+        if is_expected {
+            scan.blanks();
+            return Ok(Key::Known(expected));
+        }
+        let key = scan.key()?;
+        let name = &scan.text[key.start..key.end];
+        let place =
+            if key.escaped { unescaped(name).and_then(|name| self.places.get(&name)) } else { self.places.get(name) };
+        Ok(place.map_or(Key::Unknown(key), |place| Key::Known(*place)))
+    }
+}
+
+impl From<Vec<Member>> for Members {
+    fn from(list: Vec<Member>) -> Self {
+        let places = list.iter().enumerate().map(|(place, member)| (member.name.clone().into_bytes(), place));
+        Self { places: places.collect(), list }
+    }
+}
+
+impl Member {
+    pub(super) fn new(field: &FieldRef, inferred: bool) -> Option<Self> {
+        Some(Self {
+            name: field.name().clone(),
+            key: format!("{}:", serde_json::Value::from(field.name().as_str())).into_bytes(),
+            shape: Shape::of(field.data_type(), inferred)?,
+        })
+    }
+}
