@@ -54,20 +54,25 @@ const NULL_TEXTS: usize = 3;
 impl Guess {
     /// Takes a text that is not null into account.
     pub(crate) fn see(&mut self, text: &[u8]) {
+        self.see_as(text, text);
+    }
+
+    /// Takes a text into account that means what another one usually means; the empty text: nothing but itself.
+    pub(crate) fn see_as(&mut self, written: &[u8], text: &[u8]) {
         let before = self.values;
         self.values += 1;
-        self.boolean.see(text, before, || text.eq_ignore_ascii_case(b"true") || text.eq_ignore_ascii_case(b"false"));
+        self.boolean.see(written, before, || text.eq_ignore_ascii_case(b"true") || text.eq_ignore_ascii_case(b"false"));
         if self.long.holds() || self.double.holds() {
             let shape = number_shape(text);
-            self.long.see(text, before, || shape == Shape::Whole && values::long(text).is_some());
+            self.long.see(written, before, || shape == Shape::Whole && values::long(text).is_some());
             // A whole number too large for a long would lose digits as a double: it is an identifier, not a measure.
             let exact = shape != Shape::Whole || values::long(text).is_some();
-            self.double.see(text, before, || shape != Shape::Other && exact && values::double(text).is_some());
+            self.double.see(written, before, || shape != Shape::Other && exact && values::double(text).is_some());
             self.digits |= text.iter().any(u8::is_ascii_digit);
         }
-        self.date.see(text, before, || values::date(text).is_some());
-        self.timestamp.see(text, before, || values::timestamp(text).is_some());
-        self.timestamptz.see(text, before, || values::has_zone(text));
+        self.date.see(written, before, || values::date(text).is_some());
+        self.timestamp.see(written, before, || values::timestamp(text).is_some());
+        self.timestamptz.see(written, before, || values::has_zone(text));
     }
 
     /// Takes a null into account, and how it was written.

@@ -32,6 +32,7 @@ mod infer;
 mod inflate;
 mod landable;
 mod ndjson;
+mod notation;
 mod parquet;
 mod pipeline;
 mod rejects;

@@ -14,7 +14,8 @@ pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
         ("one of source.limits", !is_json && !limits_are_built(source)),
         (
             "an option of a column besides its type",
-            source.columns.iter().any(|column| column.text != Default::default()),
+            !matches!(source.format, Format::Csv(_))
+                && source.columns.iter().any(|column| column.text != Default::default()),
         ),
     ];
     let format = match &source.format {
@@ -36,16 +37,5 @@ fn limits_are_built(source: &Source) -> bool {
 }
 
 fn csv_option(csv: &CsvFormat) -> Option<&'static str> {
-    let asked = [
-        ("csv.true_values", !csv.true_values.is_empty()),
-        ("csv.false_values", !csv.false_values.is_empty()),
-        ("csv.decimal_separator", csv.decimal_separator != b'.'),
-        ("csv.thousands_separator", csv.thousands_separator.is_some()),
-        ("csv.date_format", csv.date_format.is_some()),
-        ("csv.time_format", csv.time_format.is_some()),
-        ("csv.timestamp_format", csv.timestamp_format.is_some()),
-        ("csv.timezone", csv.timezone.is_some()),
-        ("csv.auto_dialect", csv.auto_dialect),
-    ];
-    asked.into_iter().find_map(|(name, asked)| asked.then_some(name))
+    csv.auto_dialect.then_some("csv.auto_dialect")
 }

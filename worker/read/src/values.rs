@@ -5,8 +5,6 @@
 //! words around a field, are right for the usual shapes of a value and answer `None` for all others, which the
 //! plain ones then decide.
 
-use moulin_core::PrimitiveType;
-
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 const POWERS: [i128; 39] = powers();
 
@@ -65,16 +63,19 @@ pub(crate) fn wide_uint(text: &[u8], start: usize, end: usize) -> Option<u64> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WideDecimal {
     scale: usize,
+    point: u64,
     fraction: u64,
     point_shift: u32,
     unit: u64,
 }
 
 impl WideDecimal {
-    pub(crate) fn new(scale: u8) -> Self {
+    /// `point` stands between the whole and the fraction.
+    pub(crate) fn new(scale: u8, point: u8) -> Self {
         let usable = scale.clamp(1, 6);
         Self {
             scale: usize::from(scale),
+            point: u64::from(point),
             fraction: u64::MAX << (64 - 8 * u32::from(usable)),
             point_shift: 56 - 8 * u32::from(usable),
             unit: 10_u64.pow(u32::from(usable)),
@@ -92,7 +93,7 @@ impl WideDecimal {
             return None;
         }
         let word = load8(text, end - 8);
-        if (word >> self.point_shift) & 0xff == u64::from(b'.') && count > self.scale + 1 && count <= 9 {
+        if (word >> self.point_shift) & 0xff == self.point && count > self.scale + 1 && count <= 9 {
             // The digits before the point move up by one character, onto the point.
             let joined = (word & self.fraction) | ((word << 8) & !self.fraction) | u64::from(text[end - 9]);
             return digits8(last_digits(joined, count - 1));
@@ -138,7 +139,7 @@ const DAYS_BEFORE: [[u16; 13]; 2] = [
 
 /// Days since 1970-01-01 of a date of the years 1 to 9999.
 #[inline(always)]
-fn civil_days(year: u64, month: u64, day: u64) -> Option<i32> {
+pub(crate) fn civil_days(year: u64, month: u64, day: u64) -> Option<i32> {
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let before = &DAYS_BEFORE[usize::from(leap)];
     let month = month as usize;
@@ -283,7 +284,7 @@ pub(crate) fn time(text: &[u8]) -> Option<i64> {
     Some((hour * 3600 + minute * 60 + second) as i64 * 1_000_000 + micros)
 }
 
-fn microseconds(fraction: &[u8]) -> Option<i64> {
+pub(crate) fn microseconds(fraction: &[u8]) -> Option<i64> {
     if fraction.is_empty() || fraction.len() > 18 {
         return None;
     }
@@ -301,7 +302,7 @@ fn microseconds(fraction: &[u8]) -> Option<i64> {
 }
 
 /// `YYYY-MM-DD[T ]HH:MM[:SS[.ffffff]]`, in microseconds, and the offset from UTC in seconds when one is written.
-fn moment(text: &[u8]) -> Option<(i64, Option<i64>)> {
+pub(crate) fn moment(text: &[u8]) -> Option<(i64, Option<i64>)> {
     let day = i64::from(date(text.get(..10)?)?) * 86_400_000_000;
     let [b'T' | b't' | b' ', rest @ ..] = &text[10..] else { return text[10..].is_empty().then_some((day, None)) };
     let (clock, offset) = match rest.iter().position(|byte| matches!(byte, b'Z' | b'z' | b'+' | b'-' | b' ')) {
@@ -314,7 +315,7 @@ fn moment(text: &[u8]) -> Option<(i64, Option<i64>)> {
     Some((day + time(clock)?, offset))
 }
 
-fn zone_offset(zone: &[u8]) -> Option<i64> {
+pub(crate) fn zone_offset(zone: &[u8]) -> Option<i64> {
     let (sign, rest) = match zone {
         b"Z" | b"z" | b"UTC" => return Some(0),
         [b'+', rest @ ..] => (1, rest),
@@ -361,20 +362,4 @@ pub(crate) fn hex(text: &[u8]) -> Option<Vec<u8>> {
     let (pairs, []) = text.as_chunks::<2>() else { return None };
     let nibble = |byte: u8| char::from(byte).to_digit(16);
     pairs.iter().map(|[high, low]| Some((nibble(*high)? << 4 | nibble(*low)?) as u8)).collect()
-}
-
-/// Whether a text is a value of a type. Strings and binaries take every text.
-pub(crate) fn is_value(ty: PrimitiveType, text: &[u8]) -> bool {
-    match ty {
-        PrimitiveType::Boolean => boolean(text).is_some(),
-        PrimitiveType::Int => int(text).is_some(),
-        PrimitiveType::Long => long(text).is_some(),
-        PrimitiveType::Float | PrimitiveType::Double => double(text).is_some(),
-        PrimitiveType::Decimal { precision, scale } => decimal(text, precision, scale).is_some(),
-        PrimitiveType::Date => date(text).is_some(),
-        PrimitiveType::Time => time(text).is_some(),
-        PrimitiveType::Timestamp => timestamp(text).is_some(),
-        PrimitiveType::Timestamptz => timestamptz(text).is_some(),
-        PrimitiveType::String | PrimitiveType::Binary => true,
-    }
 }

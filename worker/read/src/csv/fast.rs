@@ -5,6 +5,7 @@ use moulin_core::PrimitiveType;
 
 use super::{NullRule, Target};
 use crate::columns::{Bytes, Column, Data};
+use crate::notation::{Notation, Number};
 use crate::values::{self, WideDecimal};
 
 /// Rows whose fields' ends are known.
@@ -49,18 +50,23 @@ type Quotes = Option<usize>;
 
 /// Appends one column of the window.
 pub(super) fn append(window: &Window<'_>, at: usize, target: &Target, column: &mut Column) -> Quotes {
-    let nulls = &mut column.nulls;
     let rule = &target.nulls;
+    match &target.notation {
+        Notation::Usual => append_usual(window, at, rule, column),
+        Notation::Number(number) => append_number(window, at, rule, *number, column),
+        notation => append_noted(window, at, rule, notation, column),
+    }
+}
+
+fn append_usual(window: &Window<'_>, at: usize, rule: &NullRule, column: &mut Column) -> Quotes {
+    let nulls = &mut column.nulls;
     match (&mut column.data, column.ty) {
         (Data::I32(out), PrimitiveType::Date) => {
             let wide = |text: &[u8], start, end| if end - start == 10 { values::wide_date(text, start) } else { None };
             each(window, at, rule, out, nulls, wide, values::date)
         }
-        (Data::I32(out), _) => {
-            let wide = |text: &[u8], start, end| values::wide_uint(text, start, end).map(|value| value as i32);
-            each(window, at, rule, out, nulls, wide, values::int)
-        }
-        (Data::I64(out), PrimitiveType::Time) => each(window, at, rule, out, nulls, |_, _, _| None, values::time),
+        (Data::I32(out), _) => each(window, at, rule, out, nulls, wide_int, values::int),
+        (Data::I64(out), PrimitiveType::Time) => each(window, at, rule, out, nulls, narrow, values::time),
         (Data::I64(out), PrimitiveType::Timestamp) => {
             let wide = |text: &[u8], start, end| values::wide_moment(text, start, end, false);
             each(window, at, rule, out, nulls, wide, values::timestamp)
@@ -69,16 +75,9 @@ pub(super) fn append(window: &Window<'_>, at: usize, target: &Target, column: &m
             let wide = |text: &[u8], start, end| values::wide_moment(text, start, end, true);
             each(window, at, rule, out, nulls, wide, values::timestamptz)
         }
-        (Data::I64(out), _) => {
-            let wide = |text: &[u8], start, end| values::wide_uint(text, start, end).map(|value| value as i64);
-            each(window, at, rule, out, nulls, wide, values::long)
-        }
+        (Data::I64(out), _) => each(window, at, rule, out, nulls, wide_long, values::long),
         (Data::I128(out), PrimitiveType::Decimal { precision, scale }) => {
-            let parser = WideDecimal::new(scale);
-            // What the fast way takes has up to 8 digits before the shift to the scale, which a small precision may not hold.
-            let limit = u64::try_from(values::power_of_ten(precision)).unwrap_or(u64::MAX);
-            let wide =
-                |text: &[u8], start, end| parser.parse(text, start, end).filter(|value| *value < limit).map(i128::from);
+            let wide = wide_decimal(precision, scale, b'.');
             each(window, at, rule, out, nulls, wide, |text| values::decimal(text, precision, scale))
         }
         (Data::I128(_), _) => None,
@@ -93,6 +92,64 @@ pub(super) fn append(window: &Window<'_>, at: usize, target: &Target, column: &m
         }
         (Data::Bytes(out), _) => texts(window, at, rule, out, nulls),
     }
+}
+
+/// Numbers with separators of their own. What is only digits, or has its point where the scale has it, is read as usual.
+fn append_number(window: &Window<'_>, at: usize, rule: &NullRule, number: Number, column: &mut Column) -> Quotes {
+    let nulls = &mut column.nulls;
+    match (&mut column.data, column.ty) {
+        (Data::I32(out), _) => each(window, at, rule, out, nulls, wide_int, |text| number.read(text, values::int)),
+        (Data::I64(out), _) => each(window, at, rule, out, nulls, wide_long, |text| number.read(text, values::long)),
+        (Data::I128(out), ty @ PrimitiveType::Decimal { precision, scale }) => {
+            let wide = wide_decimal(precision, scale, number.point());
+            each(window, at, rule, out, nulls, wide, |text| number.decimal(text, ty))
+        }
+        (Data::F64(out), _) => each(window, at, rule, out, nulls, narrow, |text| number.read(text, values::double)),
+        (Data::F32(out), _) => each(window, at, rule, out, nulls, narrow, |text| number.read(text, values::float)),
+        _ => None,
+    }
+}
+
+/// Words of truth, and dates and times of a format or a zone.
+fn append_noted(window: &Window<'_>, at: usize, rule: &NullRule, notation: &Notation, column: &mut Column) -> Quotes {
+    let (nulls, ty) = (&mut column.nulls, column.ty);
+    match (notation, &mut column.data) {
+        (Notation::Words(words), Data::Bool(out)) => {
+            each(window, at, rule, out, nulls, narrow, |text| words.value(text))
+        }
+        (Notation::Moment(pattern), Data::I32(out)) => {
+            each(window, at, rule, out, nulls, narrow, |text| pattern.date(text))
+        }
+        (Notation::Moment(pattern), Data::I64(out)) => {
+            each(window, at, rule, out, nulls, narrow, |text| pattern.micros(text, ty))
+        }
+        (Notation::Zoned(pattern, zone), Data::I64(out)) => {
+            each(window, at, rule, out, nulls, narrow, |text| zone.moment(pattern.as_ref(), text))
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn wide_int(text: &[u8], start: usize, end: usize) -> Option<i32> {
+    values::wide_uint(text, start, end).map(|value| value as i32)
+}
+
+#[inline(always)]
+fn wide_long(text: &[u8], start: usize, end: usize) -> Option<i64> {
+    values::wide_uint(text, start, end).map(|value| value as i64)
+}
+
+fn wide_decimal(precision: u8, scale: u8, point: u8) -> impl Fn(&[u8], usize, usize) -> Option<i128> {
+    let parser = WideDecimal::new(scale, point);
+    // What the fast way takes has up to 8 digits before the shift to the scale, which a small precision may not hold.
+    let limit = u64::try_from(values::power_of_ten(precision)).unwrap_or(u64::MAX);
+    move |text, start, end| parser.parse(text, start, end).filter(|value| *value < limit).map(i128::from)
+}
+
+/// No way but the plain one.
+fn narrow<T>(_: &[u8], _: usize, _: usize) -> Option<T> {
+    None
 }
 
 fn each<T: Copy + Default>(

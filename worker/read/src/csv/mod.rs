@@ -15,16 +15,18 @@
 //! ([`fast`]). Whatever is unusual in a window undoes it, and its records are read one by one ([`record`]), which is
 //! the definition of the dialect. Both must agree; the tests compare them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
-use moulin_core::{CsvFormat, PrimitiveType, ReadLimits, Source};
+use arrow::datatypes::{Field, SchemaRef};
+use moulin_core::{ColumnText, CsvFormat, PrimitiveType, ReadLimits, Source};
 
 use super::blocks::{Block, Splitter};
 use super::columns::{Column, column_type};
 use super::fault::Bad;
+use super::notation::Notation;
 use super::pipeline::{Ask, Parsed, Sizes, Start, Text};
-use super::{InputSchema, Origin, values};
+use super::{InputSchema, Origin};
 use crate::Error;
 use crate::fetch::{ByteStream, into_error};
 
@@ -51,12 +53,12 @@ pub(super) struct NullRule {
 }
 
 impl NullRule {
-    pub(super) fn new(ty: PrimitiveType, null_values: &[String]) -> Self {
+    pub(super) fn new(ty: PrimitiveType, notation: &Notation, null_values: &[String]) -> Self {
         let is_text = matches!(ty, PrimitiveType::String | PrimitiveType::Binary);
         let values: Vec<Vec<u8>> = null_values.iter().map(|value| value.clone().into_bytes()).collect();
         Self {
             empty: !is_text || values.iter().any(Vec::is_empty),
-            first: values.iter().any(|value| values::is_value(ty, value)),
+            first: values.iter().any(|value| notation.is_value(ty, value)),
             values: values.into_iter().filter(|value| !value.is_empty()).collect(),
         }
     }
@@ -73,12 +75,30 @@ pub(super) struct Target {
     pub(super) name: String,
     pub(super) ty: PrimitiveType,
     pub(super) inferred: bool,
+    pub(super) notation: Notation,
     nulls: NullRule,
 }
 
 impl Target {
+    fn new(column: &ColumnText, field: &Field, format: &CsvFormat, inferred: bool) -> Result<Self, Error> {
+        let name = field.name().clone();
+        let ty = column_type(field.data_type())
+            .ok_or_else(|| Error::Internal(format!("csv cannot hold column {name} of {}", field.data_type())))?;
+        let notation = Notation::new(ty, column, format)
+            .map_err(|why| Error::Schema(format!("column {name} of type {ty}: {why}")))?;
+        let nulls = if column.null_values.is_empty() { &format.null_values } else { &column.null_values };
+        let nulls = NullRule::new(ty, &notation, nulls);
+        Ok(Self { name, ty, inferred, notation, nulls })
+    }
+
     fn bad_value(&self, text: &[u8]) -> Bad {
-        Bad::value(&self.name, self.ty, text, self.inferred)
+        let mut bad = Bad::value(&self.name, self.ty, text, self.inferred);
+        if let Some(expected) = self.notation.expected()
+            && bad.code != "utf8"
+        {
+            bad.reason.push_str(&format!(", {expected}"));
+        }
+        bad
     }
 }
 
@@ -94,12 +114,12 @@ pub(super) struct Csv {
 
 impl Csv {
     pub(super) fn new(source: &Source, format: &CsvFormat, schema: &InputSchema) -> Result<Self, Error> {
+        let declared: HashMap<&str, &ColumnText> =
+            source.columns.iter().map(|column| (column.name.as_str(), &column.text)).collect();
+        let usual = ColumnText::default();
         let targets = schema.arrow.fields().iter().zip(&schema.origins).map(|(field, origin)| {
-            let ty = column_type(field.data_type()).ok_or_else(|| {
-                Error::Internal(format!("csv cannot hold column {} of {}", field.name(), field.data_type()))
-            })?;
-            let nulls = NullRule::new(ty, &format.null_values);
-            Ok(Target { name: field.name().clone(), ty, inferred: *origin == Origin::Inferred, nulls })
+            let text = declared.get(field.name().as_str()).copied().unwrap_or(&usual);
+            Target::new(text, field, format, *origin == Origin::Inferred)
         });
         let targets = targets.collect::<Result<Vec<_>, Error>>()?;
         let window = parse::WINDOW_BYTES.max(parse::COLUMN_BYTES * targets.len());

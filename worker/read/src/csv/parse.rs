@@ -233,7 +233,7 @@ impl<'a> Parser<'a> {
                 let text = field.text(self.text, self.dialect);
                 if target.ty == PrimitiveType::String && std::str::from_utf8(&text).is_err() {
                     Bad::utf8(&target.name, &text)
-                } else if column.push_text(&text) {
+                } else if target.notation.push(column, &text) {
                     continue;
                 } else {
                     target.bad_value(&text)

@@ -8,12 +8,13 @@ use moulin_core::{Column, CsvFormat, PrimitiveType, Source};
 
 use super::header::{self, Head};
 use super::record::{self, Item};
-use super::{NullRule, cut_error};
+use super::{Csv, NullRule, cut_error};
 use crate::Error;
 use crate::blocks::{Block, Splitter};
 use crate::columns::arrow_type;
 use crate::fetch::ByteStream;
 use crate::infer::Guess;
+use crate::notation::{Notation, UsualText};
 use crate::{InputSchema, Origin, Sample};
 
 /// The schema of one file; `None` when the file holds neither header nor record.
@@ -52,7 +53,10 @@ pub(crate) fn schema(
             (ArrowField::new(name, arrow_type(ty), true), origin)
         })
         .unzip();
-    Ok(Some(InputSchema { arrow: Arc::new(Schema::new(fields)), origins, sample: seen }))
+    let schema = InputSchema { arrow: Arc::new(Schema::new(fields)), origins, sample: seen };
+    // A notation that does not fit its type is said with the schema, not after the job has begun.
+    Csv::new(source, format, &schema)?;
+    Ok(Some(schema))
 }
 
 fn names_without_header(uri: &str, declared: &[Column], fields: usize) -> Result<Vec<String>, Error> {
@@ -107,7 +111,8 @@ fn sample_block(
 ) -> Result<(), Error> {
     let text = &block.buffer[..block.end];
     // What is null in a column that is no string: strings are what is left when nothing else fits.
-    let nulls = NullRule::new(PrimitiveType::Long, &format.null_values);
+    let nulls = NullRule::new(PrimitiveType::Long, &Notation::Usual, &format.null_values);
+    let usual = UsualText::new(format).map_err(|why| Error::Schema(format!("csv: {why}")))?;
     let limit = source.limits.columns as usize;
     let (mut at, mut fields) = (block.start, Vec::new());
     while at < block.end && seen.rows < source.inference.sample_rows {
@@ -135,7 +140,7 @@ fn sample_block(
         for (field, guess) in fields.iter().zip(guesses.iter_mut()) {
             let raw = field.raw(text);
             if field.quoted || !nulls.is_null(raw) {
-                guess.see(&field.text(text, &head.dialect));
+                usual.show(guess, &field.text(text, &head.dialect));
             } else {
                 guess.see_null(raw);
             }

@@ -7,14 +7,18 @@ use crate::csv::Csv;
 use crate::{InputSchema, Origin};
 
 pub(super) fn reader(format: &CsvFormat, declared: &[(&str, &str)]) -> Csv {
-    let fields: Vec<Field> =
-        columns(declared).iter().map(|column| Field::new(&column.name, arrow_type_of(&column.ty), true)).collect();
-    let origins = vec![Origin::Declared; fields.len()];
     let source = Source { columns: columns(declared), ..Source::new(Vec::new(), Format::Csv(format.clone())) };
-    Csv::new(&source, format, &InputSchema::new(Arc::new(Schema::new(fields)), origins)).unwrap()
+    reader_of_source(&source, format)
 }
 
-fn read_text(format: &CsvFormat, declared: &[(&str, &str)], text: &str) -> Outcome {
+pub(super) fn reader_of_source(source: &Source, format: &CsvFormat) -> Csv {
+    let fields: Vec<Field> =
+        source.columns.iter().map(|column| Field::new(&column.name, arrow_type_of(&column.ty), true)).collect();
+    let origins = vec![Origin::Declared; fields.len()];
+    Csv::new(source, format, &InputSchema::new(Arc::new(Schema::new(fields)), origins)).unwrap()
+}
+
+pub(super) fn read_text(format: &CsvFormat, declared: &[(&str, &str)], text: &str) -> Outcome {
     let outcome = read_serially(&reader(format, declared), text.as_bytes(), 1 << 16).unwrap();
     // Every table of this file is also read record by record, and in blocks of some bytes.
     let slow = read_serially(&reader(format, declared).with_window(0), text.as_bytes(), 1 << 16).unwrap();
@@ -25,14 +29,14 @@ fn read_text(format: &CsvFormat, declared: &[(&str, &str)], text: &str) -> Outco
 }
 
 #[track_caller]
-fn check(format: &CsvFormat, declared: &[(&str, &str)], text: &str, rows: &[&[&str]]) {
+pub(super) fn check(format: &CsvFormat, declared: &[(&str, &str)], text: &str, rows: &[&[&str]]) {
     let outcome = read_text(format, declared, text);
     assert_eq!(outcome.rejects, [], "{text:?}");
     assert_eq!(outcome.rows, rows, "{text:?}");
     assert_eq!(outcome.rows_read, rows.len() as u64);
 }
 
-const TEXTS: [(&str, &str); 2] = [("a", "string"), ("b", "string")];
+pub(super) const TEXTS: [(&str, &str); 2] = [("a", "string"), ("b", "string")];
 
 #[test]
 fn rfc_4180_is_read() {

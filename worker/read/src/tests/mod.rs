@@ -4,6 +4,7 @@ mod added_columns;
 mod bad_files;
 mod conformance;
 mod csv_dialect;
+mod csv_options;
 mod csv_splits;
 mod files;
 mod fuzzing;

@@ -18,7 +18,7 @@ proptest! {
         if let Some(value) = wide_uint(&block, start, end) {
             prop_assert_eq!(long(text.as_bytes()), Some(value as i64));
         }
-        if let Some(value) = WideDecimal::new(scale).parse(&block, start, end) {
+        if let Some(value) = WideDecimal::new(scale, b'.').parse(&block, start, end) {
             prop_assert_eq!(decimal(text.as_bytes(), 38, scale), Some(i128::from(value)));
         }
     }
@@ -26,10 +26,10 @@ proptest! {
     #[test]
     fn usual_shapes_take_the_wide_way(whole in 0_u32..1_000_000, cents in 0_u32..100) {
         let (block, start, end) = in_block(&format!("{whole}.{cents:02}"));
-        prop_assert_eq!(WideDecimal::new(2).parse(&block, start, end), Some(u64::from(whole * 100 + cents)));
+        prop_assert_eq!(WideDecimal::new(2, b'.').parse(&block, start, end), Some(u64::from(whole * 100 + cents)));
         let (block, start, end) = in_block(&whole.to_string());
         prop_assert_eq!(wide_uint(&block, start, end), Some(u64::from(whole)));
-        prop_assert_eq!(WideDecimal::new(2).parse(&block, start, end), Some(u64::from(whole * 100)));
+        prop_assert_eq!(WideDecimal::new(2, b'.').parse(&block, start, end), Some(u64::from(whole * 100)));
     }
 
     #[test]
