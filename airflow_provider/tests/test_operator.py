@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 from airflow.sdk.execution_time.context import ConnectionAccessor
-from moulin import csv, empty_frame, iceberg, sql
+from moulin import Contract, PlannedColumn, csv, empty_frame, iceberg, sql
 from moulin.errors import SpecError
 from moulin.transform import PolarsPlan, Sql
 
 from moulin_provider.assets import asset_uri, assets_of, iceberg_asset
+from moulin_provider.decorators.moulin import _MoulinDecoratedOperator
 from moulin_provider.links.moulin import MoulinReceiptLink
 from moulin_provider.operators.moulin import MoulinLandOperator
 
@@ -107,6 +108,26 @@ def test_the_link_opens_the_xcoms_of_the_task_instance():
     assert link == "http://airflow.test/dags/d/runs/manual__2026-11-21T00%3A00%3A00%2B00%3A00/tasks/g.t/xcom"
     mapped = SimpleNamespace(**{**vars(ti), "map_index": 3})
     assert MoulinReceiptLink().get_link(land(), ti_key=mapped).endswith("/tasks/g.t/mapped/3/xcom")
+
+
+def test_a_table_that_must_be_there_is_not_asked_for_when_only_the_columns_are_wanted(monkeypatch):
+    asked = []
+
+    class Client:
+        __enter__ = __exit__ = lambda self, *_: self
+
+        def plan(self, spec):
+            asked.append(spec.source.contract)
+            return SimpleNamespace(input=(PlannedColumn("a", "long", True, "inferred"),))
+
+    strict = csv("a.csv", contract={"tables": "freeze", "columns": "discard_row"})
+    operator = _MoulinDecoratedOperator(
+        python_callable=lambda rows: rows, task_id="t", source=strict, target=iceberg("bronze.a")
+    )
+    monkeypatch.setattr("moulin_provider.hooks.moulin.MoulinHook.get_conn", lambda self: Client())
+    assert operator._empty_input().collect_schema() == {"a": pl.Int64}
+    assert asked == [Contract(columns="discard_row")]
+    assert operator.job_spec().source.contract.tables == "freeze"
 
 
 def test_an_asset_is_one_table_of_one_namespace():
