@@ -72,7 +72,7 @@ pub(crate) async fn run(
 ) -> Result<Committed, Error> {
     let table = &target.table;
     let mut draft = Draft::new(target, &commit);
-    let mut lost: Option<Error> = None;
+    let mut lost: Option<Lost> = None;
     for try_number in 1..=TRIES {
         let base = match catalog.load(table).await {
             Ok(base) => base.ok_or_else(|| Error::NotFound { what: format!("table {table}") }),
@@ -80,23 +80,27 @@ pub(crate) async fn run(
         };
         let base = match base {
             Ok(base) => base,
-            Err(error) if lost.is_some() => {
-                // Nobody can look just now; the table may answer again.
-                lost = Some(error);
-                wait(try_number).await;
-                continue;
-            }
-            Err(error) => return Err(error),
+            // Nobody can look just now; the table may answer again.
+            Err(error) => match &mut lost {
+                Some(lost) => {
+                    lost.error = error;
+                    wait(try_number).await;
+                    continue;
+                }
+                None => return Err(error),
+            },
         };
         if let Some(found) = find(&base, &commit.token) {
             tracing::info!(%table, token = %commit.token, snapshot_id = found.snapshot_id, "the commit is already there");
             return Ok(found);
         }
-        // Looked, and it is not there: what was lost did not land on this base.
-        lost = None;
-        let swap = draft.on(&base, warehouse).await?;
-        FaultPoint::BeforeCommit.pass();
-        match catalog.swap(table, &base, &swap).await? {
+        lost = lost.filter(|lost| lost.base == base.location);
+        let sent = async {
+            let swap = draft.on(&base, warehouse).await?;
+            FaultPoint::BeforeCommit.pass();
+            catalog.swap(table, &base, &swap).await
+        };
+        match sent.await.map_err(|error| of_the_whole(lost.take(), table, &commit.token, error))? {
             Swapped::Done(metadata_location) => {
                 return Ok(Committed { snapshot_id: draft.snapshot_id(), metadata_location, attempt: commit.attempt });
             }
@@ -106,16 +110,29 @@ pub(crate) async fn run(
             }
             Swapped::Unknown(error) => {
                 tracing::warn!(%table, try_number, %error, "the answer to a commit was lost");
-                lost = Some(error);
+                lost = Some(Lost { base: base.location, error });
             }
         }
         wait(try_number).await;
     }
+    let conflict = Error::CommitConflict { table: table.clone(), tries: TRIES };
+    Err(of_the_whole(lost, table, &commit.token, conflict))
+}
+
+/// A swap whose answer was lost. It may land as long as the table stands at the base it was built on, also after a
+/// look that did not find it; a conflict on that base may be its own doing.
+struct Lost {
+    base: String,
+    error: Error,
+}
+
+// What ends the last try is the commit's own end only if no earlier swap can still land.
+fn of_the_whole(lost: Option<Lost>, table: &TableName, token: &Token, error: Error) -> Error {
     match lost {
-        Some(source) => {
-            Err(Error::CommitUnknown { table: table.clone(), token: commit.token, source: Box::new(source) })
+        Some(Lost { error, .. }) => {
+            Error::CommitUnknown { table: table.clone(), token: token.clone(), source: Box::new(error) }
         }
-        None => Err(Error::CommitConflict { table: table.clone(), tries: TRIES }),
+        None => error,
     }
 }
 

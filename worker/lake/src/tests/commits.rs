@@ -151,6 +151,25 @@ async fn an_answer_that_is_lost_for_good_is_unknown_and_no_file_is_removed() {
 }
 
 #[tokio::test]
+async fn a_last_conflict_on_the_base_of_a_lost_answer_is_unknown() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let target = lake.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    let landed = write(&lake, &target, options("a", 1), &[numbers(0..10)]).await.unwrap();
+    let pool = sqlx::SqlitePool::connect(&place.settings().uri).await.unwrap();
+    // The answers of all tries but the last are lost; the last one comes too late, perhaps for one of them.
+    let trigger = "CREATE TRIGGER late BEFORE UPDATE ON iceberg_tables BEGIN \
+        INSERT INTO tries VALUES (1); \
+        SELECT CASE WHEN (SELECT count(*) FROM tries) < 20 THEN RAISE(FAIL, 'lost') ELSE RAISE(IGNORE) END; END";
+    for statement in ["CREATE TABLE tries (one INT)", trigger] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    let error = lake.commit(&target, commit("a", landed)).await.unwrap_err();
+    let tries: i64 = sqlx::query_scalar("SELECT count(*) FROM tries").fetch_one(&pool).await.unwrap();
+    assert_eq!((tries, error.kind()), (20, FaultKind::CommitUnknown), "{error}");
+}
+
+#[tokio::test]
 async fn a_conflict_that_never_ends_is_told_after_the_last_try() {
     let place = Place::new();
     let lake = place.lake().await;
