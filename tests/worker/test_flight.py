@@ -61,12 +61,14 @@ def test_rows_after_the_job_are_exactly_those_of_its_snapshot(client: moulin.Cli
 
 
 def test_a_reader_that_goes_away_does_not_stop_the_job(
-    client: moulin.Client, table: LandedTable, tmp_path: Path
+    client: moulin.Client, arrow_client: flight.FlightClient, table: LandedTable, tmp_path: Path
 ) -> None:
     handle = client.submit(_slow_job(tmp_path / "input"))
-    reader = handle.reader()
-    reader.read_next_batch()
-    reader.close()
+    info = arrow_client.get_flight_info(flight.FlightDescriptor.for_path("job", handle.job_id))
+    rows = arrow_client.do_get(info.endpoints[0].ticket)
+    assert rows.read_chunk().data.num_rows > 0
+    # Not `close()` of a `RecordBatchReader`, which leaves the call open.
+    rows.cancel()
     assert handle.get().state is moulin.JobState.RUNNING
     handle.wait(60)
     table.holds_each_row_once(list(range(ROWS)))
