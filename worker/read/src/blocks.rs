@@ -11,6 +11,8 @@ use parking_lot::Mutex;
 
 use super::csv::Cut;
 use super::fetch::ByteStream;
+use super::json::Document;
+use super::ndjson::items;
 
 /// Bytes before a block that a parser may load (and ignore): fixed-width loads that end within the first field.
 pub(crate) const SLACK: usize = 32;
@@ -92,6 +94,10 @@ pub(crate) struct Splitter<R> {
     at_end: bool,
     gaps: Vec<(usize, usize)>,
     cutting: Duration,
+    /// `Some`: what is cut are the elements of an array of this document.
+    document: Option<Box<Document>>,
+    /// Whether the last of its elements was followed by a comma.
+    after_comma: bool,
 }
 
 impl<R: Read> Splitter<R> {
@@ -110,6 +116,8 @@ impl<R: Read> Splitter<R> {
             at_end: false,
             gaps: Vec::new(),
             cutting: Duration::ZERO,
+            document: None,
+            after_comma: false,
         }
     }
 
@@ -165,8 +173,72 @@ impl<R: Read> Splitter<R> {
         Ok(skipped)
     }
 
+    /// Where the bytes at hand stand in the file.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// From here on the elements of an array are cut, whatever ends lines.
+    pub(crate) fn cut_items(&mut self, document: Document) {
+        self.document = Some(Box::new(document));
+    }
+
+    /// The next whole elements; `None` behind the array. The last are handed out when what follows them has been read.
+    fn next_items(&mut self, document: &mut Document) -> io::Result<Option<Block>> {
+        let damaged = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
+        let mut want = self.block_bytes;
+        while document.is_in_array() {
+            self.fill(want)?;
+            let started = Instant::now();
+            let text = &self.buffer[self.start..self.filled];
+            let ends = items::ends(text);
+            self.cutting += started.elapsed();
+            if let Some(close) = ends.close {
+                let place = self.offset + close as u64;
+                items::check_close(text, close, place, self.after_comma).map_err(damaged)?;
+                let is_blank = text[..close].trim_ascii().is_empty();
+                let last = if is_blank { None } else { Some(self.hand_out(self.start + close, true, 0)) };
+                self.consume(if is_blank { close + 1 } else { 1 });
+                document.leave_array(place + 1);
+                self.walk_to_end(document)?;
+                return Ok(last);
+            }
+            if let Some(comma) = ends.comma {
+                self.after_comma = true;
+                return Ok(Some(self.hand_out(self.start + comma + 1, true, 0)));
+            }
+            let length = self.filled - self.start;
+            if self.at_end {
+                return Err(damaged(document.ended_early()));
+            }
+            if length > self.record_bytes {
+                return Err(too_long(&Cut::lines(), self.offset, self.record_bytes));
+            }
+            want = (length * 2).min(self.record_bytes.saturating_add(1));
+        }
+        Ok(None)
+    }
+
+    /// Reads what stands behind the array.
+    fn walk_to_end(&mut self, document: &mut Document) -> io::Result<()> {
+        let damaged = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
+        loop {
+            let rest = self.peek()?;
+            if rest.is_empty() {
+                return if document.is_whole() { Ok(()) } else { Err(damaged(document.ended_early())) };
+            }
+            let walked = document.walk(rest).map_err(damaged)?;
+            self.consume(walked);
+        }
+    }
+
     /// The next whole records; `None` at the end of the file.
     pub(crate) fn next(&mut self, cut: &Cut) -> io::Result<Option<Block>> {
+        if let Some(mut document) = self.document.take() {
+            let block = self.next_items(&mut document);
+            self.document = Some(document);
+            return block;
+        }
         let mut want = self.block_bytes;
         loop {
             self.fill(want)?;

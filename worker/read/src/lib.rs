@@ -30,6 +30,7 @@ pub mod fetch;
 pub mod fuzzing;
 mod infer;
 mod inflate;
+mod json;
 mod landable;
 mod ndjson;
 mod notation;
@@ -217,7 +218,11 @@ fn schema_of_file(
             let mut splitter = sample(fetcher, source, file, runtime, stop)?;
             csv::sample::schema(&file.uri, source, format, &mut splitter)
         }
-        Format::Json(_) => Err(Error::Schema("no reader for json documents is built in".to_owned())),
+        Format::Json(format) => {
+            let mut splitter = sample(fetcher, source, file, runtime, stop)?;
+            json::begin(&file.uri, format, &mut splitter)?;
+            ndjson::sample::schema(&file.uri, source, ndjson::Layout::Items, &mut splitter)
+        }
         Format::Ndjson(_) => {
             let mut splitter = sample(fetcher, source, file, runtime, stop)?;
             ndjson::skip_mark(&file.uri, &mut splitter)?;
@@ -356,7 +361,10 @@ pub fn batches(
             Ok(text) => pipeline::batches(input, text, block_bytes, options),
             Err(error) => failed(error),
         },
-        Format::Json(_) => failed(Error::Schema("no reader for json documents is built in".to_owned())),
+        Format::Json(format) => match json::Json::new(source, format, schema) {
+            Ok(text) => pipeline::batches(input, text, block_bytes, options),
+            Err(error) => failed(error),
+        },
         Format::Parquet => parquet::batches(input, schema, options),
     }
 }

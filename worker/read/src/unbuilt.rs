@@ -20,8 +20,7 @@ pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
     ];
     let format = match &source.format {
         Format::Csv(csv) => csv_option(csv),
-        Format::Json(_) => Some("json"),
-        Format::Ndjson(_) | Format::Parquet => None,
+        Format::Json(_) | Format::Ndjson(_) | Format::Parquet => None,
     };
     match asked.into_iter().find_map(|(name, asked)| asked.then_some(name)).or(format) {
         Some(name) => Err(Error::Schema(format!("no reader of this worker has {name} yet"))),

@@ -2,6 +2,40 @@
 
 use memchr::memchr2;
 
+/// What a scan of elements found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// The last comma between elements.
+    pub(crate) comma: Option<usize>,
+    /// The bracket that closes the array.
+    pub(crate) close: Option<usize>,
+}
+
+/// Looks at elements from the start of one on.
+pub(crate) fn ends(text: &[u8]) -> Ends {
+    let mut comma = None;
+    let close = walk(text, 0, |at| {
+        comma = Some(at);
+        true
+    });
+    Ends { comma, close: close.filter(|at| matches!(text.get(*at), Some(b']' | b'}'))) }
+}
+
+/// Checks the bracket that closes the array.
+///
+/// # Errors
+/// Why it does not: it is another one, or a comma stands before it.
+pub(crate) fn check_close(text: &[u8], close: usize, offset: u64, after_comma: bool) -> Result<(), String> {
+    let before = text[..close].trim_ascii();
+    if text[close] != b']' {
+        return Err(format!("found `}}` at byte {offset}, expected `]` at the end of the array"));
+    }
+    if before.ends_with(b",") || (after_comma && before.is_empty()) {
+        return Err(format!("found `]` at byte {offset}, expected an element behind the comma"));
+    }
+    Ok(())
+}
+
 /// The end of the element that starts at `at`: its comma, or the end of the text.
 pub(super) fn item_end(text: &[u8], at: usize) -> usize {
     walk(text, at, |_| false).unwrap_or(text.len())

@@ -40,7 +40,7 @@ mod scan;
 mod shape;
 mod value;
 
-pub(super) use scan::Layout;
+pub(super) use scan::{Layout, unescaped};
 use shape::{Member, Members};
 
 /// Reads records that are JSON objects as columns of one schema.

@@ -313,7 +313,7 @@ fn special(text: &[u8], mut at: usize) -> usize {
 }
 
 /// The text that a string with escapes means; `None` when it holds half of a surrogate pair.
-pub(super) fn unescaped(raw: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unescaped(raw: &[u8]) -> Option<Vec<u8>> {
     let mut text = Vec::with_capacity(raw.len());
     let mut at = 0;
     while at < raw.len() {

@@ -8,6 +8,7 @@ mod csv_options;
 mod csv_splits;
 mod files;
 mod fuzzing;
+mod json_documents;
 mod json_rules;
 mod limits;
 mod ndjson;
