@@ -92,6 +92,10 @@ pub(crate) struct Splitter<R> {
     /// Offset of `start` in the file.
     offset: u64,
     at_end: bool,
+    /// Whether the file goes on where the input ends.
+    goes_on: bool,
+    /// Whether offsets are not those of the file.
+    recoded: bool,
     gaps: Vec<(usize, usize)>,
     cutting: Duration,
     /// `Some`: what is cut are the elements of an array of this document.
@@ -114,6 +118,8 @@ impl<R: Read> Splitter<R> {
             filled: SLACK,
             offset: 0,
             at_end: false,
+            goes_on: false,
+            recoded: false,
             gaps: Vec::new(),
             cutting: Duration::ZERO,
             document: None,
@@ -126,6 +132,18 @@ impl<R: Read> Splitter<R> {
         self.record_bytes = usize::try_from(limits.record_bytes).unwrap_or(usize::MAX).max(1);
         self.block_bytes = self.block_bytes.min(self.record_bytes);
         self
+    }
+
+    /// Says that the input is a range of a file, and whether the file ends with it. Only whole records are handed out
+    /// of one that goes on.
+    pub(crate) fn of_range(mut self, offset: u64, goes_on: bool) -> Self {
+        (self.offset, self.goes_on) = (offset, goes_on);
+        self
+    }
+
+    /// Where in the file stands what comes next; `None`: what is cut has other places than the file.
+    pub(crate) fn position(&self) -> Option<u64> {
+        (!self.recoded).then_some(self.offset)
     }
 
     /// The bytes at hand, after reading until a block is full or the file has ended.
@@ -252,12 +270,15 @@ impl<R: Read> Splitter<R> {
             } else {
                 let started = Instant::now();
                 let text = &self.buffer[self.start..self.filled];
-                let found = cut.last_record_end(text, self.at_end, &mut self.gaps);
+                let found = cut.last_record_end(text, self.at_end && !self.goes_on, &mut self.gaps);
                 self.cutting += started.elapsed();
                 if let Some(end) = found.end {
                     return Ok(Some(self.hand_out(self.start + end, found.quotes, 0)));
                 }
-                if self.at_end {
+                if self.at_end && self.goes_on && self.filled - self.start <= self.record_bytes {
+                    return Ok(None);
+                }
+                if self.at_end && !self.goes_on {
                     let added = self.add_line_end(cut);
                     return Ok(Some(self.hand_out(self.filled + added, found.quotes, added)));
                 }
@@ -348,6 +369,7 @@ impl<R: Read> Splitter<R> {
 impl Splitter<ByteStream> {
     /// Puts a reader between the file and what is cut. Offsets are those of what it reads.
     pub(crate) fn recode(&mut self, recoded: impl FnOnce(ByteStream) -> ByteStream) {
+        self.recoded = true;
         let at_hand = self.buffer[self.start..self.filled].to_vec();
         let input = std::mem::replace(&mut self.input, Box::new(io::empty()));
         self.input = recoded(Box::new(io::Cursor::new(at_hand).chain(input)));

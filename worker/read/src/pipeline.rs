@@ -3,7 +3,6 @@
 //! Memory is bounded by construction: a block is cut only when there is room for it in the channel of blocks under
 //! way, and that channel is emptied only as fast as batches are asked for.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -11,21 +10,20 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use moulin_core::{Counters, PlannedFile, Room, Source};
-use tokio::runtime::Handle;
+use moulin_core::{Counters, Room};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::ReadOptions;
-use super::accounts::{Accounts, FilePlace};
-use super::blocks::{Block, Pool, Splitter};
-use super::csv::{Cut, cut_error};
-use super::fault::BadRow;
-use super::inflate::inflated;
+use crate::accounts::{Accounts, FilePlace};
 use crate::added::Places;
+use crate::blocks::{Block, Splitter};
+use crate::csv::Cut;
+use crate::cutter::{Cutter, Step};
+use crate::fault::BadRow;
 use crate::fetch::ByteStream;
-use crate::{BatchStream, Error, Input};
+use crate::ranges::{Chain, RangeReader};
+use crate::{BatchStream, Error, Input, ReadOptions};
 
 /// Rows below which batches wait for more.
 const FEW_ROWS: usize = 8192;
@@ -36,6 +34,10 @@ pub(crate) trait Text: Send + Sync + 'static {
     fn schema(&self) -> &SchemaRef;
     /// Reads what stands before the first record of a file.
     fn begin(&self, uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<Start, Error>;
+    /// Whether records can be told apart from any place of a file on, and mean the same wherever they are read from.
+    fn splits(&self) -> bool {
+        false
+    }
     /// Parses whole records.
     fn parse(&self, start: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error>;
 }
@@ -75,6 +77,8 @@ pub(crate) struct Parsed {
     pub(crate) kept: Vec<BadRow>,
     /// Where each good row starts in the decompressed file; empty when nobody asked.
     pub(crate) offsets: Vec<i64>,
+    /// Of the block.
+    pub(crate) bytes: usize,
     /// Bytes of text of each column.
     pub(crate) text_bytes: Vec<usize>,
 }
@@ -101,10 +105,10 @@ impl Sizes {
         self.text_bytes.get(column).map_or(0, |bytes| bytes.load(Relaxed) * 17 / 16)
     }
 
-    fn learn(&self, block_bytes: usize, parsed: &Parsed) {
+    pub(crate) fn learn(&self, parsed: &Parsed) {
         let rows = parsed.batch.num_rows();
         if rows > 0 {
-            self.bytes_per_row.store(block_bytes / rows, Relaxed);
+            self.bytes_per_row.store(parsed.bytes / rows, Relaxed);
         }
         for (known, bytes) in self.text_bytes.iter().zip(&parsed.text_bytes) {
             known.store(*bytes, Relaxed);
@@ -112,130 +116,16 @@ impl Sizes {
     }
 }
 
+/// What a thread made.
+///
+/// # Errors
+/// Its own, and `Internal` when it ended without any.
+pub(crate) async fn joined<R>(thread: JoinHandle<Result<R, Error>>) -> Result<R, Error> {
+    thread.await.map_err(|error| Error::Internal(format!("a thread that parses ended: {error}")))?
+}
+
 pub(crate) fn batch_error(error: ArrowError) -> Error {
     Error::Internal(format!("the values read make no batch: {error}"))
-}
-
-/// All that the cutting thread needs.
-struct Cutter<T> {
-    input: Input,
-    text: Arc<T>,
-    block_bytes: usize,
-    ask: Ask,
-    ahead: usize,
-    counters: Arc<Counters>,
-    runtime: Handle,
-    stop: CancellationToken,
-}
-
-/// What the cutting thread hands on, in the order of the files.
-enum Step {
-    File { number: usize, lines: u64, records: u64 },
-    Block { parsed: JoinHandle<Result<Parsed, Error>>, bytes: usize },
-    FileEnd,
-}
-
-type Steps = mpsc::Sender<Result<Step, Error>>;
-
-impl<T: Text> Cutter<T> {
-    fn run(self, steps: &Steps) {
-        if let Err(error) = self.cut_all(steps) {
-            // Nobody is left to tell when this fails.
-            let _ = steps.blocking_send(Err(error));
-        }
-    }
-
-    /// Ends early, and without an error, when nobody receives any more.
-    fn cut_all(&self, steps: &Steps) -> Result<(), Error> {
-        let (pool, sizes) = (Pool::default(), Arc::new(Sizes::new(self.text.schema().fields().len())));
-        // The next files are opened ahead: their latency and their inflating overlap with this one's parsing.
-        let mut opened = VecDeque::new();
-        let mut unopened = self.input.files.iter();
-        for number in 0..self.input.files.len() {
-            while opened.len() <= self.ahead {
-                let Some(file) = unopened.next() else { break };
-                opened.push_back((file, self.open(file)));
-            }
-            let Some((file, stream)) = opened.pop_front() else { break };
-            let Some(stream) = stream? else { continue };
-            let splitter = Splitter::new(stream, self.block_bytes, pool.clone()).with_limits(&self.input.source.limits);
-            if !self.cut_file(number, &file.uri, splitter, &sizes, steps)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// `None`: the file is damaged and left out.
-    fn open(&self, file: &PlannedFile) -> Result<Option<ByteStream>, Error> {
-        if !self.input.admits(file, &self.counters, || self.verify(file))? {
-            return Ok(None);
-        }
-        self.stream(file, &self.counters).map(Some)
-    }
-
-    fn stream(&self, file: &PlannedFile, counters: &Arc<Counters>) -> Result<ByteStream, Error> {
-        let Source { compression, limits, .. } = &self.input.source;
-        let stream = self.input.fetcher.open(file, counters, &self.runtime, &self.stop)?;
-        Ok(inflated(&file.uri, *compression, limits, stream, counters, &self.runtime))
-    }
-
-    /// Inflates and cuts the whole file, and throws it away. Nothing is counted.
-    fn verify(&self, file: &PlannedFile) -> Result<(), Error> {
-        let stream = self.stream(file, &Arc::default())?;
-        let limits = &self.input.source.limits;
-        let mut splitter = Splitter::new(stream, self.block_bytes, Pool::default()).with_limits(limits);
-        let cut = self.text.begin(&file.uri, &mut splitter)?.cut;
-        while splitter.next(&cut).map_err(|error| cut_error(&file.uri, error))?.is_some() {
-            if self.stop.is_cancelled() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn cut_file(
-        &self,
-        number: usize,
-        uri: &str,
-        mut splitter: Splitter<ByteStream>,
-        sizes: &Arc<Sizes>,
-        steps: &Steps,
-    ) -> Result<bool, Error> {
-        let mut start = self.text.begin(uri, &mut splitter)?;
-        let mut next = start.first.take();
-        let start = Arc::new(start);
-        let step = Step::File { number, lines: start.lines, records: start.records };
-        if steps.blocking_send(Ok(step)).is_err() {
-            return Ok(false);
-        }
-        loop {
-            let block = match next.take() {
-                Some(block) => block,
-                None => match splitter.next(&start.cut).map_err(|error| cut_error(uri, error))? {
-                    Some(block) => block,
-                    None => break,
-                },
-            };
-            self.counters.busy(Room::Read, splitter.take_time());
-            let bytes = block.end - block.start;
-            let parsed = self.parse(&start, block, sizes);
-            if steps.blocking_send(Ok(Step::Block { parsed, bytes })).is_err() {
-                return Ok(false);
-            }
-        }
-        Ok(steps.blocking_send(Ok(Step::FileEnd)).is_ok())
-    }
-
-    fn parse(&self, start: &Arc<Start>, block: Block, sizes: &Arc<Sizes>) -> JoinHandle<Result<Parsed, Error>> {
-        let (text, start, sizes) = (Arc::clone(&self.text), Arc::clone(start), Arc::clone(sizes));
-        let (counters, ask) = (Arc::clone(&self.counters), self.ask);
-        self.runtime.spawn_blocking(move || {
-            let parsed = counters.timed(Room::Read, || text.parse(&start, &block, &sizes, ask))?;
-            sizes.learn(block.end - block.start, &parsed);
-            Ok(parsed)
-        })
-    }
 }
 
 /// Streams files of a text format as batches.
@@ -248,36 +138,42 @@ pub(crate) fn batches<T: Text>(input: Input, text: T, block_bytes: usize, option
         let (threads, counters) = (options.threads.max(1), Arc::clone(&options.counters));
         // The receiver of the rejects sees their end when this stream is at its own.
         drop(options);
-        let text = Arc::new(text);
-        let cutter = Cutter {
-            input: input.clone(),
-            text: Arc::clone(&text),
-            block_bytes,
-            ask,
-            ahead: threads.min(2),
-            counters: Arc::clone(&counters),
-            runtime: Handle::current(),
-            stop,
-        };
-        // With the one awaited here and the one the cutter waits to send, as many blocks are under way as threads, and one more.
-        let (sender, mut steps) = mpsc::channel(threads.saturating_sub(1).max(1));
+        let reader = Arc::new(RangeReader::new(&input, text, block_bytes, ask, &counters));
+        let cutter = Cutter::new(Arc::clone(&reader), threads, stop);
+        // With the one awaited here and the one the cutter waits to send, a few more blocks are under way than threads.
+        let (sender, mut steps) = mpsc::channel(threads);
         let cutting = tokio::task::spawn_blocking(move || cutter.run(&sender));
         let mut added = input.added.of_file(&input.schema, 0, "");
+        let mut chain = None;
         let mut waiting = Waiting { schema: Arc::clone(&input.schema), batches: Vec::new(), rows: 0, bytes: 0 };
         while let Some(step) = steps.recv().await {
-            match step? {
-                Step::File { number, lines, records } => {
+            let parts = match step? {
+                Step::File { number, start, ranges } => {
                     let uri = input.files[number].uri.clone();
                     added = input.added.of_file(&input.schema, number, &uri);
-                    accounts.begin(FilePlace { uri, lines, records });
+                    accounts.begin(FilePlace { uri, lines: start.lines, records: start.records });
+                    chain = ranges.map(|all| Chain::new(Arc::clone(&reader), number, start, all));
+                    continue;
                 }
-                Step::FileEnd => Counters::add(&counters.files_done, 1),
-                Step::Block { parsed, bytes } => {
-                    let mut parsed = parsed.await.map_err(|error| Error::Internal(format!("a thread that parses ended: {error}")))??;
-                    counters.enter(Room::Read);
-                    let records_before = accounts.block(&mut parsed).await?;
-                    let places = Places { records_before, bad_after: &parsed.bad_after, offsets: Some(&parsed.offsets) };
-                    let batch = added.append(parsed.batch, places)?;
+                Step::FileEnd => {
+                    Counters::add(&counters.files_done, 1);
+                    continue;
+                }
+                Step::Block { parsed } => {
+                    let parsed = joined(parsed).await?;
+                    vec![parsed]
+                }
+                Step::Range { range, read } => match &mut chain {
+                    Some(chain) => chain.next(range, read).await?,
+                    None => Err(Error::Internal("a range of a file that is not read in ranges".to_owned()))?,
+                },
+            };
+            for mut parsed in parts {
+                let bytes = parsed.bytes;
+                counters.enter(Room::Read);
+                let records_before = accounts.block(&mut parsed).await?;
+                let places = Places { records_before, bad_after: &parsed.bad_after, offsets: Some(&parsed.offsets) };
+                let batch = added.append(parsed.batch, places)?;
                     if bytes * 2 >= block_bytes || batch.num_rows() >= FEW_ROWS {
                         if let Some(batch) = waiting.take()? {
                             yield batch;
@@ -288,7 +184,6 @@ pub(crate) fn batches<T: Text>(input: Input, text: T, block_bytes: usize, option
                     } else if let Some(batch) = waiting.add(batch, bytes, block_bytes)? {
                         yield batch;
                     }
-                }
             }
         }
         cutting.await.map_err(|error| Error::Internal(format!("the thread that cuts blocks ended: {error}")))?;

@@ -55,6 +55,17 @@ impl Cut {
         }
     }
 
+    /// The byte that may open and close a field.
+    pub(crate) fn quote(&self) -> Option<u8> {
+        self.dialect().and_then(|dialect| dialect.quote)
+    }
+
+    /// The bytes that stand before and after a field, line ends besides.
+    pub(crate) fn around_fields(&self) -> (u8, u8) {
+        let delimiter = self.dialect().map_or(&b","[..], |dialect| &dialect.delimiter);
+        (*delimiter.last().unwrap_or(&b','), *delimiter.first().unwrap_or(&b','))
+    }
+
     /// Whether line ends between quotes end no record.
     pub(crate) fn may_quote(&self) -> bool {
         self.dialect().is_some_and(|dialect| dialect.quote.is_some())

@@ -140,6 +140,10 @@ impl Text for Csv {
         &self.schema
     }
 
+    fn splits(&self) -> bool {
+        true
+    }
+
     fn begin(&self, uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<Start, Error> {
         let head = header::read(uri, &self.format, &self.limits, splitter)?;
         let order = match &head.names {

@@ -313,7 +313,15 @@ impl<'a> Parser<'a> {
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.rows));
         let schema = self.csv.schema.clone();
         let batch = RecordBatch::try_new_with_options(schema, arrays, &options).map_err(batch_error)?;
-        Ok(Parsed { batch, lines, bad_after: self.bad_after, kept: self.kept, offsets: self.offsets, text_bytes })
+        Ok(Parsed {
+            batch,
+            lines,
+            bad_after: self.bad_after,
+            kept: self.kept,
+            offsets: self.offsets,
+            bytes: self.block.end - self.block.start,
+            text_bytes,
+        })
     }
 }
 

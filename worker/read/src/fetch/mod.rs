@@ -102,6 +102,25 @@ impl Fetcher {
         }
     }
 
+    /// The size of a file of this machine, of which any range can be read at once; `None` for all others.
+    pub(crate) fn local_size(&self, file: &PlannedFile) -> Option<u64> {
+        let Ok(Location::Local(path)) = Location::parse(&file.uri) else { return None };
+        std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len())
+    }
+
+    /// Opens a range of a file of this machine for reading.
+    pub(crate) fn open_range(
+        &self,
+        file: &PlannedFile,
+        range: Range<u64>,
+        counters: &Arc<Counters>,
+    ) -> Result<ByteStream, Error> {
+        match Location::parse(&file.uri)? {
+            Location::Local(path) => stream::local_range(&file.uri, &path, range, Arc::clone(counters)),
+            Location::Remote(_) => Err(Error::Internal(format!("{} is not on this machine", file.uri))),
+        }
+    }
+
     /// Reads byte ranges of a file. Call from a blocking thread.
     pub(crate) fn ranges(
         &self,

@@ -1,7 +1,7 @@
 //! Bytes of one file as a blocking reader.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -56,6 +56,21 @@ impl Read for LocalFile {
 pub(super) fn local(uri: &str, path: &Path, counters: Arc<Counters>) -> Result<ByteStream, Error> {
     let file = File::open(path).map_err(|error| io_error(uri, error))?;
     Ok(Box::new(LocalFile { file, uri: uri.to_owned(), counters }))
+}
+
+pub(super) fn local_range(
+    uri: &str,
+    path: &Path,
+    range: Range<u64>,
+    counters: Arc<Counters>,
+) -> Result<ByteStream, Error> {
+    let open = || {
+        let mut file = File::open(path)?;
+        file.seek(io::SeekFrom::Start(range.start)).map(|_| file)
+    };
+    let file = open().map_err(|error| io_error(uri, error))?;
+    let file = LocalFile { file, uri: uri.to_owned(), counters };
+    Ok(Box::new(file.take(range.end - range.start)))
 }
 
 pub(super) fn local_ranges(uri: &str, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {

@@ -117,6 +117,10 @@ impl Text for Ndjson {
         self.0.schema()
     }
 
+    fn splits(&self) -> bool {
+        true
+    }
+
     fn begin(&self, uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<Start, Error> {
         skip_mark(uri, splitter)?;
         Ok(Start { cut: Cut::lines(), order: Vec::new(), lines: 0, records: 0, first: None })

@@ -270,7 +270,7 @@ impl<'a> Parser<'a> {
         let offsets = std::mem::take(&mut self.offsets);
         let bad = std::mem::take(&mut self.bad);
         let (kept, lines) = self.places(bad);
-        Ok(Parsed { batch, lines, bad_after, kept, offsets, text_bytes })
+        Ok(Parsed { batch, lines, bad_after, kept, offsets, bytes: self.block.end - self.block.start, text_bytes })
     }
 
     /// The bad rows asked for with their places, and the line ends of the block.

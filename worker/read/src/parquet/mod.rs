@@ -83,6 +83,11 @@ fn damaged(file: &PlannedFile, error: &ParquetError) -> Error {
     Error::BadFile { uri: file.uri.clone(), reason: error.to_string() }
 }
 
+/// The row groups of a file.
+pub(super) fn row_groups(fetcher: &Fetcher, file: &PlannedFile, runtime: &Handle) -> Result<usize, Error> {
+    footer(fetcher, file, &Counters::default(), runtime).map(|footer| footer.metadata().num_row_groups())
+}
+
 fn footer(
     fetcher: &Fetcher,
     file: &PlannedFile,
