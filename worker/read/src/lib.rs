@@ -12,7 +12,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::Stream;
-use moulin_core::{Counters, Format, OnBadFile, OnBadRow, PlannedFile, PlannedOption, Ratio, SkippedFile, Source};
+use moulin_core::{
+    Counters, CsvFormat, Format, OnBadFile, OnBadRow, PlannedFile, PlannedOption, Ratio, SkippedFile, Source,
+};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -95,6 +97,8 @@ pub struct Sample {
     pub reasons: Vec<String>,
     /// Options that were found in the sample, not declared.
     pub sniffed: Vec<PlannedOption>,
+    /// The format with those options filled in; `None`: it was not looked for (`csv.auto_dialect`).
+    pub dialect: Option<CsvFormat>,
 }
 
 /// Where the type of a column comes from.
@@ -357,7 +361,7 @@ pub fn batches(
     };
     let schema = &schema.of_files();
     match &source.format {
-        Format::Csv(format) => match csv::Csv::new(source, format, schema) {
+        Format::Csv(format) => match csv::Csv::new(source, schema.sample.dialect.as_ref().unwrap_or(format), schema) {
             Ok(text) => pipeline::batches(input, text, block_bytes, options),
             Err(error) => failed(error),
         },

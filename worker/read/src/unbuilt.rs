@@ -1,6 +1,6 @@
 //! Options that a source can ask for and no reader has yet: refused, never passed over.
 
-use moulin_core::{Contract, CsvFormat, Format, ReadLimits, Source};
+use moulin_core::{Contract, ContractMode, Format, ReadLimits, Source};
 
 use crate::Error;
 
@@ -8,21 +8,18 @@ use crate::Error;
 /// `Schema`, naming the option.
 pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
     let is_json = matches!(source.format, Format::Ndjson(_) | Format::Json(_));
+    let is_csv = matches!(source.format, Format::Csv(_));
     let asked = [
-        ("source.contract", !is_json && source.contract != Contract::default()),
-        ("source.rescued_column", !is_json && source.rescued_column.is_some()),
+        ("source.contract", !is_json && !is_csv && source.contract != Contract::default()),
+        ("source.contract.columns", is_csv && source.contract.columns != ContractMode::Evolve),
+        ("source.rescued_column", !is_json && !is_csv && source.rescued_column.is_some()),
         ("one of source.limits", !is_json && !limits_are_built(source)),
         (
             "an option of a column besides its type",
-            !matches!(source.format, Format::Csv(_))
-                && source.columns.iter().any(|column| column.text != Default::default()),
+            !is_csv && source.columns.iter().any(|column| column.text != Default::default()),
         ),
     ];
-    let format = match &source.format {
-        Format::Csv(csv) => csv_option(csv),
-        Format::Json(_) | Format::Ndjson(_) | Format::Parquet => None,
-    };
-    match asked.into_iter().find_map(|(name, asked)| asked.then_some(name)).or(format) {
+    match asked.into_iter().find_map(|(name, asked)| asked.then_some(name)) {
         Some(name) => Err(Error::Schema(format!("no reader of this worker has {name} yet"))),
         None => Ok(()),
     }
@@ -33,8 +30,4 @@ fn limits_are_built(source: &Source) -> bool {
     let ReadLimits { record_bytes, inflation_ratio, inflated_bytes, .. } = limits;
     matches!(source.format, Format::Csv(_))
         || limits == ReadLimits { record_bytes, inflation_ratio, inflated_bytes, ..ReadLimits::default() }
-}
-
-fn csv_option(csv: &CsvFormat) -> Option<&'static str> {
-    csv.auto_dialect.then_some("csv.auto_dialect")
 }

@@ -79,8 +79,11 @@ def csv(
             declared columns, or `column_1`, `column_2`, ...
         header_lines: Lines that the header takes; the names of a column in them are joined with `_`, empty
             ones left out.
-        column_names: Names of all columns in the order of the file, in place of those of the header.
-        null_values: Unquoted fields that mean null, besides the empty field for columns that are not strings.
+        column_names: Names of all columns in the order of the file, in place of those of the header. Without
+            it a name that comes again gets a number (`a`, `a_1`), and a column without a name is called by
+            its place (`column_3`).
+        null_values: Unquoted fields that mean null, compared as they are written, besides the empty field for
+            columns that are not strings.
         true_values: Texts that mean true. Default: `true`, `t`, `yes`, `y`, `1` in any case.
         false_values: Texts that mean false. Default: `false`, `f`, `no`, `n`, `0` in any case.
         skip_lines: Lines to leave out at the start of each file, before the header.
@@ -88,16 +91,19 @@ def csv(
         skip_footer_rows: Records to leave out at the end of each file.
         comment: Lines that start with this text are no rows.
         decimal_separator: Character between the whole and the fraction of a number.
-        thousands_separator: Character between groups of digits of a number.
-        date_format: How dates are written, in strftime's words. Default: `%Y-%m-%d`.
+        thousands_separator: Character between groups of digits of a number: the last group has three, others
+            two or three.
+        date_format: How dates are written, in strftime's words: %Y %y %m %b %B %d %e %j %a %A %H %I %p %M %S
+            %f %.f %3f %6f %9f %z %Z %s %F %D %T %R %r. Names are English. Default: `%Y-%m-%d`.
         time_format: How times are written. Default: `%H:%M[:%S[.%f]]`.
         timestamp_format: How timestamps are written. Default: ISO 8601, with `T` or a space.
-        timezone: Zone of timestamps that name none, from the IANA database. Default: UTC.
-        encoding: How characters are written as bytes.
+        timezone: Zone of timestamptz values that name none, from the IANA database. An hour that the clock
+            shows twice is the first one; one that it skips is a bad value. Default: UTC.
+        encoding: How characters are written as bytes. Offsets are those of the text in UTF-8.
         line_ending: What ends a line.
-        trailing_delimiter: Every line ends with a delimiter that opens no field.
+        trailing_delimiter: A delimiter at the end of a line opens no field.
         ragged_rows: What to do with rows that have more or fewer fields than there are columns.
-        trim: White space around unquoted fields is no part of them.
+        trim: Spaces and tabs around fields are no part of them; those in quotes are.
         auto_dialect: Find delimiter, quote, escape, header, encoding and line end in a sample of the first
             file; what is set here wins. `Plan` says what was chosen and why.
         compression: Compression of the files (text formats only; Parquet carries its own).
@@ -226,8 +232,11 @@ def tsv(
             declared columns, or `column_1`, `column_2`, ...
         header_lines: Lines that the header takes; the names of a column in them are joined with `_`, empty
             ones left out.
-        column_names: Names of all columns in the order of the file, in place of those of the header.
-        null_values: Unquoted fields that mean null, besides the empty field for columns that are not strings.
+        column_names: Names of all columns in the order of the file, in place of those of the header. Without
+            it a name that comes again gets a number (`a`, `a_1`), and a column without a name is called by
+            its place (`column_3`).
+        null_values: Unquoted fields that mean null, compared as they are written, besides the empty field for
+            columns that are not strings.
         true_values: Texts that mean true. Default: `true`, `t`, `yes`, `y`, `1` in any case.
         false_values: Texts that mean false. Default: `false`, `f`, `no`, `n`, `0` in any case.
         skip_lines: Lines to leave out at the start of each file, before the header.
@@ -235,16 +244,19 @@ def tsv(
         skip_footer_rows: Records to leave out at the end of each file.
         comment: Lines that start with this text are no rows.
         decimal_separator: Character between the whole and the fraction of a number.
-        thousands_separator: Character between groups of digits of a number.
-        date_format: How dates are written, in strftime's words. Default: `%Y-%m-%d`.
+        thousands_separator: Character between groups of digits of a number: the last group has three, others
+            two or three.
+        date_format: How dates are written, in strftime's words: %Y %y %m %b %B %d %e %j %a %A %H %I %p %M %S
+            %f %.f %3f %6f %9f %z %Z %s %F %D %T %R %r. Names are English. Default: `%Y-%m-%d`.
         time_format: How times are written. Default: `%H:%M[:%S[.%f]]`.
         timestamp_format: How timestamps are written. Default: ISO 8601, with `T` or a space.
-        timezone: Zone of timestamps that name none, from the IANA database. Default: UTC.
-        encoding: How characters are written as bytes.
+        timezone: Zone of timestamptz values that name none, from the IANA database. An hour that the clock
+            shows twice is the first one; one that it skips is a bad value. Default: UTC.
+        encoding: How characters are written as bytes. Offsets are those of the text in UTF-8.
         line_ending: What ends a line.
-        trailing_delimiter: Every line ends with a delimiter that opens no field.
+        trailing_delimiter: A delimiter at the end of a line opens no field.
         ragged_rows: What to do with rows that have more or fewer fields than there are columns.
-        trim: White space around unquoted fields is no part of them.
+        trim: Spaces and tabs around fields are no part of them; those in quotes are.
         auto_dialect: Find delimiter, quote, escape, header, encoding and line end in a sample of the first
             file; what is set here wins. `Plan` says what was chosen and why.
         compression: Compression of the files (text formats only; Parquet carries its own).

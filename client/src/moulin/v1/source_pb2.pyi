@@ -122,7 +122,7 @@ class _LineEnding:
 class _LineEndingEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_LineEnding.ValueType], builtins.type):
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     LINE_ENDING_UNSPECIFIED: _LineEnding.ValueType  # 0
-    """LF or CRLF; CR when the first block of the file holds no LF."""
+    """LF or CRLF; CR when the first 64 KiB of the file hold a CR and no LF."""
     LINE_ENDING_LF: _LineEnding.ValueType  # 1
     """LF; a CR before it is a character like any other."""
     LINE_ENDING_CRLF: _LineEnding.ValueType  # 2
@@ -136,7 +136,7 @@ class LineEnding(_LineEnding, metaclass=_LineEndingEnumTypeWrapper):
     """What ends a line of a text file."""
 
 LINE_ENDING_UNSPECIFIED: LineEnding.ValueType  # 0
-"""LF or CRLF; CR when the first block of the file holds no LF."""
+"""LF or CRLF; CR when the first 64 KiB of the file hold a CR and no LF."""
 LINE_ENDING_LF: LineEnding.ValueType  # 1
 """LF; a CR before it is a character like any other."""
 LINE_ENDING_CRLF: LineEnding.ValueType  # 2
@@ -514,36 +514,44 @@ class CsvFormat(google.protobuf.message.Message):
     decimal_separator: builtins.str
     """Character between the whole and the fraction of a number. Empty: `.`."""
     thousands_separator: builtins.str
-    """Character between groups of digits of a number. Empty: none."""
+    """Character between groups of digits of a number: the last group has three, others two or three. Empty: none."""
     date_format: builtins.str
-    """How dates are written, in strftime's words. Empty: `%Y-%m-%d`."""
+    """How dates are written, in strftime's words: %Y %y %m %b %B %d %e %j %a %A %H %I %p %M %S %f %.f %3f %6f %9f %z %Z %s
+    %F %D %T %R %r. Names are English. Empty: `%Y-%m-%d`.
+    """
     time_format: builtins.str
     """How times are written. Empty: `%H:%M[:%S[.%f]]`."""
     timestamp_format: builtins.str
     """How timestamps are written. Empty: ISO 8601, with `T` or a space."""
     timezone: builtins.str
-    """Zone of timestamps that name none, from the IANA database. Empty: UTC."""
+    """Zone of timestamptz values that name none, from the IANA database. An hour that the clock shows twice is the first
+    one; one that it skips is a bad value. Empty: UTC.
+    """
     encoding: global___Encoding.ValueType
-    """How characters are written as bytes."""
+    """How characters are written as bytes. Offsets are those of the text in UTF-8."""
     line_ending: global___LineEnding.ValueType
     """What ends a line."""
     trailing_delimiter: builtins.bool
-    """Every line ends with a delimiter that opens no field."""
+    """A delimiter at the end of a line opens no field."""
     ragged_rows: global___RaggedRows.ValueType
     """What to do with rows that have more or fewer fields than there are columns."""
     trim: builtins.bool
-    """White space around unquoted fields is no part of them."""
+    """Spaces and tabs around fields are no part of them; those in quotes are."""
     auto_dialect: builtins.bool
     """Find delimiter, quote, escape, header, encoding and line end in a sample of the first file; what is set here wins.
     `Plan` says what was chosen and why.
     """
     @property
     def null_values(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Unquoted fields that mean null, besides the empty field for columns that are not strings."""
+        """Unquoted fields that mean null, compared as they are written, besides the empty field for columns that are not
+        strings.
+        """
 
     @property
     def column_names(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Names of all columns in the order of the file, in place of those of the header."""
+        """Names of all columns in the order of the file, in place of those of the header. Without it a name that comes again
+        gets a number (`a`, `a_1`), and a column without a name is called by its place (`column_3`).
+        """
 
     @property
     def true_values(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:

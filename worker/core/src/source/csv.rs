@@ -61,11 +61,11 @@ pub struct CsvFormat {
     pub encoding: Encoding,
     /// What ends a line.
     pub line_ending: LineEnding,
-    /// Every line ends with a delimiter that opens no field.
+    /// A delimiter at the end of a line opens no field.
     pub trailing_delimiter: bool,
     /// What to do with rows of another number of fields.
     pub ragged_rows: RaggedRows,
-    /// White space around unquoted fields is no part of them.
+    /// Spaces and tabs around fields are no part of them.
     pub trim: bool,
     /// Find the dialect in a sample.
     pub auto_dialect: bool,
@@ -131,7 +131,7 @@ pub enum Encoding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LineEnding {
-    /// LF or CRLF; CR when the first block of a file holds no LF.
+    /// LF or CRLF; CR when the first 64 KiB of a file hold a CR and no LF.
     #[default]
     Auto,
     /// LF alone.

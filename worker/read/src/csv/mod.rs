@@ -1,25 +1,34 @@
 //! Delimited text: RFC 4180 and its relatives.
 //!
 //! # What is read
-//! - Lines end with LF or CRLF; a file without any LF in its first block is cut at CR.
-//! - A quote opens a field only as its first character; inside, a doubled quote is one quote. Text after the closing
-//!   quote is a reject (`csv.quote`), not a guess. In a field that does not start with one, quotes are characters.
-//! - An empty line is no record. Lines that start with the comment byte are none either.
-//! - An unquoted field that equals one of the null values is null. So is an empty unquoted field, except in a string
-//!   column, where it is the empty string unless `""` is a null value. A quoted field is never null.
-//! - A UTF-8 byte order mark at the start of a file is no part of it.
+//! - Text in UTF-8; other encodings become UTF-8 before anything else ([`encoding`]), and offsets are those of the UTF-8
+//!   text. A byte order mark at the start of a file is no part of it.
+//! - Lines end with LF or CRLF, or as the format says; a file whose first 64 KiB hold a CR and no LF is cut at CR.
+//! - A quote opens a field only as its first character (with `trim`, after white space too); inside, a doubled quote is
+//!   one quote. Text after the closing quote is a reject (`csv.quote`), not a guess. In a field that does not start
+//!   with one, quotes are characters. An escape makes the character after it plain, a line end too.
+//! - An empty line is no record. Lines that start with the comment are none either.
+//! - An unquoted field that is written like one of the null values is null. So is an empty unquoted field, except in a
+//!   string column, where it is the empty string unless `""` is a null value. A quoted field is never null.
+//! - Rows of another length are rejects (`csv.field_count`), unless `ragged_rows` takes them; what has no column then
+//!   goes into the rescued column, when there is one, and so do values that the contract discards.
+//! - The first file says the schema; a column without a name is called by its place, a name that was there before gets a
+//!   number. With `auto_dialect` it says the dialect of all files too ([`sniff`]).
+//! - A record longer than `limits.record_bytes` is an error of its file, wherever blocks end: nothing behind it can be
+//!   trusted to be a record. A field longer than `limits.field_bytes` is a reject.
 //!
 //! # How
 //! A window of some tens of KiB is indexed first: one pass finds every delimiter and line end and proves that each
 //! row has as many fields as it must ([`index`]). Then each column of the window is parsed in a loop of its own
 //! ([`fast`]). Whatever is unusual in a window undoes it, and its records are read one by one ([`record`]), which is
-//! the definition of the dialect. Both must agree; the tests compare them.
+//! the definition of the dialect. Both must agree; the tests compare them. Delimiters of several characters and `trim`
+//! always take the second way; escapes, comments and mixed line ends only where they stand ([`dialect`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, SchemaRef};
-use moulin_core::{ColumnText, CsvFormat, PrimitiveType, ReadLimits, Source};
+use moulin_core::{ColumnText, ContractMode, CsvFormat, PrimitiveType, ReadLimits, Source};
 
 use super::blocks::{Block, Splitter};
 use super::columns::{Column, column_type};
@@ -36,9 +45,12 @@ mod encoding;
 mod fast;
 mod header;
 mod index;
+mod look;
 mod parse;
 mod record;
+mod rescue;
 pub(super) mod sample;
+mod sniff;
 
 pub(crate) use cut::Cut;
 
@@ -106,6 +118,10 @@ impl Target {
 pub(super) struct Csv {
     format: CsvFormat,
     limits: ReadLimits,
+    /// What to do with a value that is none of its column's type.
+    types: ContractMode,
+    /// Whether the last column of the schema takes what has none of its own.
+    rescues: bool,
     schema: SchemaRef,
     targets: Vec<Target>,
     /// Bytes that are indexed at once, roughly; 0: records are read one by one.
@@ -117,14 +133,23 @@ impl Csv {
         let declared: HashMap<&str, &ColumnText> =
             source.columns.iter().map(|column| (column.name.as_str(), &column.text)).collect();
         let usual = ColumnText::default();
-        let targets = schema.arrow.fields().iter().zip(&schema.origins).map(|(field, origin)| {
+        let rescues = schema.origins.last() == Some(&Origin::Rescued);
+        let own = schema.origins.len() - usize::from(rescues);
+        let targets = schema.arrow.fields().iter().zip(&schema.origins).take(own).map(|(field, origin)| {
             let text = declared.get(field.name().as_str()).copied().unwrap_or(&usual);
             Target::new(text, field, format, *origin == Origin::Inferred)
         });
         let targets = targets.collect::<Result<Vec<_>, Error>>()?;
         let window = parse::WINDOW_BYTES.max(parse::COLUMN_BYTES * targets.len());
-        let (format, limits) = (format.clone(), source.limits);
-        Ok(Self { format, limits, schema: Arc::clone(&schema.arrow), targets, window })
+        Ok(Self {
+            format: format.clone(),
+            limits: source.limits,
+            types: source.contract.types,
+            rescues,
+            schema: Arc::clone(&schema.arrow),
+            targets,
+            window,
+        })
     }
 
     /// Indexes so few bytes at once. For tests of what happens at the borders of windows.

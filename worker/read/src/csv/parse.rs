@@ -1,12 +1,14 @@
 //! A block becomes columns.
 
 use arrow::array::RecordBatch;
-use moulin_core::PrimitiveType;
+use moulin_core::{ContractMode, PrimitiveType};
 
 use super::dialect::{Dialect, Marks};
 use super::fast::{self, Window};
+use super::header::place_name;
 use super::index::{Found, Stretch, index};
 use super::record::{self, Field, Item, Walk};
+use super::rescue::Rescued;
 use super::{Csv, Cut, Target, cut_error};
 use crate::Error;
 use crate::blocks::{Block, too_long};
@@ -33,9 +35,12 @@ pub(super) struct Parser<'a> {
     text: &'a [u8],
     ask: Ask,
     columns: Vec<Column>,
+    rescued: Option<Rescued>,
     rows: usize,
     bad_after: Vec<u32>,
     kept: Vec<BadRow>,
+    /// Whether a bad row has been found that fails the job.
+    stops: bool,
     offsets: Vec<i64>,
     /// Line ends counted so far, and up to where.
     lines: (u64, usize),
@@ -65,9 +70,11 @@ impl<'a> Parser<'a> {
             text: &block.buffer[..block.end],
             ask,
             columns: super::new_columns(targets, rows, sizes),
+            rescued: csv.rescues.then(|| Rescued::new(rows)),
             rows: 0,
             bad_after: Vec::new(),
             kept: Vec::new(),
+            stops: false,
             offsets: Vec::with_capacity(if ask.offsets { rows } else { 0 }),
             lines: (0, block.start),
             ends: Vec::new(),
@@ -111,7 +118,7 @@ impl<'a> Parser<'a> {
     }
 
     fn stopped(&self) -> bool {
-        self.ask.stop_at_first && !self.bad_after.is_empty()
+        self.stops || (self.ask.stop_at_first && !self.bad_after.is_empty())
     }
 
     fn offset(&self, at: usize) -> u64 {
@@ -165,6 +172,7 @@ impl<'a> Parser<'a> {
             return self.undo();
         }
         self.rows += rows;
+        self.rescued.iter_mut().for_each(|rescued| rescued.end_records(rows));
         if self.ask.offsets {
             let starts = self.ends.iter().step_by(self.stride().max(1)).take(rows);
             let base = self.block.offset as i64 - self.block.start as i64 + 1;
@@ -176,6 +184,7 @@ impl<'a> Parser<'a> {
     fn undo(&mut self) -> bool {
         let rows = self.rows;
         self.columns.iter_mut().for_each(|column| column.truncate(rows));
+        self.rescued.iter_mut().for_each(|rescued| rescued.truncate(rows));
         false
     }
 
@@ -216,35 +225,66 @@ impl<'a> Parser<'a> {
         if count != self.order.len() {
             self.check_count(count)?;
         }
-        let field_bytes = self.csv.limits.field_bytes;
-        for (at, &place) in self.order.iter().enumerate() {
-            let (target, column) = (&self.targets[place], &mut self.columns[place]);
-            let Some(field) = self.fields.get(at) else {
-                column.push_null();
-                continue;
-            };
-            let raw = field.raw(self.text);
-            let bad = if !field.quoted && target.nulls.is_null(raw) {
-                column.push_null();
-                continue;
-            } else if raw.len() as u64 > field_bytes {
-                too_large(&target.name, raw.len(), field_bytes)
-            } else {
-                let text = field.text(self.text, self.dialect);
-                if target.ty == PrimitiveType::String && std::str::from_utf8(&text).is_err() {
-                    Bad::utf8(&target.name, &text)
-                } else if target.notation.push(column, &text) {
-                    continue;
-                } else {
-                    target.bad_value(&text)
-                }
-            };
+        for number in 0..self.order.len() {
+            if let Err(bad) = self.append_field(number) {
+                self.undo();
+                return Err(bad);
+            }
+        }
+        if let Err(bad) = self.rescue_rest() {
             self.undo();
             return Err(bad);
         }
+        self.rescued.iter_mut().for_each(Rescued::end_record);
         self.rows += 1;
         if self.ask.offsets {
             self.offsets.push(self.offset(at) as i64);
+        }
+        Ok(())
+    }
+
+    /// Appends the value of one column of the record; a field that is not there is null.
+    fn append_field(&mut self, number: usize) -> Result<(), Bad> {
+        let place = self.order[number];
+        let (target, column) = (&self.targets[place], &mut self.columns[place]);
+        let Some(field) = self.fields.get(number) else {
+            column.push_null();
+            return Ok(());
+        };
+        let raw = field.raw(self.text);
+        if !field.quoted && target.nulls.is_null(raw) {
+            column.push_null();
+            return Ok(());
+        }
+        let limit = self.csv.limits.field_bytes;
+        if raw.len() as u64 > limit {
+            return Err(too_large(&target.name, raw.len(), limit));
+        }
+        let text = field.text(self.text, self.dialect);
+        if target.ty == PrimitiveType::String && std::str::from_utf8(&text).is_err() {
+            return Err(Bad::utf8(&target.name, &text));
+        }
+        if target.notation.push(column, &text) {
+            return Ok(());
+        }
+        let bad = target.bad_value(&text);
+        match (self.csv.types, std::str::from_utf8(&text)) {
+            (ContractMode::DiscardValue, Ok(text)) => {
+                column.push_null();
+                self.rescued.iter_mut().for_each(|rescued| rescued.keep(&target.name, text));
+                Ok(())
+            }
+            (types, _) => Err(Bad { stops: types == ContractMode::Freeze, ..bad }),
+        }
+    }
+
+    /// Keeps the fields of the record that there are no columns for.
+    fn rescue_rest(&mut self) -> Result<(), Bad> {
+        let Some(rescued) = &mut self.rescued else { return Ok(()) };
+        for (number, field) in self.fields.iter().enumerate().skip(self.order.len()) {
+            let (name, text) = (place_name(number), field.text(self.text, self.dialect));
+            let text = std::str::from_utf8(&text).map_err(|_| Bad::utf8(&name, &text))?;
+            rescued.keep(&name, text);
         }
         Ok(())
     }
@@ -253,6 +293,10 @@ impl<'a> Parser<'a> {
     /// When the format does not allow for so many fields.
     fn check_count(&self, count: usize) -> Result<(), Bad> {
         let (ragged, expected) = (self.csv.format.ragged_rows, self.order.len());
+        let limit = self.csv.limits.columns as usize;
+        if count > expected.max(limit) {
+            return Err(Bad::row("csv.columns", format!("row has {count} fields, and limits.columns allows {limit}")));
+        }
         if (count < expected && ragged.pads()) || (count > expected && ragged.truncates()) {
             return Ok(());
         }
@@ -294,7 +338,8 @@ impl<'a> Parser<'a> {
     }
 
     fn reject(&mut self, at: usize, next: usize, bad: Bad) {
-        if self.kept.len() < self.ask.bad_rows_kept {
+        self.stops = bad.stops;
+        if self.kept.len() < self.ask.bad_rows_kept || bad.stops {
             let (lines, counted) = self.lines;
             self.lines = (lines + self.count_lines(counted, at), at);
             let records_before = (self.rows + self.bad_after.len()) as u64;
@@ -308,8 +353,8 @@ impl<'a> Parser<'a> {
         let (lines, counted) = self.lines;
         let lines = lines + self.count_lines(counted, self.text.len());
         let text_bytes = self.columns.iter().map(Column::text_bytes).collect();
-        let arrays =
-            self.columns.into_iter().map(Column::finish).collect::<Result<Vec<_>, _>>().map_err(batch_error)?;
+        let arrays = self.columns.into_iter().map(Column::finish).chain(self.rescued.map(Rescued::finish));
+        let arrays = arrays.collect::<Result<Vec<_>, _>>().map_err(batch_error)?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.rows));
         let schema = self.csv.schema.clone();
         let batch = RecordBatch::try_new_with_options(schema, arrays, &options).map_err(batch_error)?;

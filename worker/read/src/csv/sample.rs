@@ -8,7 +8,7 @@ use moulin_core::{Column, CsvFormat, PrimitiveType, Source};
 
 use super::header::{self, Head};
 use super::record::{self, Item};
-use super::{Csv, NullRule, cut_error};
+use super::{Csv, NullRule, cut_error, sniff};
 use crate::Error;
 use crate::blocks::{Block, Splitter};
 use crate::columns::arrow_type;
@@ -24,6 +24,8 @@ pub(crate) fn schema(
     format: &CsvFormat,
     splitter: &mut Splitter<ByteStream>,
 ) -> Result<Option<InputSchema>, Error> {
+    let found = if format.auto_dialect { Some(sniff::sniff(uri, format, splitter)?) } else { None };
+    let format = found.as_ref().map_or(format, |found| &found.format);
     let declared = source.columns.as_slice();
     let mut head = header::read(uri, format, &source.limits, splitter)?;
     if head.names.is_none() && format.header {
@@ -36,6 +38,10 @@ pub(crate) fn schema(
         }
     }
     let (guesses, mut seen) = sample(uri, source, format, &mut head, splitter)?;
+    if let Some(found) = &found {
+        seen.sniffed.clone_from(&found.options);
+        seen.dialect = Some(found.format.clone());
+    }
     seen.reasons = guesses.iter().map(Guess::reason).collect();
     let names = match head.names {
         Some(names) => names,

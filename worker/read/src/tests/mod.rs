@@ -3,6 +3,7 @@
 mod added_columns;
 mod bad_files;
 mod conformance;
+mod csv_auto;
 mod csv_dialect;
 mod csv_options;
 mod csv_splits;

@@ -263,7 +263,8 @@ pub struct CsvFormat {
     /// `column_2`, ...
     #[prost(bool, tag = "4")]
     pub no_header: bool,
-    /// Unquoted fields that mean null, besides the empty field for columns that are not strings.
+    /// Unquoted fields that mean null, compared as they are written, besides the empty field for columns that are not
+    /// strings.
     #[prost(string, repeated, tag = "5")]
     pub null_values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Lines to leave out at the start of each file, before the header.
@@ -281,7 +282,8 @@ pub struct CsvFormat {
     /// Lines that the header takes; the names of a column in them are joined with `_`, empty ones left out. 0: one.
     #[prost(uint32, tag = "10")]
     pub header_lines: u32,
-    /// Names of all columns in the order of the file, in place of those of the header.
+    /// Names of all columns in the order of the file, in place of those of the header. Without it a name that comes again
+    /// gets a number (`a`, `a_1`), and a column without a name is called by its place (`column_3`).
     #[prost(string, repeated, tag = "11")]
     pub column_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Records to leave out after the header of each file.
@@ -299,10 +301,11 @@ pub struct CsvFormat {
     /// Character between the whole and the fraction of a number. Empty: `.`.
     #[prost(string, tag = "16")]
     pub decimal_separator: ::prost::alloc::string::String,
-    /// Character between groups of digits of a number. Empty: none.
+    /// Character between groups of digits of a number: the last group has three, others two or three. Empty: none.
     #[prost(string, tag = "17")]
     pub thousands_separator: ::prost::alloc::string::String,
-    /// How dates are written, in strftime's words. Empty: `%Y-%m-%d`.
+    /// How dates are written, in strftime's words: %Y %y %m %b %B %d %e %j %a %A %H %I %p %M %S %f %.f %3f %6f %9f %z %Z %s
+    /// %F %D %T %R %r. Names are English. Empty: `%Y-%m-%d`.
     #[prost(string, tag = "18")]
     pub date_format: ::prost::alloc::string::String,
     /// How times are written. Empty: `%H:%M\[:%S[.%f]\]`.
@@ -311,22 +314,23 @@ pub struct CsvFormat {
     /// How timestamps are written. Empty: ISO 8601, with `T` or a space.
     #[prost(string, tag = "20")]
     pub timestamp_format: ::prost::alloc::string::String,
-    /// Zone of timestamps that name none, from the IANA database. Empty: UTC.
+    /// Zone of timestamptz values that name none, from the IANA database. An hour that the clock shows twice is the first
+    /// one; one that it skips is a bad value. Empty: UTC.
     #[prost(string, tag = "21")]
     pub timezone: ::prost::alloc::string::String,
-    /// How characters are written as bytes.
+    /// How characters are written as bytes. Offsets are those of the text in UTF-8.
     #[prost(enumeration = "Encoding", tag = "22")]
     pub encoding: i32,
     /// What ends a line.
     #[prost(enumeration = "LineEnding", tag = "23")]
     pub line_ending: i32,
-    /// Every line ends with a delimiter that opens no field.
+    /// A delimiter at the end of a line opens no field.
     #[prost(bool, tag = "24")]
     pub trailing_delimiter: bool,
     /// What to do with rows that have more or fewer fields than there are columns.
     #[prost(enumeration = "RaggedRows", tag = "25")]
     pub ragged_rows: i32,
-    /// White space around unquoted fields is no part of them.
+    /// Spaces and tabs around fields are no part of them; those in quotes are.
     #[prost(bool, tag = "26")]
     pub trim: bool,
     /// Find delimiter, quote, escape, header, encoding and line end in a sample of the first file; what is set here wins.
@@ -526,7 +530,7 @@ impl Encoding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum LineEnding {
-    /// LF or CRLF; CR when the first block of the file holds no LF.
+    /// LF or CRLF; CR when the first 64 KiB of the file hold a CR and no LF.
     Unspecified = 0,
     /// LF; a CR before it is a character like any other.
     Lf = 1,

@@ -1,0 +1,56 @@
+//! What has no column of its own, as a JSON object of texts.
+
+use arrow::array::ArrayRef;
+use arrow::error::ArrowError;
+use moulin_core::PrimitiveType;
+
+use crate::columns::Column;
+
+/// The column of them.
+pub(super) struct Rescued {
+    column: Column,
+    /// The object of the record that is being read, without its last brace; empty: there is none.
+    object: Vec<u8>,
+}
+
+impl Rescued {
+    pub(super) fn new(rows: usize) -> Self {
+        Self { column: Column::new(PrimitiveType::String, rows, 0), object: Vec::new() }
+    }
+
+    /// Keeps a text of the record under a name.
+    pub(super) fn keep(&mut self, name: &str, text: &str) {
+        self.object.push(if self.object.is_empty() { b'{' } else { b',' });
+        for (part, end) in [(name, b':'), (text, b'}')] {
+            self.object.extend_from_slice(serde_json::Value::from(part).to_string().as_bytes());
+            self.object.push(end);
+        }
+        self.object.pop();
+    }
+
+    /// Takes away all but so many rows.
+    pub(super) fn truncate(&mut self, rows: usize) {
+        self.column.truncate(rows);
+        self.object.clear();
+    }
+
+    /// Makes the row of the record that was read: null, when nothing of it was kept.
+    pub(super) fn end_record(&mut self) {
+        if self.object.is_empty() {
+            self.column.push_null();
+            return;
+        }
+        self.object.push(b'}');
+        self.column.push_text(&self.object);
+        self.object.clear();
+    }
+
+    /// Rows of which nothing was kept.
+    pub(super) fn end_records(&mut self, rows: usize) {
+        (0..rows).for_each(|_| self.column.push_null());
+    }
+
+    pub(super) fn finish(self) -> Result<ArrayRef, ArrowError> {
+        self.column.finish()
+    }
+}
