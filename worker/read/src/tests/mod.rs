@@ -15,6 +15,7 @@ mod limits;
 mod ndjson;
 mod parquet;
 mod rejects;
+mod shards;
 mod values;
 
 use std::path::Path;
