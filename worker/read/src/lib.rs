@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use moulin_core::{
     Counters, CsvFormat, Format, OnBadFile, OnBadRow, PlannedFile, PlannedOption, Ratio, SkippedFile, Source,
 };
@@ -23,6 +23,7 @@ mod accounts;
 mod added;
 mod blocks;
 mod columns;
+mod condition;
 mod csv;
 mod cutter;
 mod error;
@@ -46,6 +47,7 @@ mod type_names;
 mod unbuilt;
 mod values;
 
+pub use condition::{Comparison, Condition, Literal, Test};
 pub use error::Error;
 pub use landable::landable;
 pub use rejects::{reject_batch, reject_schema};
@@ -151,6 +153,12 @@ pub struct ReadOptions {
     /// Takes every rejected row, as batches of [`reject_schema`]; a receiver that does not take them makes the reader
     /// wait, one that is gone does not. `None`: only the first are kept, in the counters.
     pub rejects: Option<mpsc::Sender<RecordBatch>>,
+    /// The columns that come out, in this order; `None`: all of the schema. Of Parquet files the others are not read;
+    /// of text files they are still checked, so that the verdict on a row is the same.
+    pub projection: Option<Vec<String>>,
+    /// What all wanted rows fulfil. Hints: rows that do not may come out too. Of Parquet files, row groups and pages
+    /// that hold no wanted row are not read.
+    pub conditions: Vec<Condition>,
 }
 
 impl ReadOptions {
@@ -165,6 +173,8 @@ impl ReadOptions {
             batch_bytes: 0,
             counters,
             rejects: None,
+            projection: None,
+            conditions: Vec::new(),
         }
     }
 }
@@ -320,7 +330,7 @@ impl Input {
     }
 }
 
-/// Streams all files as batches of the schema, in the order of the files. It must be polled on a Tokio runtime;
+/// Streams all files as batches of the schema, or of a projection of it, in the order of the files. It must be polled on a Tokio runtime;
 /// parsing goes on on blocking threads. Rows of a failed job that come before the bad one may have been handed out.
 ///
 /// # Errors
@@ -334,6 +344,34 @@ impl Input {
 /// Dropping the stream stops all work above it.
 #[must_use]
 pub fn batches(
+    fetcher: &Fetcher,
+    source: &Source,
+    files: &[PlannedFile],
+    schema: &InputSchema,
+    options: ReadOptions,
+) -> BatchStream {
+    let Some(names) = options.projection.clone() else {
+        return all_batches(fetcher, source, files, schema, options);
+    };
+    if let Some(name) = names.iter().find(|name| schema.arrow.index_of(name).is_err()) {
+        let error = Error::Schema(format!("no column `{name}` to read; there are {}", column_names(&schema.arrow)));
+        return Box::pin(futures::stream::once(async { Err(error) }));
+    }
+    let projected = move |batch: Result<RecordBatch, Error>| {
+        let batch = batch?;
+        let places = names.iter().map(|name| batch.schema().index_of(name)).collect::<Result<Vec<_>, _>>();
+        places.and_then(|places| batch.project(&places)).map_err(pipeline::batch_error)
+    };
+    Box::pin(all_batches(fetcher, source, files, schema, options).map(projected))
+}
+
+fn column_names(schema: &Schema) -> String {
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    names.join(", ")
+}
+
+/// Streams at least the columns of the projection.
+fn all_batches(
     fetcher: &Fetcher,
     source: &Source,
     files: &[PlannedFile],

@@ -2,32 +2,34 @@
 //!
 //! Rows come with the types that land (see `landable`): short and unsigned integers widened, dictionaries and views
 //! plain, times in microseconds. Up to two row groups are decoded at once, on blocking threads, and come out in order.
-//! A Parquet file has no bad rows: what cannot be decoded or cast makes the file a bad one.
+//! A Parquet file has no bad rows: what cannot be decoded or cast makes the file a bad one, with the row group and the
+//! column that are damaged.
+//!
+//! Columns that nobody asks for are not fetched, nor are row groups and pages whose statistics say that they hold no
+//! wanted row (`prune`). Where rows are numbered none are passed over.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
+use arrow::array::RecordBatch;
+use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use moulin_core::{Column, Counters, PlannedFile, Room};
-use parquet::DecodeResult;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::arrow::push_decoder::ParquetPushDecoderBuilder;
-use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaDataPushDecoder;
+use moulin_core::{Column, Counters, PlannedFile, ProvenanceColumn, Room};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::columns::arrow_type_of;
-use super::pipeline::batch_error;
 use super::{InputSchema, Origin, ReadOptions};
 use crate::added::Places;
+use crate::condition::Condition;
 use crate::fetch::Fetcher;
 use crate::landable::landable;
 use crate::{BatchStream, Error, Input, iceberg_type_name};
+use footer::footer;
 
-/// Rows of a batch.
-const BATCH_ROWS: usize = 32 << 10;
+mod decode;
+mod footer;
+mod prune;
+
 /// Row groups decoded at once at the most: each holds its compressed bytes in memory.
 const GROUPS_AT_ONCE: usize = 2;
 
@@ -38,7 +40,7 @@ pub(super) fn schema(
     declared: &[Column],
     runtime: &Handle,
 ) -> Result<InputSchema, Error> {
-    let footer = footer(fetcher, file, &Counters::default(), runtime)?;
+    let footer = footer(fetcher, file, false, &Counters::default(), runtime)?;
     let found = footer.schema();
     if let Some(missing) = declared.iter().find(|column| found.index_of(&column.name).is_err()) {
         return Err(missing_column(file, &missing.name, found));
@@ -79,44 +81,20 @@ fn missing_column(file: &PlannedFile, column: &str, found: &Schema) -> Error {
     Error::Schema(format!("{} has no column `{column}`; its columns are: {}", file.uri, names.join(", ")))
 }
 
-fn damaged(file: &PlannedFile, error: &ParquetError) -> Error {
-    Error::BadFile { uri: file.uri.clone(), reason: error.to_string() }
-}
-
 /// The row groups of a file.
 pub(super) fn row_groups(fetcher: &Fetcher, file: &PlannedFile, runtime: &Handle) -> Result<usize, Error> {
-    footer(fetcher, file, &Counters::default(), runtime).map(|footer| footer.metadata().num_row_groups())
-}
-
-fn footer(
-    fetcher: &Fetcher,
-    file: &PlannedFile,
-    counters: &Counters,
-    runtime: &Handle,
-) -> Result<ArrowReaderMetadata, Error> {
-    let mut decoder = ParquetMetaDataPushDecoder::try_new(file.size_bytes).map_err(|error| damaged(file, &error))?;
-    loop {
-        match decoder.try_decode().map_err(|error| damaged(file, &error))? {
-            DecodeResult::NeedsData(ranges) => {
-                let parts = fetcher.ranges(file, &ranges, counters, runtime)?;
-                decoder.push_ranges(ranges, parts).map_err(|error| damaged(file, &error))?;
-            }
-            DecodeResult::Data(footer) => {
-                return ArrowReaderMetadata::try_new(Arc::new(footer), ArrowReaderOptions::new())
-                    .map_err(|error| damaged(file, &error));
-            }
-            DecodeResult::Finished => {
-                return Err(Error::BadFile { uri: file.uri.clone(), reason: "it has no footer".to_owned() });
-            }
-        }
-    }
+    footer(fetcher, file, false, &Counters::default(), runtime).map(|footer| footer.metadata().num_row_groups())
 }
 
 /// What every decoding thread needs of the job.
 #[derive(Clone)]
 struct Reading {
     input: Arc<Input>,
+    /// All columns of the files.
+    all: SchemaRef,
+    /// Those that are read.
     schema: SchemaRef,
+    conditions: Arc<[Condition]>,
     counters: Arc<Counters>,
     runtime: Handle,
 }
@@ -128,12 +106,27 @@ enum Step {
     FileEnd,
 }
 
-/// Streams files as batches of the schema.
+/// Streams files as batches of those columns of the schema that the projection has, with the added columns.
 pub(super) fn batches(input: Input, schema: &InputSchema, options: ReadOptions) -> BatchStream {
-    let (input, schema) = (Arc::new(input), Arc::clone(&schema.arrow));
+    let all = Arc::clone(&schema.arrow);
+    let is_read = |field: &&Arc<Field>| options.projection.as_ref().is_none_or(|names| names.contains(field.name()));
+    let read: Vec<Arc<Field>> = all.fields().iter().filter(is_read).cloned().collect();
+    let added = input.schema.fields().iter().skip(all.fields().len()).cloned();
+    let with_added: SchemaRef = Arc::new(Schema::new(read.iter().cloned().chain(added).collect::<Vec<_>>()));
+    // The number of a row counts those before it: then all of them are read.
+    let is_numbered = input.source.provenance_columns.contains(&ProvenanceColumn::Row);
+    let conditions = if is_numbered { Vec::new() } else { options.conditions };
+    let input = Arc::new(input);
     Box::pin(async_stream::try_stream! {
         let counters = options.counters;
-        let reading = Reading { input: Arc::clone(&input), schema, counters: Arc::clone(&counters), runtime: Handle::current() };
+        let reading = Reading {
+            input: Arc::clone(&input),
+            all,
+            schema: Arc::new(Schema::new(read)),
+            conditions: conditions.into(),
+            counters: Arc::clone(&counters),
+            runtime: Handle::current(),
+        };
         let at_once = options.threads.clamp(1, GROUPS_AT_ONCE);
         let (sender, mut steps) = mpsc::channel(GROUPS_AT_ONCE);
         let opening = tokio::task::spawn_blocking(move || {
@@ -142,12 +135,12 @@ pub(super) fn batches(input: Input, schema: &InputSchema, options: ReadOptions) 
                 let _ = sender.blocking_send(Err(error));
             }
         });
-        let mut added = input.added.of_file(&input.schema, 0, "");
+        let mut added = input.added.of_file(&with_added, 0, "");
         let mut records_before = 0;
         while let Some(step) = steps.recv().await {
             match step? {
                 Step::File { number } => {
-                    added = input.added.of_file(&input.schema, number, &input.files[number].uri);
+                    added = input.added.of_file(&with_added, number, &input.files[number].uri);
                     records_before = 0;
                 }
                 Step::FileEnd => Counters::add(&counters.files_done, 1),
@@ -178,9 +171,11 @@ impl Reading {
             if steps.blocking_send(Ok(Step::File { number })).is_err() {
                 return Ok(());
             }
-            let footer = footer(&self.input.fetcher, file, &self.counters, &self.runtime)?;
+            let prunes = !self.conditions.is_empty();
+            let footer = footer(&self.input.fetcher, file, prunes, &self.counters, &self.runtime)?;
             let order = self.order(file, footer.schema())?;
-            for group in 0..footer.metadata().num_row_groups() {
+            let wanted = prune::groups(&footer, &self.all, &self.conditions);
+            for group in wanted.into_iter().enumerate().filter_map(|(group, wanted)| wanted.then_some(group)) {
                 let permit = self.runtime.block_on(Arc::clone(&permits).acquire_owned());
                 let permit = permit.map_err(|error| Error::Internal(error.to_string()))?;
                 let (sender, batches) = mpsc::channel(2);
@@ -206,8 +201,8 @@ impl Reading {
 
     /// Decodes the whole file, and throws it away. Nothing is counted.
     fn verify(&self, file: &PlannedFile) -> Result<(), Error> {
-        let reading = Self { counters: Arc::default(), ..self.clone() };
-        let footer = footer(&self.input.fetcher, file, &reading.counters, &self.runtime)?;
+        let reading = Self { counters: Arc::default(), conditions: Arc::default(), ..self.clone() };
+        let footer = footer(&self.input.fetcher, file, false, &reading.counters, &self.runtime)?;
         let order = self.order(file, footer.schema())?;
         for group in 0..footer.metadata().num_row_groups() {
             reading.decode(file, footer.clone(), group, &order, |_| true)?;
@@ -215,9 +210,9 @@ impl Reading {
         Ok(())
     }
 
-    /// The place in the file of each column of the schema.
+    /// The place in the file of each column that is read.
     fn order(&self, file: &PlannedFile, found: &Schema) -> Result<Vec<usize>, Error> {
-        if let Some(extra) = found.fields().iter().find(|field| self.schema.index_of(field.name()).is_err()) {
+        if let Some(extra) = found.fields().iter().find(|field| self.all.index_of(field.name()).is_err()) {
             return Err(Error::Schema(format!(
                 "{} has a column `{}` that the first file does not have; all files of a job have the same columns",
                 file.uri,
@@ -229,59 +224,7 @@ impl Reading {
             check_cast(file, found.field(place), field.data_type())?;
             Ok(place)
         };
+        self.all.fields().iter().try_for_each(|field| place(field).map(|_| ()))?;
         self.schema.fields().iter().map(place).collect()
-    }
-
-    /// Decodes a row group until nobody takes its batches.
-    fn decode(
-        &self,
-        file: &PlannedFile,
-        footer: ArrowReaderMetadata,
-        group: usize,
-        order: &[usize],
-        mut emit: impl FnMut(RecordBatch) -> bool,
-    ) -> Result<(), Error> {
-        let builder = ParquetPushDecoderBuilder::new_with_metadata(footer);
-        let builder = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS);
-        let mut decoder = builder.build().map_err(|error| damaged(file, &error))?;
-        loop {
-            let step =
-                self.counters.timed(Room::Read, || decoder.try_decode()).map_err(|error| damaged(file, &error))?;
-            match step {
-                DecodeResult::NeedsData(ranges) => {
-                    let parts = self.input.fetcher.ranges(file, &ranges, &self.counters, &self.runtime)?;
-                    decoder.push_ranges(ranges, parts).map_err(|error| damaged(file, &error))?;
-                }
-                DecodeResult::Data(batch) => {
-                    let batch = self.counters.timed(Room::Read, || self.fitted(file, &batch, order))?;
-                    if !emit(batch) {
-                        return Ok(());
-                    }
-                }
-                DecodeResult::Finished => return Ok(()),
-            }
-        }
-    }
-
-    /// The batch with the columns and types of the schema.
-    fn fitted(&self, file: &PlannedFile, batch: &RecordBatch, order: &[usize]) -> Result<RecordBatch, Error> {
-        let options = CastOptions { safe: false, ..CastOptions::default() };
-        let column = |(field, place): (&Arc<Field>, &usize)| -> Result<ArrayRef, Error> {
-            let array = batch.column(*place);
-            if array.data_type() == field.data_type() {
-                return Ok(Arc::clone(array));
-            }
-            cast_with_options(array, field.data_type(), &options).map_err(|error| Error::BadFile {
-                uri: file.uri.clone(),
-                reason: format!(
-                    "column `{}` cannot be made {}: {error}",
-                    field.name(),
-                    iceberg_type_name(field.data_type())
-                ),
-            })
-        };
-        let columns = self.schema.fields().iter().zip(order).map(column).collect::<Result<Vec<_>, _>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(batch_error)
     }
 }

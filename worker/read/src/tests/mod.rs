@@ -14,6 +14,8 @@ mod json_rules;
 mod limits;
 mod ndjson;
 mod parquet;
+mod parquet_kinds;
+mod parquet_parts;
 mod rejects;
 mod shards;
 mod values;

@@ -130,10 +130,9 @@ impl Attempt {
             on_bad_row: spec.on_bad_row,
             max_bad_rows: spec.max_bad_rows,
             max_bad_ratio: spec.max_bad_ratio,
-            rejects: None,
             threads: limits.threads,
             batch_bytes: BATCH_BYTES,
-            counters: Arc::clone(&self.counters),
+            ..ReadOptions::new(Arc::clone(&self.counters))
         };
         let batches = read::batches(&self.worker.fetcher, &spec.source, &input.files, &input.schema, options);
         let batches = Box::pin(batches.map_err(moulin_engine::Error::from));

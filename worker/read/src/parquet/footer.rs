@@ -1,0 +1,103 @@
+//! The footer of a file: what rows it holds, of which types.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use moulin_core::{Counters, PlannedFile};
+use parquet::DecodeResult;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::basic::{ConvertedType, Type};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataPushDecoder};
+use parquet::schema::types::ColumnDescPtr;
+use tokio::runtime::Handle;
+
+use crate::Error;
+use crate::fetch::Fetcher;
+
+pub(super) fn damaged(file: &PlannedFile, reason: impl Into<String>) -> Error {
+    Error::BadFile { uri: file.uri.clone(), reason: reason.into() }
+}
+
+/// Runs a step of the decoder. A damaged file may make it panic: that is no more than one of its errors.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Err(format!("its values contradict each other: {}", text.unwrap_or("the decoder gave up")))
+        }
+    }
+}
+
+/// Fetches and decodes the footer. `with_pages`: the statistics of pages too, where the file has them.
+pub(super) fn footer(
+    fetcher: &Fetcher,
+    file: &PlannedFile,
+    with_pages: bool,
+    counters: &Counters,
+    runtime: &Handle,
+) -> Result<ArrowReaderMetadata, Error> {
+    let pages = if with_pages { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
+    let bad = |reason| damaged(file, reason);
+    let decoder = guarded(|| ParquetMetaDataPushDecoder::try_new(file.size_bytes)).map_err(bad)?;
+    let mut decoder = decoder.with_page_index_policy(pages);
+    loop {
+        match guarded(|| decoder.try_decode()).map_err(bad)? {
+            DecodeResult::NeedsData(ranges) => {
+                let parts = fetcher.ranges(file, &ranges, counters, runtime)?;
+                guarded(|| decoder.push_ranges(ranges, parts)).map_err(bad)?;
+            }
+            DecodeResult::Data(footer) => {
+                let footer = Arc::new(footer);
+                return guarded(|| {
+                    let plain = ArrowReaderMetadata::try_new(Arc::clone(&footer), ArrowReaderOptions::new())?;
+                    match better_schema(&plain) {
+                        None => Ok(plain),
+                        Some(schema) => {
+                            ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new().with_schema(schema))
+                        }
+                    }
+                })
+                .map_err(bad);
+            }
+            DecodeResult::Finished => return Err(damaged(file, "it has no footer")),
+        }
+    }
+}
+
+/// The schema with moments of 96 bits in microseconds and words of an enumeration as text; `None` without either. In
+/// nanoseconds, which is how such moments are read otherwise, the years before 1677 and after 2262 do not exist.
+fn better_schema(footer: &ArrowReaderMetadata) -> Option<SchemaRef> {
+    let leaves = footer.parquet_schema().columns();
+    if !leaves.iter().any(|leaf| leaf.physical_type() == Type::INT96 || is_word(leaf)) {
+        return None;
+    }
+    let mut leaves = leaves.iter();
+    let fields: Vec<FieldRef> = footer.schema().fields().iter().map(|field| better(field, &mut leaves)).collect();
+    Some(Arc::new(Schema::new_with_metadata(fields, footer.schema().metadata().clone())))
+}
+
+fn better<'a>(field: &FieldRef, leaves: &mut impl Iterator<Item = &'a ColumnDescPtr>) -> FieldRef {
+    let ty = match field.data_type() {
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| better(field, leaves)).collect()),
+        DataType::List(item) => DataType::List(better(item, leaves)),
+        DataType::LargeList(item) => DataType::LargeList(better(item, leaves)),
+        DataType::FixedSizeList(item, length) => DataType::FixedSizeList(better(item, leaves), *length),
+        DataType::Map(entries, sorted) => DataType::Map(better(entries, leaves), *sorted),
+        leaf => match (leaves.next(), leaf) {
+            (Some(found), DataType::Timestamp(_, zone)) if found.physical_type() == Type::INT96 => {
+                DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
+            }
+            (Some(found), DataType::Binary) if is_word(found) => DataType::Utf8,
+            _ => leaf.clone(),
+        },
+    };
+    Arc::new(Field::clone(field).with_data_type(ty))
+}
+
+fn is_word(leaf: &ColumnDescPtr) -> bool {
+    leaf.converted_type() == ConvertedType::ENUM
+}

@@ -1,0 +1,146 @@
+//! Row groups and pages that cannot hold a wanted row are not read.
+
+use arrow::array::{Array, ArrayRef, BooleanArray, Scalar, UInt64Array};
+use arrow::compute::kernels::cmp;
+use arrow::compute::{CastOptions, and, cast_with_options};
+use arrow::datatypes::{DataType, Schema};
+use arrow::error::ArrowError;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
+
+use crate::condition::{Comparison, Condition, Test};
+use crate::landable::landable;
+
+/// For each row group, whether it may hold a row for which all conditions are true.
+///
+/// A condition that the statistics say nothing about keeps all of them: the conditions are hints, and whoever gives
+/// them still filters the rows.
+pub(super) fn groups(footer: &ArrowReaderMetadata, schema: &Schema, conditions: &[Condition]) -> Vec<bool> {
+    let groups = footer.metadata().row_groups();
+    let mut keep = vec![true; groups.len()];
+    for condition in conditions {
+        let Some(column) = Statistics::of(footer, schema, condition) else { continue };
+        let rows: Vec<u64> = groups.iter().map(|group| group.num_rows().max(0) as u64).collect();
+        let bounds = || {
+            let mins = column.converter.row_group_mins(groups).ok()?;
+            let maxes = column.converter.row_group_maxes(groups).ok()?;
+            Some((mins, maxes, column.converter.row_group_null_counts(groups).ok()?))
+        };
+        if let Some((mins, maxes, nulls)) = bounds() {
+            column.narrow(condition, (mins, maxes, nulls), &rows, &mut keep);
+        }
+    }
+    keep
+}
+
+/// The rows of a row group in pages that may hold a wanted one; `None`: all.
+pub(super) fn rows(
+    footer: &ArrowReaderMetadata,
+    schema: &Schema,
+    conditions: &[Condition],
+    group: usize,
+) -> Option<RowSelection> {
+    let (columns, offsets) = (footer.metadata().column_index()?, footer.metadata().offset_index()?);
+    let total = usize::try_from(footer.metadata().row_group(group).num_rows()).ok()?;
+    let mut selection: Option<RowSelection> = None;
+    for condition in conditions {
+        let Some(column) = Statistics::of(footer, schema, condition) else { continue };
+        let Some(leaf) = column.converter.parquet_column_index() else { continue };
+        let Some(pages) = offsets.get(group).and_then(|leaves| leaves.get(leaf)) else { continue };
+        let mut starts = Vec::new();
+        for page in pages.page_locations() {
+            let Ok(start) = usize::try_from(page.first_row_index) else { return None };
+            starts.push(start);
+        }
+        // Places that contradict each other are for the decoder to complain about.
+        let ascends = starts.iter().chain([&total]).is_sorted_by(|one, next| one < next);
+        if starts.first() != Some(&0) || !ascends {
+            continue;
+        }
+        let ends = starts.iter().skip(1).copied().chain([total]);
+        let ranges: Vec<(usize, usize)> = starts.iter().copied().zip(ends).collect();
+        let bounds = || {
+            let mins = column.converter.data_page_mins(columns, offsets, [&group]).ok()?;
+            let maxes = column.converter.data_page_maxes(columns, offsets, [&group]).ok()?;
+            Some((mins, maxes, column.converter.data_page_null_counts(columns, offsets, [&group]).ok()?))
+        };
+        let Some(bounds) = bounds() else { continue };
+        let rows: Vec<u64> = ranges.iter().map(|(start, end)| (end - start) as u64).collect();
+        let mut keep = vec![true; ranges.len()];
+        column.narrow(condition, bounds, &rows, &mut keep);
+        if keep.contains(&false) {
+            let kept = ranges.iter().zip(&keep).filter(|(_, keep)| **keep).map(|((start, end), _)| *start..*end);
+            let kept = RowSelection::from_consecutive_ranges(kept, total);
+            selection = Some(selection.map_or(kept.clone(), |before| before.intersection(&kept)));
+        }
+    }
+    selection
+}
+
+/// The statistics of one column.
+struct Statistics<'a> {
+    converter: StatisticsConverter<'a>,
+    /// The type its values have when they are compared.
+    ty: DataType,
+}
+
+impl<'a> Statistics<'a> {
+    fn of(footer: &'a ArrowReaderMetadata, schema: &Schema, condition: &Condition) -> Option<Self> {
+        let found = footer.schema().field_with_name(&condition.column).ok()?;
+        let ty = schema.field_with_name(&condition.column).ok()?.data_type().clone();
+        // Of a column that is read as another type than its own the order may be another. Floats have values beyond
+        // their bounds: NaN is in no statistics.
+        if landable(found.data_type()).ok()? != ty || matches!(ty, DataType::Float32 | DataType::Float64) {
+            return None;
+        }
+        let converter =
+            StatisticsConverter::try_new(&condition.column, footer.schema(), footer.parquet_schema()).ok()?;
+        Some(Self { converter, ty })
+    }
+
+    /// Keeps what may hold a row for which the condition is true.
+    fn narrow(
+        &self,
+        condition: &Condition,
+        (mins, maxes, nulls): (ArrayRef, ArrayRef, UInt64Array),
+        rows: &[u64],
+        keep: &mut [bool],
+    ) {
+        if mins.len() != keep.len() || maxes.len() != keep.len() || nulls.len() != keep.len() {
+            return;
+        }
+        match &condition.test {
+            Test::IsNull => narrow_by(keep, |at| nulls.is_null(at) || nulls.value(at) > 0),
+            Test::IsNotNull => narrow_by(keep, |at| nulls.is_null(at) || nulls.value(at) < rows[at]),
+            Test::Compare(comparison, literal) => {
+                let Some(literal) = literal.as_type(&self.ty) else { return };
+                if let Ok(may) = self.compare(*comparison, &literal, &mins, &maxes) {
+                    narrow_by(keep, |at| may.is_null(at) || may.value(at));
+                }
+            }
+        }
+    }
+
+    fn compare(
+        &self,
+        comparison: Comparison,
+        literal: &Scalar<ArrayRef>,
+        mins: &ArrayRef,
+        maxes: &ArrayRef,
+    ) -> Result<BooleanArray, ArrowError> {
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        let mins = cast_with_options(mins, &self.ty, &options)?;
+        let maxes = cast_with_options(maxes, &self.ty, &options)?;
+        match comparison {
+            Comparison::Equal => and(&cmp::lt_eq(&mins, literal)?, &cmp::gt_eq(&maxes, literal)?),
+            Comparison::Less => cmp::lt(&mins, literal),
+            Comparison::LessOrEqual => cmp::lt_eq(&mins, literal),
+            Comparison::Greater => cmp::gt(&maxes, literal),
+            Comparison::GreaterOrEqual => cmp::gt_eq(&maxes, literal),
+        }
+    }
+}
+
+fn narrow_by(keep: &mut [bool], may: impl Fn(usize) -> bool) {
+    keep.iter_mut().enumerate().for_each(|(at, keep)| *keep = *keep && may(at));
+}
