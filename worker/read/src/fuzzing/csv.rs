@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
 use csv_core::{ReadRecordResult, ReaderBuilder};
-use moulin_core::{CsvFormat, Format, LineEnding, PrimitiveType, RaggedRows, Source};
+use moulin_core::{CsvFormat, Encoding, Format, LineEnding, PrimitiveType, RaggedRows, Source};
 
 use super::{Choices, Outcome, URI, check_places, read_serially};
 use crate::columns::arrow_type;
@@ -64,6 +64,7 @@ fn dialect(choices: &mut Choices<'_>) -> CsvFormat {
         quote: b"\"'".get(choices.below(2)).copied(),
         quoting: choices.below(8) != 7,
         header: false,
+        encoding: Encoding::Utf8,
         null_values: if choices.is() { vec!["NA".to_owned()] } else { Vec::new() },
         comment: [None, Some("#"), Some("--")][choices.below(3)].map(str::to_owned),
         ..CsvFormat::default()
@@ -90,6 +91,7 @@ fn is_plain(format: &CsvFormat) -> bool {
         quote: format.quote,
         quoting: format.quoting,
         header: false,
+        encoding: Encoding::Utf8,
         null_values: format.null_values.clone(),
         comment: format.comment.clone(),
         ..CsvFormat::default()

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use moulin_core::{CsvFormat, Format, Source};
+use moulin_core::{CsvFormat, Encoding, Format, Source};
 
 use super::{Choices, URI, read_serially};
 use crate::blocks::{Pool, Splitter};
@@ -20,6 +20,7 @@ pub fn infer(case: &[u8]) {
     let mut choices = Choices(case);
     let format = CsvFormat {
         header: false,
+        encoding: Encoding::Utf8,
         null_values: if choices.is() { vec!["NA".to_owned()] } else { Vec::new() },
         ..CsvFormat::default()
     };

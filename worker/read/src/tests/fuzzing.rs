@@ -163,3 +163,9 @@ fn the_last_line_of_a_small_file_is_sampled() {
     let source = source(&path, Format::Ndjson(Default::default()), &[]);
     assert_eq!(on_runtime(described(&source)).unwrap(), "a double inferred");
 }
+
+/// A number that is zero for a double, and no long.
+#[test]
+fn a_fraction_too_small_for_a_double_is_no_long() {
+    fuzzing::ndjson(b"\t\n\t{\"s\":\"a\",\"n\":-1.5e-78446744073709551612}\n");
+}
