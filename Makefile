@@ -5,7 +5,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-stop test check gen fmt bench clean
+.PHONY: help setup build demo demo-stop test check gen fmt bench fuzz clean
 
 PYTHON := .venv/bin/python
 
@@ -40,6 +40,9 @@ fmt: setup ## Format Rust and Python
 
 bench: setup ## Compare with Polars, DuckDB and pandas; SCALE=1 FORMATS=csv,ndjson,parquet REPEAT=3 TOOLS=...
 	@$(PYTHON) -m benches --scale "$(or $(SCALE),1)" --formats "$(or $(FORMATS),csv,ndjson,parquet)" --repeat "$(or $(REPEAT),3)" --tools "$(or $(TOOLS),moulin,polars,duckdb,pandas)"
+
+fuzz: ## Feed the readers with inputs made by libFuzzer; TARGET=csv|ndjson|infer FUZZ_SECONDS=600 (a nightly toolchain, and minutes to build)
+	@scripts/fuzz.sh "$(or $(TARGET),csv)" "$(or $(FUZZ_SECONDS),600)"
 
 clean: ## Remove what builds, the demo and the tests left in the clone (not a build folder outside it)
 	rm -rf target .venv .venv-gen .demo .cache .moulin .mypy_cache .ruff_cache .pytest_cache

@@ -42,7 +42,8 @@ check_clippy() {
 }
 
 check_rustfmt() {
-  cargo fmt --all --check && cargo fmt --manifest-path tools/protogen/Cargo.toml --check
+  cargo fmt --all --check && cargo fmt --manifest-path tools/protogen/Cargo.toml --check &&
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
 }
 
 # Licences, sources, and one Arrow (deny.toml).
