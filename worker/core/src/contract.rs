@@ -1,6 +1,8 @@
-//! What may differ between rows and their schema, and the differences that were found.
+//! What may differ between rows and their schema.
 
 use serde::{Deserialize, Serialize};
+
+use crate::{Fault, FaultKind};
 
 /// What may differ between the rows and the schema: the declared columns, and the table when it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -29,31 +31,26 @@ pub enum ContractMode {
     DiscardValue,
 }
 
-/// A difference between the rows and the table, and what the contract says to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SchemaChange {
-    /// The column, with dots for fields of structs.
-    pub column: String,
-    /// What is different.
-    pub kind: SchemaChangeKind,
-    /// The type in the table; empty: the table does not have the column.
-    pub from: String,
-    /// The type of the rows; empty: the rows do not have the column.
-    pub to: String,
-    /// What is done.
-    pub mode: ContractMode,
+impl ContractMode {
+    /// `evolve`, `freeze`, `discard_row` or `discard_value`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Evolve => "evolve",
+            Self::Freeze => "freeze",
+            Self::DiscardRow => "discard_row",
+            Self::DiscardValue => "discard_value",
+        }
+    }
 }
 
-/// What is different.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SchemaChangeKind {
-    /// The rows have a column that the table does not have.
-    AddColumn,
-    /// Iceberg can widen the table's type to that of the rows.
-    WidenType,
-    /// The types exclude each other.
-    ChangeType,
-    /// The table requires a column that the rows may lack.
-    MakeOptional,
+impl Contract {
+    pub(crate) fn validate(self) -> Result<(), Fault> {
+        if matches!(self.tables, ContractMode::Evolve | ContractMode::Freeze) {
+            return Ok(());
+        }
+        let message =
+            format!("source.contract.tables is {}; a table is made (evolve) or not (freeze)", self.tables.as_str());
+        Err(Fault::new(FaultKind::InvalidSpec, message))
+    }
 }

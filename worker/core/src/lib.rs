@@ -14,6 +14,7 @@ mod key;
 mod landing;
 mod progress;
 mod receipt;
+mod schema_change;
 mod source;
 mod spec;
 mod state;
@@ -21,7 +22,7 @@ mod storage;
 mod transform;
 
 pub use column::{Column, ColumnText, ColumnType, PrimitiveType, TypeField};
-pub use contract::{Contract, ContractMode, SchemaChange, SchemaChangeKind};
+pub use contract::{Contract, ContractMode};
 pub use fault::{Fault, FaultKind, Place};
 pub use fault_point::FaultPoint;
 pub use job::Job;
@@ -32,6 +33,7 @@ pub use receipt::{
     InferReport, InferredColumn, JobPlan, PlannedColumn, PlannedFile, PlannedOption, Receipt, Reject, RejectedRow,
     RoomTime, SkippedFile,
 };
+pub use schema_change::{SchemaChange, SchemaChangeKind, schema_changes};
 pub use source::{
     Compression, CsvFormat, DuplicateKeys, Encoding, Format, Inference, JsonFormat, LineEnding, NdjsonFormat,
     OnBadFile, OnBadRow, ProvenanceColumn, RaggedRows, ReadLimits, Source,

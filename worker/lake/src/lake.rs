@@ -119,6 +119,19 @@ impl Lake {
         Ok(TablePlan { exists: false, location, partition_by })
     }
 
+    /// The table as it is, with its columns, whatever rows it takes; `None`: it is not there.
+    ///
+    /// # Errors
+    /// `Unavailable` when the catalog does not answer.
+    pub async fn existing(&self, table: &TableName) -> Result<Option<(TablePlan, SchemaRef)>, Error> {
+        let Some(loaded) = self.catalog.load(table).await? else { return Ok(None) };
+        let (table_schema, spec) = (loaded.metadata.current_schema(), loaded.metadata.default_partition_spec());
+        let partition_by = schema::describe_spec(table_schema, spec);
+        let columns = without_metadata(schema::arrow_schema(table, table_schema)?.as_ref());
+        let location = loaded.metadata.location().to_owned();
+        Ok(Some((TablePlan { exists: true, location, partition_by }, columns)))
+    }
+
     /// Loads the table for landing, creating namespace and table when they are absent; two at once is fine.
     ///
     /// # Errors

@@ -12,6 +12,8 @@ use super::values;
 pub(crate) struct Guess {
     values: u64,
     nulls: u64,
+    /// Of those, empty texts.
+    empty: u64,
     /// The first texts that meant null, each once.
     null_texts: BTreeSet<Vec<u8>>,
     /// A number with digits has been seen: `nan` alone makes no column of numbers.
@@ -78,6 +80,7 @@ impl Guess {
     /// Takes a null into account, and how it was written.
     pub(crate) fn see_null(&mut self, text: &[u8]) {
         self.nulls += 1;
+        self.empty += u64::from(text.is_empty());
         if self.null_texts.len() < NULL_TEXTS && !self.null_texts.contains(text) {
             self.null_texts.insert(text.to_vec());
         }
@@ -110,8 +113,11 @@ impl Guess {
             _ if self.double.holds() => "the texts are words for numbers, with no digit among them".to_owned(),
             _ => self.why_string(),
         };
-        if self.nulls > 0 {
-            reason.push_str(&self.said_nulls());
+        // An empty field is no null in a column of strings.
+        let empty_is_text = self.ty() == PrimitiveType::String;
+        let nulls = if empty_is_text { self.nulls - self.empty } else { self.nulls };
+        if nulls > 0 {
+            reason.push_str(&self.said_nulls(nulls, empty_is_text));
         }
         reason
     }
@@ -153,14 +159,16 @@ impl Guess {
         }
     }
 
-    fn said_nulls(&self) -> String {
-        let texts = self.null_texts.iter().map(|text| match text.as_slice() {
-            [] => "the empty field".to_owned(),
-            text => format!("`{}`", shown(text)),
+    fn said_nulls(&self, nulls: u64, empty_is_text: bool) -> String {
+        let texts = self.null_texts.iter().filter(|text| !(empty_is_text && text.is_empty())).map(|text| {
+            match text.as_slice() {
+                [] => "the empty field".to_owned(),
+                text => format!("`{}`", shown(text)),
+            }
         });
         let texts: Vec<String> = texts.collect();
-        let nulls = if self.nulls == 1 { "null" } else { "nulls" };
-        format!("; {} {nulls} ({})", grouped(self.nulls), texts.join(", "))
+        let word = if nulls == 1 { "null" } else { "nulls" };
+        format!("; {} {word} ({})", grouped(nulls), texts.join(", "))
     }
 }
 
@@ -288,5 +296,14 @@ mod tests {
         }
         guess.see_null(b"");
         assert_eq!(guess.reason(), "all 2 texts are whole numbers; 1,201 nulls (the empty field, `NA`)");
+    }
+
+    #[test]
+    fn an_empty_field_is_no_null_among_strings() {
+        let mut guess = seen(&["a"]);
+        guess.see_null(b"");
+        assert_eq!(guess.reason(), "`a` is no number, date, timestamp, true or false");
+        guess.see_null(b"NA");
+        assert_eq!(guess.reason(), "`a` is no number, date, timestamp, true or false; 1 null (`NA`)");
     }
 }

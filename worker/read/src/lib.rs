@@ -42,6 +42,7 @@ mod parquet;
 mod pipeline;
 mod ranges;
 mod rejects;
+mod report;
 mod shards;
 mod type_names;
 mod unbuilt;
@@ -51,6 +52,7 @@ pub use condition::{Comparison, Condition, Literal, Test};
 pub use error::Error;
 pub use landable::landable;
 pub use rejects::{reject_batch, reject_schema};
+pub use report::infer;
 pub use shards::{Part, Shard, shards};
 pub use type_names::iceberg_type_name;
 

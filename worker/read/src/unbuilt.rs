@@ -9,8 +9,10 @@ use crate::Error;
 pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
     let is_json = matches!(source.format, Format::Ndjson(_) | Format::Json(_));
     let is_csv = matches!(source.format, Format::Csv(_));
+    // Tables are not the reader's concern.
+    let contract = Contract { tables: ContractMode::Evolve, ..source.contract };
     let asked = [
-        ("source.contract", !is_json && !is_csv && source.contract != Contract::default()),
+        ("source.contract", !is_json && !is_csv && contract != Contract::default()),
         ("source.contract.columns", is_csv && source.contract.columns != ContractMode::Evolve),
         ("source.rescued_column", !is_json && !is_csv && source.rescued_column.is_some()),
         ("one of source.limits", !is_json && !limits_are_built(source)),

@@ -8,6 +8,7 @@ mod bytes;
 mod csv;
 mod format;
 mod json;
+mod options;
 mod rows;
 
 pub(crate) use bytes::optional_byte;
@@ -117,6 +118,7 @@ impl Source {
             return wrong(format!("source.uris holds an empty uri `{uri}`"));
         }
         self.inference.validate()?;
+        self.contract.validate()?;
         self.validate_columns()?;
         let csv_only = self.columns.iter().find(|column| column.ty.primitive().is_none());
         match &self.format {
