@@ -6,6 +6,7 @@
 mod cli;
 mod config;
 mod job;
+mod output;
 mod remote;
 mod service;
 mod telemetry;

@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
-use moulin_core::{Fault, FaultKind, Job, JobId};
+use arrow_flight::decode::DecodedPayload;
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::{FlightClient, FlightDescriptor};
+use futures::StreamExt as _;
+use moulin_core::{Fault, FaultKind, InferReport, Job, JobId, Source};
 use moulin_wire::v1::job_service_client::JobServiceClient;
-use moulin_wire::v1::{CancelRequest, GetRequest, ListRequest};
-use moulin_wire::{decode, status};
+use moulin_wire::v1::{CancelRequest, GetRequest, InferRequest, ListRequest};
+use moulin_wire::{decode, encode, status};
 use tonic::transport::{Channel, Endpoint};
+
+use crate::cli::Rejects;
 
 /// A connection to a worker.
 pub(crate) struct Remote {
     jobs: JobServiceClient<Channel>,
+    channel: Channel,
 }
 
 impl Remote {
@@ -27,12 +35,48 @@ impl Remote {
                 .with_source(&e)
                 .with_hint("start one with `moulin serve`, or leave --address out to read the job store itself")
         })?;
-        Ok(Self { jobs: JobServiceClient::new(channel) })
+        Ok(Self { jobs: JobServiceClient::new(channel.clone()), channel })
     }
 
     pub(crate) async fn get(&mut self, id: &JobId) -> Result<Job, Fault> {
         let answer = self.jobs.get(GetRequest { job_id: id.0.clone() }).await.map_err(|e| status::to_fault(&e))?;
         one(answer.into_inner().job)
+    }
+
+    /// The rejects of a job: all of them when it is over, else those that come from now on and the newest before.
+    pub(crate) async fn rejects(self, id: &JobId) -> Result<Rejects, Fault> {
+        let inner = FlightServiceClient::new(self.channel).max_decoding_message_size(usize::MAX);
+        let mut client = FlightClient::new_from_inner(inner);
+        let path = vec!["job".to_owned(), id.0.clone(), "rejects".to_owned()];
+        let info = client.get_flight_info(FlightDescriptor::new_path(path)).await.map_err(flight_fault)?;
+        let ticket = info
+            .endpoint
+            .into_iter()
+            .next()
+            .and_then(|endpoint| endpoint.ticket)
+            .ok_or_else(|| Fault::new(FaultKind::Internal, "the worker's answer holds no ticket"))?;
+        let messages = client.do_get(ticket).await.map_err(flight_fault)?.into_inner();
+        Ok(messages
+            .filter_map(|message| async move {
+                match message {
+                    Ok(message) => {
+                        warn_of_dropped(&message.inner.app_metadata);
+                        match message.payload {
+                            DecodedPayload::RecordBatch(batch) => Some(Ok(batch)),
+                            DecodedPayload::None | DecodedPayload::Schema(_) => None,
+                        }
+                    }
+                    Err(error) => Some(Err(flight_fault(error))),
+                }
+            })
+            .boxed())
+    }
+
+    /// What a sample of files holds, seen from the worker's machine.
+    pub(crate) async fn infer(&mut self, source: &Source) -> Result<InferReport, Fault> {
+        let request = InferRequest { source: Some(encode::source(source)) };
+        let answer = self.jobs.infer(request).await.map_err(|e| status::to_fault(&e))?;
+        Ok(decode::infer_report(answer.into_inner()))
     }
 
     pub(crate) async fn list(&mut self, limit: u32) -> Result<Vec<Job>, Fault> {
@@ -45,6 +89,21 @@ impl Remote {
         let request = CancelRequest { job_id: id.0.clone(), epoch: u32::MAX, reason };
         let answer = self.jobs.cancel(request).await.map_err(|e| status::to_fault(&e))?;
         one(answer.into_inner().job)
+    }
+}
+
+fn flight_fault(error: FlightError) -> Fault {
+    match error {
+        FlightError::Tonic(status) => status::to_fault(&status),
+        other => Fault::new(FaultKind::Unavailable, "the worker's rows cannot be read").with_source(&other),
+    }
+}
+
+/// Says on standard error that a worker left rejects out: its buffer is bounded, and the job does not wait.
+fn warn_of_dropped(note: &[u8]) {
+    if !note.is_empty() {
+        eprintln!("some rejects were gone before they were read: {}", String::from_utf8_lossy(note));
+        eprintln!("all of them can be read when the job is over");
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Running {
     pub(crate) counters: Arc<Counters>,
     /// Absent until the schema of the rows is known.
     pub(crate) tap: Option<Arc<Tap>>,
+    /// The rejects; absent when the job does not keep them.
+    pub(crate) rejects: Option<Arc<Tap>>,
 }
 
 impl Worker {
@@ -108,13 +110,20 @@ impl Worker {
     }
 
     pub(crate) fn enter(&self, id: &JobId, counters: Arc<Counters>) {
-        self.table().insert(id.clone(), Running { counters, tap: None });
+        self.table().insert(id.clone(), Running { counters, tap: None, rejects: None });
         self.changed();
     }
 
     pub(crate) fn open_tap(&self, id: &JobId, tap: Arc<Tap>) {
         if let Some(running) = self.table().get_mut(id) {
             running.tap = Some(tap);
+        }
+        self.changed();
+    }
+
+    pub(crate) fn open_rejects(&self, id: &JobId, tap: Arc<Tap>) {
+        if let Some(running) = self.table().get_mut(id) {
+            running.rejects = Some(tap);
         }
         self.changed();
     }
@@ -134,11 +143,15 @@ impl Worker {
 
     /// A job as it stands, with live figures when it runs here.
     pub(crate) async fn job(&self, id: &JobId) -> Result<Job, Fault> {
-        let stored = self.store.get(id).await?.ok_or_else(|| {
+        Ok(self.live(self.stored(id).await?))
+    }
+
+    /// A job as it stands in the store.
+    pub(crate) async fn stored(&self, id: &JobId) -> Result<StoredJob, Fault> {
+        self.store.get(id).await?.ok_or_else(|| {
             Fault::new(FaultKind::NotFound, format!("no job {id}"))
                 .with_hint("`moulin list` shows the jobs of this worker's store")
-        })?;
-        Ok(self.live(stored))
+        })
     }
 
     /// Adds live figures to a stored job.

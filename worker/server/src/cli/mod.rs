@@ -1,18 +1,24 @@
 //! The command line.
 
+mod convert;
 mod doctor;
+mod infer;
 mod jobs;
 mod plan;
+mod rejects;
 mod run;
 mod serve;
 mod show;
+mod spec_file;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use moulin_core::{Fault, FaultKind, JobSpec};
+use moulin_core::{Fault, FaultKind, JobId, JobSpec};
+
+pub(crate) use rejects::Rejects;
 
 use crate::config::Config;
 
@@ -35,11 +41,36 @@ A first job, with nothing but a file:
   transform: {sql: \"SELECT * FROM input WHERE origin <> 'EWR'\"}
   target: {table: bronze.flights, partition_by: [\"month(time_hour)\"]}
   END
-  moulin plan job.yaml      # what it would do; changes nothing
-  moulin run job.yaml       # does it, in this process
+  moulin infer flights.csv.gz   # what is in it, and why each column has its type
+  moulin plan job.yaml          # what it would do; changes nothing
+  moulin run job.yaml           # does it, in this process
 
 State, catalog and warehouse are in ./.moulin unless MOULIN_STATE_DIR says otherwise.
 Exit codes: 0 ok, 1 the job failed, 2 wrong usage or a wrong job.";
+
+const CONVERT_HELP: &str = "\
+Examples:
+
+  moulin convert flights.csv.gz --to parquet -o flights.parquet
+  moulin convert 'raw/*.csv' --spec job.yaml --to ndjson --rejects bad.ndjson > good.ndjson
+
+The last line on standard error accounts for every row: read = written + rejected + filtered.
+CSV is RFC 4180 with a header: a null is an empty field, an empty text is \"\"; bytes are base64, nested values JSON.
+Exit codes: 0 also with rejected rows, when on_bad_row allows them; 1 and 2 with the reason otherwise, and no OUT.";
+
+const INFER_HELP: &str = "\
+Examples:
+
+  moulin infer flights.csv.gz                       # what is in it, and why each type
+  moulin infer flights.csv.gz --output yaml         # a `source` to paste into a job file, every column declared
+
+Looked at are the first rows of the first file: `inference: {sample_rows: 10000, sample_bytes: 1048576}` in a --spec.";
+
+const GET_HELP: &str = "\
+Examples:
+
+  moulin get job-0f3c... --rejects                  # with place, code, reason and the first bytes
+  moulin get job-0f3c... --rejects bad.parquet      # all of them into a file";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -61,7 +92,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Say what a job would do: files, schema, table, partitions. Changes nothing.
+    /// Say what a job would do: files, options, schema, table, partitions, what differs. Changes nothing.
     Plan {
         /// The job, as for `run`.
         #[arg(value_name = "JOB.yaml")]
@@ -70,10 +101,21 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Convert files to CSV, NDJSON or Parquet, with every row accounted for. No table, no job store.
+    #[command(after_help = CONVERT_HELP)]
+    Convert(convert::Args),
+    /// Say what files hold, column by column: types and why, nulls, smallest and largest values. Changes nothing.
+    #[command(after_help = INFER_HELP)]
+    Infer(infer::Args),
     /// Show one job: how it stands, and its receipt or what went wrong.
+    #[command(after_help = GET_HELP)]
     Get {
         /// The job's id, e.g. `job-0f3c...`.
         job: String,
+        /// Show the rejected rows of a job with `on_bad_row: quarantine`; with a FILE (.parquet, .csv, .ndjson), write
+        /// them there, each with the bytes of its record.
+        #[arg(long, value_name = "FILE", num_args = 0..=1)]
+        rejects: Option<Option<PathBuf>>,
         #[command(flatten)]
         from: From,
     },
@@ -134,7 +176,10 @@ async fn dispatch(args: Args) -> Result<ExitCode, Fault> {
         Command::Serve { listen } => serve::serve(config, listen).await,
         Command::Run { job, key, json } => run::run(config, &job, key, json).await,
         Command::Plan { job, json } => plan::plan(config, &job, json).await,
-        Command::Get { job, from } => jobs::get(config, job, &from).await,
+        Command::Convert(args) => convert::convert(config, args).await,
+        Command::Infer(args) => infer::infer(config, args).await,
+        Command::Get { job, rejects: Some(to), from } => rejects::rejects(config, JobId(job), to, &from).await,
+        Command::Get { job, rejects: None, from } => jobs::get(config, job, &from).await,
         Command::List { limit, from } => jobs::list(config, limit, &from).await,
         Command::Cancel { job, reason, from } => jobs::cancel(config, job, reason, &from).await,
         Command::Doctor => unreachable!("handled above: it also reports a configuration that cannot be loaded"),

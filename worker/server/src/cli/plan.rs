@@ -14,8 +14,9 @@ use crate::worker::Worker;
 pub(crate) async fn plan(config: Config, path: &Path, json: bool) -> Result<ExitCode, Fault> {
     let spec = read_job(path)?;
     let worker = Worker::open(config, Some("plan".to_owned())).await?;
-    let plan = admit::plan(&worker, &spec).await?;
-    let text = if json { to_json(&plan)? } else { show::plan(&plan) };
+    let planned = admit::plan_anyway(&worker, &spec).await?;
+    let text = if json { to_json(&planned.plan)? } else { show::plan(&planned.plan) };
     say(&text);
-    Ok(ExitCode::SUCCESS)
+    // Shown all the same: the plan is how one finds out what to change.
+    planned.refused.map_or(Ok(ExitCode::SUCCESS), Err)
 }

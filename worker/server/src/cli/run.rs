@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{read_job, say, show, to_json};
 use crate::config::Config;
 use crate::job::queue;
+use crate::job::rejects::{Kept, Spool};
 use crate::service::job::submit;
 use crate::telemetry;
 use crate::worker::Worker;
@@ -48,17 +49,30 @@ pub(crate) async fn run(mut config: Config, path: &Path, key: Option<String>, js
     };
     stop.cancel();
     let _ = queue.await;
-    finish(&job, json)
+    let rejects = worker.store.get(&job.id).await?.and_then(|stored| Spool::new(&worker.config).find(&stored).ok());
+    finish(&job, rejects, json)
 }
 
-fn finish(job: &Job, json: bool) -> Result<ExitCode, Fault> {
+fn finish(job: &Job, rejects: Option<Kept>, json: bool) -> Result<ExitCode, Fault> {
+    let file = match rejects {
+        Some(Kept::File { path, .. }) => Some(path),
+        _ => None,
+    };
     match (&job.receipt, &job.fault) {
         (Some(receipt), _) => {
             let text = if json { to_json(receipt)? } else { show::receipt(receipt) };
             say(&text);
+            if let Some(file) = file.filter(|_| !json) {
+                say(&format!("all of them:  {}  (moulin get {} --rejects)", file.display(), job.id));
+            }
             Ok(ExitCode::SUCCESS)
         }
-        (None, Some(fault)) => Err(fault.clone()),
+        (None, Some(fault)) => {
+            if let Some(file) = file {
+                eprintln!("rejected rows up to then: {}  (moulin get {} --rejects)", file.display(), job.id);
+            }
+            Err(fault.clone())
+        }
         (None, None) => {
             Err(Fault::new(FaultKind::Internal, format!("job {} is {} without a reason", job.id, job.state)))
         }

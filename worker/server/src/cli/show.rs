@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use moulin_core::{Job, JobPlan, PlannedColumn, Progress, Receipt};
+use moulin_core::{InferReport, Job, JobPlan, PlannedColumn, PlannedFile, PlannedOption, Progress, Receipt};
 
-fn count(n: u64) -> String {
+pub(super) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -72,14 +72,9 @@ pub(super) fn receipt(receipt: &Receipt) -> String {
 /// What a job would do.
 pub(super) fn plan(plan: &JobPlan) -> String {
     let mut text = String::new();
-    let total: u64 = plan.files.iter().map(|file| file.size_bytes).sum();
-    line!(text, "reads {} files, {}", count(plan.files.len() as u64), bytes(total));
-    for file in plan.files.iter().take(20) {
-        line!(text, "  {}  {}", file.uri, bytes(file.size_bytes));
-    }
-    if plan.files.len() > 20 {
-        line!(text, "  ... and {} more", plan.files.len() - 20);
-    }
+    line!(text, "reads {}", files(&plan.files));
+    line!(text, "in {} {}", count(plan.shards), if plan.shards == 1 { "part" } else { "parts" });
+    options(&mut text, &plan.options);
     line!(text, "with the columns");
     columns(&mut text, &plan.input);
     line!(
@@ -90,6 +85,9 @@ pub(super) fn plan(plan: &JobPlan) -> String {
         plan.table_location
     );
     columns(&mut text, &plan.output);
+    for change in &plan.changes {
+        line!(text, "  differs: {}", change.words());
+    }
     if plan.partition_by.is_empty() {
         line!(text, "not partitioned");
     } else {
@@ -100,6 +98,72 @@ pub(super) fn plan(plan: &JobPlan) -> String {
         "the transform {}",
         if plan.row_wise { "keeps row for row and runs in constant memory" } else { "needs many rows at once" }
     );
+    text
+}
+
+/// How many files, how large, and the first of their names.
+fn files(files: &[PlannedFile]) -> String {
+    const SHOWN: usize = 20;
+    let mut text = String::new();
+    let total: u64 = files.iter().map(|file| file.size_bytes).sum();
+    let what = if files.len() == 1 { "file" } else { "files" };
+    line!(text, "{} {what}, {}", count(files.len() as u64), bytes(total));
+    for file in files.iter().take(SHOWN) {
+        line!(text, "  {}  {}", file.uri, bytes(file.size_bytes));
+    }
+    if files.len() > SHOWN {
+        line!(text, "  ... and {} more", files.len() - SHOWN);
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// Options that somebody chose first, with the reason; then the defaults.
+fn options(text: &mut String, options: &[PlannedOption]) {
+    line!(text, "with the options");
+    let chosen = options.iter().filter(|option| option.origin != "default");
+    let width = options.iter().map(|option| option.name.len()).max().unwrap_or(0);
+    for option in chosen.chain(options.iter().filter(|option| option.origin == "default")) {
+        let reason = if option.reason.is_empty() { String::new() } else { format!(": {}", option.reason) };
+        let value = if option.value.is_empty() { "-".to_owned() } else { option.value.escape_debug().to_string() };
+        line!(text, "  {:<width$}  {value} ({}{reason})", option.name, option.origin);
+    }
+}
+
+/// What a sample holds.
+pub(super) fn infer(report: &InferReport) -> String {
+    let mut text = String::new();
+    line!(text, "{}", files(&report.files));
+    line!(
+        text,
+        "the first {} rows, {} of them bad; of the other {}:",
+        count(report.rows),
+        count(report.rows_bad),
+        count(report.rows - report.rows_bad)
+    );
+    let width =
+        |cell: &dyn Fn(&moulin_core::InferredColumn) -> usize| report.columns.iter().map(cell).max().unwrap_or(0);
+    let (name, ty) = (width(&|column| column.name.chars().count()), width(&|column| column.ty.chars().count()));
+    for column in &report.columns {
+        line!(text, "  {:<name$}  {:<ty$}  {}: {}", column.name, column.ty, column.origin, column.reason);
+        let range = match (column.min.as_str(), column.max.as_str()) {
+            ("", "") => String::new(),
+            (min, max) => format!("; {} .. {}", min.escape_debug(), max.escape_debug()),
+        };
+        line!(
+            text,
+            "  {:name$}  {:ty$}    {} values, {} nulls{range}",
+            "",
+            "",
+            count(column.values),
+            count(column.nulls)
+        );
+    }
+    let chosen: Vec<PlannedOption> =
+        report.options.iter().filter(|option| option.origin != "default").cloned().collect();
+    if !chosen.is_empty() {
+        options(&mut text, &chosen);
+    }
     text
 }
 

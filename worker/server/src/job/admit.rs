@@ -1,7 +1,13 @@
 //! What a job would do: everything about it that can be known before it runs.
 
-use moulin_core::{Fault, Landing};
-use moulin_core::{JobPlan, JobSpec, PlannedColumn, PlannedFile};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use moulin_core::{
+    Contract, ContractMode, Fault, FaultKind, JobPlan, JobSpec, PlannedColumn, PlannedFile, SchemaChange,
+    SchemaChangeKind, schema_changes,
+};
 use moulin_engine::transform::{self, Prepared, TransformOptions};
 use moulin_lake::TablePlan;
 use moulin_read::{self as read, InputSchema, iceberg_type_name};
@@ -32,41 +38,144 @@ pub(crate) async fn look(worker: &Worker, spec: &JobSpec) -> Result<Input, Fault
     Ok(Input { files, schema, prepared })
 }
 
+/// What differs between the rows of a job and its table, and which columns land.
+pub(crate) struct Fit {
+    /// The differences, in the order of the rows' columns.
+    pub(crate) changes: Vec<SchemaChange>,
+    /// The rows without the columns that the contract leaves out.
+    pub(crate) schema: SchemaRef,
+    /// The places of those columns in the rows; `None`: all, as they are.
+    kept: Option<Vec<usize>>,
+    /// The table, when it is there.
+    table: Option<TablePlan>,
+}
+
+impl Fit {
+    /// The columns of a batch that land.
+    ///
+    /// # Errors
+    /// `Internal`: the batch is none of the rows that were looked at.
+    pub(crate) fn apply(&self, batch: RecordBatch) -> Result<RecordBatch, Fault> {
+        let Some(kept) = &self.kept else { return Ok(batch) };
+        batch.project(kept).map_err(|error| Fault::from_error(FaultKind::Internal, &error))
+    }
+}
+
+/// Compares the rows with the table as it is now.
+///
+/// # Errors
+/// `SchemaMismatch`: a difference that the contract freezes, or a table that it does not let be made.
+pub(crate) async fn fit(worker: &Worker, spec: &JobSpec, output: &SchemaRef) -> Result<Fit, Fault> {
+    let fit = compared(worker, spec, output).await?;
+    match refusal(spec, &fit) {
+        Some(fault) => Err(fault),
+        None => Ok(fit),
+    }
+}
+
+async fn compared(worker: &Worker, spec: &JobSpec, output: &SchemaRef) -> Result<Fit, Fault> {
+    let (table, changes) = match worker.lake.existing(&spec.landing.table).await? {
+        Some((table, columns)) => {
+            let changes = schema_changes(&planned(output), &planned(&columns), &spec.source.contract);
+            (Some(table), changes)
+        }
+        None => (None, Vec::new()),
+    };
+    let left_out = |name: &str| {
+        let is = |change: &SchemaChange| change.column == name && change.kind == SchemaChangeKind::AddColumn;
+        changes.iter().any(|change| is(change) && change.mode == ContractMode::DiscardValue)
+    };
+    let kept: Vec<usize> = (0..output.fields().len()).filter(|at| !left_out(output.field(*at).name())).collect();
+    let (schema, kept) = if kept.len() == output.fields().len() {
+        (Arc::clone(output), None)
+    } else {
+        let schema = output.project(&kept).map_err(|error| Fault::from_error(FaultKind::Internal, &error))?;
+        (Arc::new(schema), Some(kept))
+    };
+    Ok(Fit { changes, schema, kept, table })
+}
+
+/// What the contract does not let be.
+fn refusal(spec: &JobSpec, fit: &Fit) -> Option<Fault> {
+    let table = spec.landing.table.to_string();
+    let Contract { tables, columns, .. } = spec.source.contract;
+    if fit.table.is_none() && tables == ContractMode::Freeze {
+        let message = format!("table {table} is not there, and source.contract.tables is freeze");
+        let hint = "make the table first, correct its name, or let the contract evolve tables";
+        return Some(Fault::new(FaultKind::SchemaMismatch, message).with_hint(hint));
+    }
+    if let Some(fault) = fit.changes.iter().find_map(|change| change.frozen(&table)) {
+        return Some(fault);
+    }
+    let added = fit.changes.iter().find(|change| change.kind == SchemaChangeKind::AddColumn)?;
+    (columns == ContractMode::DiscardRow).then(|| {
+        let message = format!("{table}: {added}; no row is discarded for a column that only the table lacks");
+        let hint = "leave the column out in the transform, or set source.contract.columns to discard_value";
+        Fault::new(FaultKind::SchemaMismatch, message).with_hint(hint)
+    })
+}
+
+/// What a job would do, and why it would be refused.
+pub(crate) struct Planned {
+    pub(crate) plan: JobPlan,
+    /// The table does not take the rows.
+    pub(crate) refused: Option<Fault>,
+}
+
 /// What the job would do; changes nothing.
 ///
 /// # Errors
 /// Everything that [`look`] finds, and a table that does not take the rows.
 pub(crate) async fn plan(worker: &Worker, spec: &JobSpec) -> Result<JobPlan, Fault> {
-    let input = look(worker, spec).await?;
-    let table = worker.lake.plan(&spec.landing, input.prepared.output()).await?;
-    Ok(describe(&input, &spec.landing, table))
+    let planned = plan_anyway(worker, spec).await?;
+    planned.refused.map_or(Ok(planned.plan), Err)
 }
 
-fn describe(input: &Input, landing: &Landing, table: TablePlan) -> JobPlan {
-    let column = |field: &arrow::datatypes::Field, origin: &str| PlannedColumn {
-        name: field.name().clone(),
-        ty: iceberg_type_name(field.data_type()),
-        nullable: field.is_nullable(),
-        origin: origin.to_owned(),
+/// What the job would do if the table took its rows; changes nothing.
+///
+/// # Errors
+/// Everything that [`look`] finds.
+pub(crate) async fn plan_anyway(worker: &Worker, spec: &JobSpec) -> Result<Planned, Fault> {
+    let input = look(worker, spec).await?;
+    let fit = compared(worker, spec, input.prepared.output()).await?;
+    let lake = worker.lake.plan(&spec.landing, &fit.schema).await.map_err(Fault::from);
+    let (table, refused) = match (lake, &fit.table) {
+        (Ok(table), _) => (table, refusal(spec, &fit)),
+        (Err(fault), Some(table)) if fault.kind == FaultKind::SchemaMismatch => {
+            (table.clone(), refusal(spec, &fit).or(Some(fault)))
+        }
+        (Err(fault), _) => return Err(fault),
     };
+    Ok(Planned { plan: describe(spec, &input, &fit, table), refused })
+}
+
+fn describe(spec: &JobSpec, input: &Input, fit: &Fit, table: TablePlan) -> JobPlan {
+    let mut columns = planned(&input.schema.arrow);
+    for (column, origin) in columns.iter_mut().zip(&input.schema.origins) {
+        origin.as_str().clone_into(&mut column.origin);
+    }
     JobPlan {
         files: input.files.clone(),
-        input: input
-            .schema
-            .arrow
-            .fields()
-            .iter()
-            .zip(&input.schema.origins)
-            .map(|(f, o)| column(f, o.as_str()))
-            .collect(),
-        output: input.prepared.output().fields().iter().map(|f| column(f, "")).collect(),
-        table: landing.table.to_string(),
+        input: columns,
+        output: planned(&fit.schema),
+        table: spec.landing.table.to_string(),
         table_exists: table.exists,
         table_location: table.location,
         partition_by: table.partition_by,
         row_wise: input.prepared.row_wise(),
-        options: Vec::new(),
+        options: spec.source.options(&input.schema.sample.sniffed),
         shards: input.files.len() as u64,
-        changes: Vec::new(),
+        changes: fit.changes.clone(),
     }
+}
+
+/// A schema in Iceberg's words.
+fn planned(schema: &Schema) -> Vec<PlannedColumn> {
+    let column = |field: &Arc<arrow::datatypes::Field>| PlannedColumn {
+        name: field.name().clone(),
+        ty: iceberg_type_name(field.data_type()),
+        nullable: field.is_nullable(),
+        origin: String::new(),
+    };
+    schema.fields().iter().map(column).collect()
 }

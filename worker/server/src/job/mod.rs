@@ -6,5 +6,6 @@
 pub(crate) mod admit;
 pub(crate) mod lease;
 pub(crate) mod queue;
+pub(crate) mod rejects;
 pub(crate) mod run;
 pub(crate) mod settle;

@@ -5,16 +5,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use moulin_core::{Counters, Fault, FaultKind, FaultPoint, JobSpec, Receipt, Room, Token};
+use moulin_core::{Counters, Fault, FaultKind, FaultPoint, JobSpec, OnBadRow, Receipt, Room, Token};
 use moulin_engine::stream::Tap;
 use moulin_lake::{Landed, StageFile, Target, WriteOptions};
-use moulin_read::{self as read, ReadOptions};
+use moulin_read::{self as read, ReadOptions, reject_schema};
 use moulin_store::{Claim, Outcome};
 use prost::Message as _;
 use tracing::Instrument as _;
 
-use super::admit::{self, Input};
+use super::admit::{self, Fit, Input};
 use super::lease::Kept;
+use super::rejects::{Quarantine, Spool};
 use super::settle::Settlement;
 use crate::worker::Worker;
 
@@ -40,14 +41,19 @@ pub(crate) async fn attempt(worker: Arc<Worker>, claim: Claim) {
         let outcome = outcome(&worker, &claim, result, &kept);
         report(Arc::clone(&worker), Arc::clone(&claim), counters, outcome).await;
         // Readers of the running job are told how it really ended: after the commit, and after the job says so itself.
-        if let Some(tap) = worker.running(&claim.lease.job_id).and_then(|running| running.tap) {
-            tap.finish(ended);
+        if let Some(running) = worker.running(&claim.lease.job_id) {
+            for tap in running.tap.into_iter().chain(running.rejects) {
+                tap.finish(ended.clone());
+            }
         }
         worker.leave(&claim.lease.job_id);
     }
     .instrument(span)
     .await;
 }
+
+/// Takes the rejected rows of a running job.
+type Rejects = tokio::sync::mpsc::Sender<arrow::array::RecordBatch>;
 
 struct Attempt {
     worker: Arc<Worker>,
@@ -67,25 +73,18 @@ impl Attempt {
             table: spec.landing.table.clone(),
             token: token.clone(),
         };
+        let spool = Spool::new(&self.worker.config);
         if self.claim.lease.attempt > 1
             && let Some(receipt) = settle.recover().await?
         {
             settle.sweep(Some(receipt.attempt)).await;
+            spool.keep_only(&self.claim.lease.job_id, receipt.attempt);
             return Ok(receipt);
         }
         if let Some(reason) = &self.claim.job.cancel_requested {
             return Err(Fault::new(FaultKind::Cancelled, format!("cancelled: {reason}")));
         }
-        let landing = async {
-            let input = admit::look(&self.worker, &spec).await?;
-            let target = self.worker.lake.target(&spec.landing, input.prepared.output()).await?;
-            self.land(&spec, input, target).await
-        };
-        let result = tokio::select! {
-            result = landing => result,
-            () = self.kept.stopped() => Err(self.kept.why().unwrap_or_else(|| Fault::new(FaultKind::Internal, "the attempt was stopped"))),
-        };
-        let (target, landed, row_wise) = match result {
+        let (target, landed, row_wise) = match self.fill(&spec, &spool).await {
             Ok(done) => done,
             Err(fault) => {
                 // Nothing of this attempt can be visible: its files may go.
@@ -96,6 +95,7 @@ impl Attempt {
         FaultPoint::FilesWritten.pass();
         let receipt = self.receipt(&token, &spec, &landed, row_wise, started)?;
         if landed.rows() == 0 {
+            spool.keep_only(&self.claim.lease.job_id, receipt.attempt);
             return Ok(receipt);
         }
         self.counters.enter(Room::Commit);
@@ -106,6 +106,7 @@ impl Attempt {
             Err(fault) => {
                 if surely_not_committed(fault.kind) {
                     settle.sweep(None).await;
+                    spool.discard(&self.claim.lease.job_id, self.claim.lease.attempt);
                 }
                 return Err(fault);
             }
@@ -116,20 +117,59 @@ impl Attempt {
             receipt.elapsed = started.elapsed();
         }
         settle.sweep(Some(receipt.attempt)).await;
+        spool.keep_only(&self.claim.lease.job_id, receipt.attempt);
         account(&receipt);
         Ok(receipt)
     }
 
+    /// Data files with all rows, and a file with all rejects, when the job keeps them; ends early when the attempt may not
+    /// go on.
+    async fn fill(&self, spec: &JobSpec, spool: &Spool) -> Result<(Target, Landed, bool), Fault> {
+        let (rejects, quarantine) = self.quarantine(spec, spool).unzip();
+        let landing = async {
+            let input = admit::look(&self.worker, spec).await?;
+            let fit = admit::fit(&self.worker, spec, input.prepared.output()).await?;
+            let target = self.worker.lake.target(&spec.landing, &fit.schema).await?;
+            self.land(spec, input, &fit, target, rejects).await
+        };
+        let result = tokio::select! {
+            result = landing => result,
+            () = self.kept.stopped() => Err(self.kept.why().unwrap_or_else(|| Fault::new(FaultKind::Internal, "the attempt was stopped"))),
+        };
+        let Some(quarantine) = quarantine else { return result };
+        match result {
+            Ok(done) => {
+                let kept = quarantine.end().await.and_then(|kept| self.all_kept(kept));
+                if kept.is_err() {
+                    spool.discard(&self.claim.lease.job_id, self.claim.lease.attempt);
+                }
+                kept.map(|()| done)
+            }
+            Err(fault) => {
+                self.abandon(spool, quarantine, &fault).await;
+                Err(fault)
+            }
+        }
+    }
+
     /// fetch -> read -> transform -> tap -> land.
-    async fn land(&self, spec: &JobSpec, input: Input, target: Target) -> Result<(Target, Landed, bool), Fault> {
+    async fn land(
+        &self,
+        spec: &JobSpec,
+        input: Input,
+        fit: &Fit,
+        target: Target,
+        rejects: Option<Rejects>,
+    ) -> Result<(Target, Landed, bool), Fault> {
         let limits = &self.worker.config.job;
         let row_wise = input.prepared.row_wise();
-        let tap = Arc::new(Tap::new(Arc::clone(input.prepared.output()), limits.tap_bytes));
+        let tap = Arc::new(Tap::new(Arc::clone(&fit.schema), limits.tap_bytes));
         self.worker.open_tap(&self.claim.lease.job_id, Arc::clone(&tap));
         let options = ReadOptions {
             on_bad_row: spec.on_bad_row,
             max_bad_rows: spec.max_bad_rows,
             max_bad_ratio: spec.max_bad_ratio,
+            rejects,
             threads: limits.threads,
             batch_bytes: BATCH_BYTES,
             ..ReadOptions::new(Arc::clone(&self.counters))
@@ -140,7 +180,7 @@ impl Attempt {
         let mut writer = self.worker.lake.writer(&target, self.write_options());
         let flow = async {
             while let Some(batch) = rows.next().await {
-                let batch = batch?;
+                let batch = fit.apply(batch?)?;
                 self.counters.enter(Room::Land);
                 tap.publish(&batch);
                 writer.write(batch).await?;
@@ -149,7 +189,51 @@ impl Attempt {
             Ok(writer.finish().await?)
         };
         let landed: Result<Landed, Fault> = flow.instrument(tracing::info_span!("land")).await;
+        // The reader above lets go of what it holds, the way to the rejects among it.
+        drop(rows);
         Ok((target, landed?, row_wise))
+    }
+
+    /// Where rejects go, when the job keeps them.
+    fn quarantine(&self, spec: &JobSpec, spool: &Spool) -> Option<(Rejects, Quarantine)> {
+        if spec.on_bad_row != OnBadRow::Quarantine {
+            return None;
+        }
+        let lease = &self.claim.lease;
+        let tap = Arc::new(Tap::new(reject_schema(), self.worker.config.job.tap_bytes));
+        self.worker.open_rejects(&lease.job_id, Arc::clone(&tap));
+        Some(Quarantine::begin(spool, &lease.job_id, lease.attempt, tap))
+    }
+
+    /// Refuses to commit when a rejected row is not in the file.
+    fn all_kept(&self, kept: u64) -> Result<(), Fault> {
+        let rejected = self.counters.rows_rejected.load(Relaxed);
+        if kept == rejected {
+            return Ok(());
+        }
+        let message =
+            format!("rows are unaccounted for: {rejected} were rejected, but {kept} are kept; nothing was committed");
+        Err(Fault::new(FaultKind::Internal, message))
+    }
+
+    /// The rejects of an attempt that failed: kept when they are why it did, else removed.
+    async fn abandon(&self, spool: &Spool, quarantine: Quarantine, fault: &Fault) {
+        let (spool, id, attempt) = (spool.clone(), self.claim.lease.job_id.clone(), self.claim.lease.attempt);
+        let is_kept = fault.kind == FaultKind::BadRow;
+        let end = async move {
+            if let Err(fault) = quarantine.end().await {
+                tracing::warn!(error = %fault, "the rejects of a failed attempt are not all kept");
+            }
+            if !is_kept {
+                spool.discard(&id, attempt);
+            }
+        };
+        if is_kept {
+            end.await;
+        } else {
+            // A fetch that hangs may hold the last rejects back; the report of the failure does not wait for it.
+            tokio::spawn(end);
+        }
     }
 
     fn write_options(&self) -> WriteOptions {
@@ -248,7 +332,11 @@ fn surely_not_committed(kind: FaultKind) -> bool {
     )
 }
 
-fn decode(spec: &[u8]) -> Result<JobSpec, Fault> {
+/// The spec of a stored job.
+///
+/// # Errors
+/// `Internal`: it is none.
+pub(crate) fn decode(spec: &[u8]) -> Result<JobSpec, Fault> {
     let message = moulin_wire::v1::JobSpec::decode(spec)
         .map_err(|e| Fault::new(FaultKind::Internal, format!("the stored job cannot be read: {e}")))?;
     moulin_wire::decode::spec(Some(message))

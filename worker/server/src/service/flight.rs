@@ -1,8 +1,10 @@
-//! Arrow Flight: the rows of a job, while it runs and after.
+//! Arrow Flight: the rows of a job, and its rejects, while it runs and after.
 //!
 //! A running job's rows come from its tap: what is buffered now and everything after, and a slow reader is told how many
-//! rows it missed. A finished job's rows are exactly those that its snapshot added.
+//! rows it missed. A finished job's rows are exactly those that its snapshot added, its rejects those of the attempt
+//! that succeeded.
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +19,15 @@ use arrow_flight::{
 use futures::{Stream, StreamExt as _, stream};
 use moulin_core::{Fault, FaultKind, Job, JobId, JobState};
 use moulin_engine::stream::{Tap, TapItem};
+use moulin_read::reject_schema;
 use moulin_store::JobFilter;
 use moulin_wire::status;
 use serde::{Deserialize, Serialize};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::flight_data::Encoder;
+use crate::job::rejects::{self, Kept, Spool};
 use crate::worker::Worker;
 
 /// How long a reader waits for a queued job to begin before it is told to come again.
@@ -39,6 +44,43 @@ pub(super) struct Flights {
 #[serde(deny_unknown_fields)]
 struct JobTicket {
     job: String,
+    #[serde(default, skip_serializing_if = "Part::is_rows")]
+    part: Part,
+}
+
+/// What of a job is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Part {
+    /// What landed.
+    #[default]
+    Rows,
+    /// What did not fit.
+    Rejects,
+}
+
+impl Part {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_rows(&self) -> bool {
+        *self == Self::Rows
+    }
+}
+
+/// A path or a ticket.
+#[derive(Debug, Clone)]
+struct Asked {
+    id: JobId,
+    part: Part,
+}
+
+impl Asked {
+    fn path(&self) -> Vec<String> {
+        let mut path = vec!["job".to_owned(), self.id.0.clone()];
+        if self.part == Part::Rejects {
+            path.push("rejects".to_owned());
+        }
+        path
+    }
 }
 
 /// Where the rows of a job are now.
@@ -47,15 +89,17 @@ enum Rows {
     Running(Arc<Tap>),
     /// The job has landed rows.
     Landed { schema: SchemaRef, job: Box<Job>, snapshot_id: i64 },
-    /// The job succeeded and landed no row.
+    /// The job is over and there are none.
     None { schema: SchemaRef },
+    /// The job is over and its rejects are in this file.
+    Kept { schema: SchemaRef, path: PathBuf, rows: Option<u64> },
 }
 
 impl Rows {
     fn schema(&self) -> &SchemaRef {
         match self {
             Self::Running(tap) => tap.schema(),
-            Self::Landed { schema, .. } | Self::None { schema } => schema,
+            Self::Landed { schema, .. } | Self::None { schema } | Self::Kept { schema, .. } => schema,
         }
     }
 }
@@ -66,11 +110,12 @@ impl Flights {
     }
 
     /// Finds the rows of a job; a job that has not begun is waited for.
-    async fn rows(&self, id: &JobId) -> Result<Rows, Fault> {
+    async fn rows(&self, asked: &Asked) -> Result<Rows, Fault> {
+        let id = &asked.id;
         let found = tokio::time::timeout(BEGIN_PATIENCE, async {
             let mut changes = self.worker.changes();
             loop {
-                if let Some(rows) = self.rows_now(id).await? {
+                if let Some(rows) = self.rows_now(asked).await? {
                     return Ok(rows);
                 }
                 tokio::select! {
@@ -85,7 +130,26 @@ impl Flights {
         })
     }
 
-    async fn rows_now(&self, id: &JobId) -> Result<Option<Rows>, Fault> {
+    async fn rows_now(&self, asked: &Asked) -> Result<Option<Rows>, Fault> {
+        match asked.part {
+            Part::Rows => self.landing_now(&asked.id).await,
+            Part::Rejects => self.rejects_now(&asked.id).await,
+        }
+    }
+
+    async fn rejects_now(&self, id: &JobId) -> Result<Option<Rows>, Fault> {
+        if let Some(tap) = self.worker.running(id).and_then(|running| running.rejects) {
+            return Ok(Some(Rows::Running(tap)));
+        }
+        let schema = reject_schema();
+        Ok(match Spool::new(&self.worker.config).find(&self.worker.stored(id).await?)? {
+            Kept::NotYet => None,
+            Kept::None => Some(Rows::None { schema }),
+            Kept::File { path, rows } => Some(Rows::Kept { schema, path, rows }),
+        })
+    }
+
+    async fn landing_now(&self, id: &JobId) -> Result<Option<Rows>, Fault> {
         if let Some(tap) = self.worker.running(id).and_then(|running| running.tap) {
             return Ok(Some(Rows::Running(tap)));
         }
@@ -111,20 +175,24 @@ impl Flights {
         })
     }
 
-    async fn info(&self, id: &JobId) -> Result<FlightInfo, Fault> {
-        let rows = self.rows(id).await?;
+    async fn info(&self, asked: &Asked) -> Result<FlightInfo, Fault> {
+        let rows = self.rows(asked).await?;
         let (records, bytes) = match &rows {
             Rows::Running(_) => (-1, -1),
             Rows::Landed { job, .. } => job.receipt.as_ref().map_or((-1, -1), |receipt| {
                 (i64::try_from(receipt.rows_landed).unwrap_or(-1), i64::try_from(receipt.bytes_written).unwrap_or(-1))
             }),
             Rows::None { .. } => (0, 0),
+            Rows::Kept { path, rows, .. } => {
+                let bytes = std::fs::metadata(path).map_or(-1, |file| i64::try_from(file.len()).unwrap_or(-1));
+                (rows.and_then(|rows| i64::try_from(rows).ok()).unwrap_or(-1), bytes)
+            }
         };
-        info(id, rows.schema(), records, bytes)
+        info(asked, rows.schema(), records, bytes)
     }
 
-    async fn read(&self, id: &JobId) -> Result<Messages<FlightData>, Fault> {
-        Ok(match self.rows(id).await? {
+    async fn read(&self, asked: &Asked) -> Result<Messages<FlightData>, Fault> {
+        Ok(match self.rows(asked).await? {
             Rows::Running(tap) => Box::pin(tapped(&tap)),
             Rows::Landed { job, snapshot_id, .. } => {
                 let table = job.table.parse().map_err(|e: String| Fault::new(FaultKind::Internal, e))?;
@@ -132,17 +200,22 @@ impl Flights {
                 Box::pin(encoded(&schema, batches.map(|batch| Ok((batch?, None)))))
             }
             Rows::None { schema } => Box::pin(encoded(&schema, stream::empty())),
+            Rows::Kept { schema, path, .. } => {
+                let batches = ReceiverStream::new(rejects::read(path));
+                Box::pin(encoded(&schema, batches.map(|batch| Ok((batch?, None)))))
+            }
         })
     }
 }
 
-fn info(id: &JobId, schema: &Schema, records: i64, bytes: i64) -> Result<FlightInfo, Fault> {
-    let ticket = serde_json::to_vec(&JobTicket { job: id.0.clone() })
+fn info(asked: &Asked, schema: &Schema, records: i64, bytes: i64) -> Result<FlightInfo, Fault> {
+    let id = &asked.id;
+    let ticket = serde_json::to_vec(&JobTicket { job: id.0.clone(), part: asked.part })
         .map_err(|e| Fault::new(FaultKind::Internal, format!("no ticket: {e}")))?;
     Ok(FlightInfo::new()
         .try_with_schema(schema)
         .map_err(|e| Fault::new(FaultKind::Internal, format!("the schema of {id} cannot be sent: {e}")))?
-        .with_descriptor(FlightDescriptor::new_path(vec!["job".to_owned(), id.0.clone()]))
+        .with_descriptor(FlightDescriptor::new_path(asked.path()))
         // No location: "the service the info came from".
         .with_endpoint(FlightEndpoint::new().with_ticket(Ticket::new(ticket)))
         .with_total_records(records)
@@ -195,11 +268,14 @@ where
     }
 }
 
-fn described(descriptor: &FlightDescriptor) -> Result<JobId, Fault> {
+fn described(descriptor: &FlightDescriptor) -> Result<Asked, Fault> {
     match descriptor.path.as_slice() {
-        [kind, id] if kind == "job" => Ok(JobId(id.clone())),
+        [kind, id] if kind == "job" => Ok(Asked { id: JobId(id.clone()), part: Part::Rows }),
+        [kind, id, part] if kind == "job" && part == "rejects" => {
+            Ok(Asked { id: JobId(id.clone()), part: Part::Rejects })
+        }
         other => Err(Fault::new(FaultKind::InvalidSpec, format!("no flight at path {other:?}"))
-            .with_hint("ask for the path [\"job\", <job id>]")),
+            .with_hint("ask for the path [\"job\", <job id>], or [\"job\", <job id>, \"rejects\"]")),
     }
 }
 
@@ -218,13 +294,13 @@ impl FlightService for Flights {
     type DoExchangeStream = Messages<FlightData>;
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        let id = described(request.get_ref()).map_err(refuse)?;
-        Ok(Response::new(self.info(&id).await.map_err(refuse)?))
+        let asked = described(request.get_ref()).map_err(refuse)?;
+        Ok(Response::new(self.info(&asked).await.map_err(refuse)?))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let id = described(request.get_ref()).map_err(refuse)?;
-        let rows = self.rows(&id).await.map_err(refuse)?;
+        let asked = described(request.get_ref()).map_err(refuse)?;
+        let rows = self.rows(&asked).await.map_err(refuse)?;
         let result = SchemaAsIpc::new(rows.schema(), &arrow::ipc::writer::IpcWriteOptions::default())
             .try_into()
             .map_err(|e: arrow::error::ArrowError| Status::internal(e.to_string()))?;
@@ -235,22 +311,27 @@ impl FlightService for Flights {
         let ticket: JobTicket = serde_json::from_slice(&request.get_ref().ticket).map_err(|e| {
             refuse(Fault::new(FaultKind::InvalidSpec, format!("the ticket is not one of this worker's: {e}")))
         })?;
-        let rows = self.read(&JobId(ticket.job)).await.map_err(refuse)?;
+        let asked = Asked { id: JobId(ticket.job), part: ticket.part };
+        let rows = self.read(&asked).await.map_err(refuse)?;
         Ok(Response::new(rows))
     }
 
-    /// Jobs that have rows to read: those that run here, and the newest hundred that succeeded.
+    /// What there is to read of the jobs that run here and of the newest hundred that succeeded: rows, and the rejects
+    /// that are kept.
     async fn list_flights(&self, _request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
         let filter =
             JobFilter { states: vec![JobState::Running, JobState::Succeeded], page_size: 100, ..JobFilter::default() };
         let page = self.worker.store.list(&filter).await.map_err(|e| refuse(e.into()))?;
         let mut flights = Vec::new();
         for job in page.jobs {
-            // A table that was dropped since, or a job that runs elsewhere, has nothing to offer.
-            match self.rows_now(&job.id).await {
-                Ok(Some(_)) => flights.push(self.info(&job.id).await),
-                Ok(None) => {}
-                Err(fault) => tracing::debug!(job_id = %job.id, error = %fault, "not listed"),
+            for part in [Part::Rows, Part::Rejects] {
+                let asked = Asked { id: job.id.clone(), part };
+                // A table that was dropped since, or a job that runs elsewhere, has nothing to offer.
+                match self.rows_now(&asked).await {
+                    Ok(Some(_)) => flights.push(self.info(&asked).await),
+                    Ok(None) => {}
+                    Err(fault) => tracing::debug!(job_id = %job.id, ?part, error = %fault, "not listed"),
+                }
             }
         }
         let flights = flights.into_iter().map(|flight| flight.map_err(refuse));

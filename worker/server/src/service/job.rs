@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::Stream;
-use moulin_core::{Fault, FaultKind, FaultPoint, Job, JobId, Token};
+use moulin_core::{Fault, FaultKind, FaultPoint, Job, JobId, Source, Token};
 use moulin_store::{CancelOutcome, JobFilter, NewJob};
 use moulin_wire::v1::{
     CancelRequest, CancelResponse, GetRequest, GetResponse, InferRequest, InferResponse, ListRequest, ListResponse,
@@ -139,9 +139,23 @@ impl JobService for Jobs {
         Ok(Response::new(PlanResponse { plan: Some(encode::plan(&plan)) }))
     }
 
-    async fn infer(&self, _: Request<InferRequest>) -> Result<Response<InferResponse>, Status> {
-        Err(Status::unimplemented("this worker does not infer yet"))
+    async fn infer(&self, request: Request<InferRequest>) -> Result<Response<InferResponse>, Status> {
+        let source = source(request.into_inner().source).map_err(refuse)?;
+        let report = async {
+            let files = self.worker.fetcher.list(&source.uris).await?;
+            moulin_read::infer(&self.worker.fetcher, &source, &files).await
+        };
+        let report = report.await.map_err(refuse)?;
+        Ok(Response::new(encode::infer_report(&report)))
     }
+}
+
+/// A source that is asked about alone.
+fn source(source: Option<moulin_wire::v1::Source>) -> Result<Source, Fault> {
+    let source = source.ok_or_else(|| Fault::new(FaultKind::InvalidSpec, "source is missing"))?;
+    let source = decode::source(source)?;
+    source.validate()?;
+    Ok(source)
 }
 
 /// The job at once, at every change of its state, and at least every `interval`, until it is final.
