@@ -226,11 +226,16 @@ def test_a_task_that_is_killed_before_it_has_a_job_does_nothing(task):
     task.operator().on_kill()
 
 
-def test_rows_that_were_left_out_are_named_in_the_log(worker, tmp_path, capsys):
+@pytest.mark.parametrize("on_bad_row", ["skip", "quarantine"])
+def test_rows_that_were_left_out_are_named_in_the_log(worker, client, tmp_path, capsys, on_bad_row):
     path = tmp_path / "bad.csv"
     path.write_text("id,n\n" + "".join(f"{n},1\n" for n in range(20_000)) + "x,1\n")
     operator = MoulinLandOperator(
-        task_id="t", source=csv(path), target=iceberg(f"cases.t_{uuid.uuid4().hex[:8]}"), on_bad_row="skip"
+        task_id="t",
+        source=csv(path),
+        target=iceberg(f"cases.t_{uuid.uuid4().hex[:8]}"),
+        on_bad_row=on_bad_row,
+        max_bad_rows=1,
     )
     ti = SimpleNamespace(
         dag_id="d", run_id=str(path), task_id="t", map_index=-1, try_number=1, max_tries=0, xcom_push=lambda **_: None
@@ -241,3 +246,6 @@ def test_rows_that_were_left_out_are_named_in_the_log(worker, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "1 rows did not fit and were left out:" in said
     assert "20,002  20,001  " in said, "line and record stand in a table"
+    if on_bad_row == "quarantine":
+        assert f"`moulin get {receipt['job_id']} --rejects`" in said
+        assert client.rejects(receipt["job_id"]).read_all()["raw"].to_pylist() == [b"x,1"]

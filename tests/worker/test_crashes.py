@@ -13,7 +13,7 @@ import input_files
 import moulin
 from build import ROOT
 from landed_table import LandedTable
-from worker_process import WorkerProcess
+from worker_process import WorkerProcess, until
 
 KEY = moulin.JobKey(dag_id="dag", run_id="run", task_id="land")
 
@@ -68,6 +68,30 @@ def test_a_worker_killed_twice_still_lands_each_row_once(
     table.holds_each_row_once(input_files.LANDED_IDS)
     assert receipt is not None
     assert receipt.attempt == 2
+    _is_the_truth(receipt, table, tmp_path / "input")
+
+
+def test_a_commit_that_cannot_be_looked_for_is_not_called_a_failure(
+    worker: WorkerProcess, table: LandedTable, state: Path, tmp_path: Path
+) -> None:
+    spec = input_files.job(tmp_path / "input")
+    client = worker.start(MOULIN_FAULT_POINT="committed_not_recorded:kill")
+    client.submit(spec, KEY)
+    assert worker.wait_end() == -signal.SIGKILL
+    (metadata,) = state.glob("warehouse/**/metadata")
+    hidden = metadata.rename(tmp_path / "hidden")
+
+    config = tmp_path / "one_attempt.toml"
+    config.write_text("[job]\nmax_attempts = 1\n")
+    job = worker.start(MOULIN_CONFIG=str(config)).submit(spec, KEY)
+    until("the worker looks in vain", lambda: worker.log().count("cannot look for the commit") >= 2)
+    assert job.get().state is moulin.JobState.RUNNING
+    hidden.rename(metadata)
+
+    receipt = job.wait(60).receipt
+    table.holds_each_row_once(input_files.LANDED_IDS)
+    assert receipt is not None
+    assert receipt.attempt == 1
     _is_the_truth(receipt, table, tmp_path / "input")
 
 

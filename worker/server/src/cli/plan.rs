@@ -15,7 +15,8 @@ pub(crate) async fn plan(config: Config, path: &Path, json: bool) -> Result<Exit
     let spec = read_job(path)?;
     let worker = Worker::open(config, Some("plan".to_owned())).await?;
     let planned = admit::plan_anyway(&worker, &spec).await?;
-    let text = if json { to_json(&planned.plan)? } else { show::plan(&planned.plan) };
+    let plan = admit::with_shards(&worker, &spec, planned.plan).await?;
+    let text = if json { to_json(&plan)? } else { show::plan(&plan) };
     say(&text);
     // Shown all the same: the plan is how one finds out what to change.
     planned.refused.map_or(Ok(ExitCode::SUCCESS), Err)

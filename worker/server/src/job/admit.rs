@@ -149,6 +149,15 @@ pub(crate) async fn plan_anyway(worker: &Worker, spec: &JobSpec) -> Result<Plann
     Ok(Planned { plan: describe(spec, &input, &fit, table), refused })
 }
 
+/// The plan with the number of parts that its files are read in. Not for a submit: the footer of every Parquet file is read.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(crate) async fn with_shards(worker: &Worker, spec: &JobSpec, plan: JobPlan) -> Result<JobPlan, Fault> {
+    let shards = read::shards(&worker.fetcher, &spec.source, &plan.files).await?.len() as u64;
+    Ok(JobPlan { shards, ..plan })
+}
+
 fn describe(spec: &JobSpec, input: &Input, fit: &Fit, table: TablePlan) -> JobPlan {
     let mut columns = planned(&input.schema.arrow);
     for (column, origin) in columns.iter_mut().zip(&input.schema.origins) {
@@ -164,7 +173,7 @@ fn describe(spec: &JobSpec, input: &Input, fit: &Fit, table: TablePlan) -> JobPl
         partition_by: table.partition_by,
         row_wise: input.prepared.row_wise(),
         options: spec.source.options(&input.schema.sample.sniffed),
-        shards: input.files.len() as u64,
+        shards: 0,
         changes: fit.changes.clone(),
     }
 }

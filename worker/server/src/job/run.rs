@@ -75,7 +75,7 @@ impl Attempt {
         };
         let spool = Spool::new(&self.worker.config);
         if self.claim.lease.attempt > 1
-            && let Some(receipt) = settle.recover().await?
+            && let Some(receipt) = self.landed_before(&settle).await?
         {
             settle.sweep(Some(receipt.attempt)).await;
             spool.keep_only(&self.claim.lease.job_id, receipt.attempt);
@@ -149,6 +149,29 @@ impl Attempt {
                 self.abandon(spool, quarantine, &fault).await;
                 Err(fault)
             }
+        }
+    }
+
+    /// What an earlier attempt landed, if one did. While that cannot be found out, and one of them was on its way to commit,
+    /// the attempt waits: a job that is called failed although its rows are landed would be landed twice.
+    async fn landed_before(&self, settle: &Settlement) -> Result<Option<Receipt>, Fault> {
+        let mut pause = Duration::from_millis(500);
+        loop {
+            let fault = match settle.recover().await {
+                Ok(found) => return Ok(found),
+                Err(fault) if matches!(fault.kind, FaultKind::Internal | FaultKind::LeaseLost) => return Err(fault),
+                Err(fault) => fault,
+            };
+            if matches!(settle.may_have_committed().await, Ok(false)) {
+                return Err(fault);
+            }
+            // A cancel or a deadline changes nothing about what is landed: only another worker ends the waiting.
+            if let Some(lost) = self.kept.why().filter(|why| why.kind == FaultKind::LeaseLost) {
+                return Err(lost);
+            }
+            tracing::warn!(error = %fault, "cannot look for the commit of an earlier attempt; trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(10));
         }
     }
 

@@ -46,6 +46,19 @@ impl Settlement {
         }
     }
 
+    /// Whether an earlier attempt was on its way to commit.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(crate) async fn may_have_committed(&self) -> Result<bool, Fault> {
+        for attempt in 1..self.lease.attempt {
+            if self.worker.store.intent(&self.lease.job_id, attempt).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Commits, records and returns the true receipt.
     ///
     /// # Cancel safety

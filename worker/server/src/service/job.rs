@@ -136,6 +136,7 @@ impl JobService for Jobs {
     async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
         let spec = decode::spec(request.into_inner().spec).map_err(refuse)?;
         let plan = admit::plan(&self.worker, &spec).await.map_err(refuse)?;
+        let plan = admit::with_shards(&self.worker, &spec, plan).await.map_err(refuse)?;
         Ok(Response::new(PlanResponse { plan: Some(encode::plan(&plan)) }))
     }
 
