@@ -247,7 +247,8 @@ mod tests {
 
     #[test]
     fn folders_of_a_path_are_keys_and_values() {
-        let table: [(&str, &[(&str, Option<&str>)]); 5] = [
+        type Pairs<'a> = &'a [(&'a str, Option<&'a str>)];
+        let table: [(&str, Pairs<'_>); 5] = [
             ("file:///a/day=2024-01-02/h=7/x=1.csv", &[("day", Some("2024-01-02")), ("h", Some("7"))]),
             ("s3://bucket/k%3D=a%20b%2Fc/f.csv", &[("k=", Some("a b/c"))]),
             ("s3://bucket/k=__HIVE_DEFAULT_PARTITION__/f.csv", &[("k", None)]),

@@ -78,6 +78,14 @@ impl Pool {
     }
 }
 
+/// What stands at hand of a file whose last records are no rows.
+enum Ahead {
+    Records(Block),
+    OnlyFooter,
+    /// That cannot be said before more has been read.
+    Unsaid,
+}
+
 /// Cuts one file.
 pub(crate) struct Splitter<R> {
     input: R,
@@ -264,8 +272,10 @@ impl<R: Read> Splitter<R> {
                 return Ok(None);
             }
             if cut.footer_rows() > 0 {
-                if let Some(step) = self.before_footer(cut) {
-                    return Ok(step);
+                match self.before_footer(cut) {
+                    Ahead::Records(block) => return Ok(Some(block)),
+                    Ahead::OnlyFooter => return Ok(None),
+                    Ahead::Unsaid => {}
                 }
             } else {
                 let started = Instant::now();
@@ -297,21 +307,20 @@ impl<R: Read> Splitter<R> {
         self.at_end
     }
 
-    /// The records that so many others follow as the footer has; `Some(None)` when only the footer is left, `None` when
-    /// that cannot be said before more has been read.
-    fn before_footer(&mut self, cut: &Cut) -> Option<Option<Block>> {
+    /// The records that so many others follow as the footer has.
+    fn before_footer(&mut self, cut: &Cut) -> Ahead {
         let started = Instant::now();
         let added = if self.at_end { self.add_line_end(cut) } else { 0 };
         let found = cut.end_before_footer(&self.buffer[self.start..self.filled + added], self.at_end);
         self.cutting += started.elapsed();
         match found.end {
             // The footer comes after it: no byte of it was added.
-            Some(end) => Some(Some(self.hand_out(self.start + end, found.quotes, 0))),
+            Some(end) => Ahead::Records(self.hand_out(self.start + end, found.quotes, 0)),
             None if self.at_end => {
                 self.consume(self.filled - self.start);
-                Some(None)
+                Ahead::OnlyFooter
             }
-            None => None,
+            None => Ahead::Unsaid,
         }
     }
 

@@ -201,15 +201,13 @@ impl Dialect {
         loop {
             let rest = text.get(next..)?;
             next += self.escape.map_or_else(|| memchr(quote, rest), |escape| memchr2(quote, escape, rest))?;
-            if Some(text[next]) == self.escape {
-                special = true;
-                next += 2;
-            } else if self.doubled && text.get(next + 1) == Some(&quote) {
-                special = true;
-                next += 2;
-            } else {
+            let escaped = Some(text[next]) == self.escape;
+            let doubled = self.doubled && text.get(next + 1) == Some(&quote);
+            if !escaped && !doubled {
                 return Some((next + 1, special));
             }
+            special = true;
+            next += 2;
         }
     }
 

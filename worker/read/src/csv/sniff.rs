@@ -129,7 +129,7 @@ impl Sniffed {
         if asked.quoting && asked.quote.is_none() {
             match self.format.quote_byte() {
                 Some(quote) if quotes(quote) == 0 => {
-                    self.say("quote", "\"", "there is no quote in the sample".to_owned())
+                    self.say("quote", "\"", "there is no quote in the sample".to_owned());
                 }
                 Some(quote) => {
                     let character = char::from(quote);
@@ -140,7 +140,7 @@ impl Sniffed {
                     );
                 }
                 None => {
-                    self.say("quoting", "false", "the quotes in the sample stand around no whole fields".to_owned())
+                    self.say("quoting", "false", "the quotes in the sample stand around no whole fields".to_owned());
                 }
             }
         }

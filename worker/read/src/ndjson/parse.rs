@@ -224,12 +224,12 @@ impl<'a> Parser<'a> {
                 Key::Unknown(key) => self.unknown(scan, key)?,
                 Key::Known(place) => {
                     expected = place + 1;
-                    if self.seen[place] != record {
+                    if self.seen[place] == record {
+                        self.again(scan, place)?;
+                    } else {
                         self.seen[place] = record;
                         found += 1;
                         self.value(scan, place)?;
-                    } else {
-                        self.again(scan, place)?;
                     }
                 }
             }

@@ -47,7 +47,7 @@ fn every_row_says_where_it_stands_bad_ones_counted() {
                 let [file, number, offset] = [last - 3, last - 2, last - 1].map(|column| row[column].as_str());
                 let (number, offset): (usize, usize) = (number.parse().unwrap(), offset.parse().unwrap());
                 assert_eq!(*file, format!("file://{}", path.display()));
-                assert_eq!(row[if at == 2 { 0 } else { 1 }], (number - 1).to_string());
+                assert_eq!(row[usize::from(at != 2)], (number - 1).to_string());
                 assert!(text[offset..].starts_with(&rows[number - 1]), "{row:?}");
             }
         }

@@ -162,7 +162,7 @@ fn rejects_that_nobody_takes_stop_the_reading_and_a_receiver_that_is_gone_does_n
         tokio::pin!(reading);
         // Polled until it can do no more than wait for a receiver: it never ends by itself.
         let waits = async {
-            while receiver.len() < 1 {
+            while receiver.is_empty() {
                 tokio::task::yield_now().await;
             }
             for _ in 0..1000 {

@@ -115,6 +115,7 @@ enum Command {
         /// Show the rejected rows of a job with `on_bad_row: quarantine`; with a FILE (.parquet, .csv, .ndjson), write
         /// them there, each with the bytes of its record.
         #[arg(long, value_name = "FILE", num_args = 0..=1)]
+        #[allow(clippy::option_option, reason = "clap: no flag, the flag alone, the flag with a file")]
         rejects: Option<Option<PathBuf>>,
         #[command(flatten)]
         from: From,
