@@ -230,12 +230,17 @@ pub(crate) fn decimal(text: &[u8], precision: u8, scale: u8) -> Option<i128> {
 
 /// A decimal or scientific number, `inf`, `infinity` or `nan`.
 pub(crate) fn double(text: &[u8]) -> Option<f64> {
-    fast_float2::parse(text).ok()
+    fast_float2::parse(text).ok().filter(|value: &f64| !value.is_infinite() || is_word(text))
 }
 
 /// Like [`double`], in 32 bits.
 pub(crate) fn float(text: &[u8]) -> Option<f32> {
-    fast_float2::parse(text).ok()
+    fast_float2::parse(text).ok().filter(|value: &f32| !value.is_infinite() || is_word(text))
+}
+
+/// Whether a number is written as a word: digits beyond the type's range mean no infinity.
+fn is_word(text: &[u8]) -> bool {
+    !text.iter().any(u8::is_ascii_digit)
 }
 
 /// `true`, `t`, `yes`, `y`, `1` and their opposites, in any case.

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use crate::values::{
-    WideDecimal, boolean, date, decimal, hex, int, long, time, timestamp, timestamptz, wide_date, wide_moment,
-    wide_uint,
+    WideDecimal, boolean, date, decimal, double, float, hex, int, long, time, timestamp, timestamptz, wide_date,
+    wide_moment, wide_uint,
 };
 
 /// A text in the middle of others, as in a block.
@@ -130,4 +130,12 @@ fn words_of_truth_and_hexadecimal_digits() {
     assert_eq!(hex(b"00fF"), Some(vec![0, 255]));
     assert_eq!(hex(b"0g"), None);
     assert_eq!(hex(b"000"), None);
+}
+
+#[test]
+fn a_number_beyond_the_range_of_its_type_is_no_infinity() {
+    assert_eq!(double(b"1e308"), Some(1e308));
+    assert_eq!(double(b"-inf"), Some(f64::NEG_INFINITY));
+    assert_eq!([double(b"1e999"), double(b"-1e309")], [None, None]);
+    assert_eq!([float(b"1e39"), float(b"inf")], [None, Some(f32::INFINITY)]);
 }
