@@ -16,7 +16,7 @@ pub(crate) struct Guess {
     empty: u64,
     /// The first texts that meant null, each once.
     null_texts: BTreeSet<Vec<u8>>,
-    /// A number with digits has been seen: `nan` alone makes no column of numbers.
+    /// A number with digits has been seen.
     digits: bool,
     boolean: Candidate,
     long: Candidate,
@@ -92,7 +92,7 @@ impl Guess {
             Self { values: 0, .. } => PrimitiveType::String,
             guess if guess.boolean.holds() => PrimitiveType::Boolean,
             guess if guess.long.holds() => PrimitiveType::Long,
-            guess if guess.double.holds() && guess.digits => PrimitiveType::Double,
+            guess if guess.double.holds() => PrimitiveType::Double,
             guess if guess.date.holds() => PrimitiveType::Date,
             guess if guess.timestamp.holds() => PrimitiveType::Timestamp,
             guess if guess.timestamptz.holds() => PrimitiveType::Timestamptz,
@@ -105,12 +105,15 @@ impl Guess {
         let mut reason = match self.ty() {
             PrimitiveType::Boolean => self.all(BOOLEAN),
             PrimitiveType::Long => self.all(LONG),
+            PrimitiveType::Double if !self.digits => match self.values {
+                1 => "the only text is a word for a number, with no digit in it".to_owned(),
+                values => format!("all {} texts are words for numbers, with no digit among them", grouped(values)),
+            },
             PrimitiveType::Double => format!("{}; `{}` is not whole", self.all(DOUBLE), self.long.text()),
             PrimitiveType::Date => self.all(DATE),
             PrimitiveType::Timestamp => format!("{}; `{}` is no date", self.all(TIMESTAMP), self.date.text()),
             PrimitiveType::Timestamptz => self.all(TIMESTAMPTZ),
             _ if self.values == 0 => "no value in the sample: only a string holds whatever comes".to_owned(),
-            _ if self.double.holds() => "the texts are words for numbers, with no digit among them".to_owned(),
             _ => self.why_string(),
         };
         // An empty field is no null in a column of strings.
@@ -252,7 +255,7 @@ mod tests {
             (&["1", "2.5"], "double", "all 2 texts are numbers; `2.5` is not whole"),
             (&["1e3", "-0.5"], "double", "all 2 texts are numbers; `1e3` is not whole"),
             (&["nan", "1.5"], "double", "all 2 texts are numbers; `nan` is not whole"),
-            (&["nan", "inf"], "string", "the texts are words for numbers, with no digit among them"),
+            (&["nan", "inf"], "double", "all 2 texts are words for numbers, with no digit among them"),
             (&["007", "12"], "string", "`007` is a number whose leading zeros would be lost"),
             (&["0", "10"], "long", "all 2 texts are whole numbers"),
             (&["+49", "1"], "string", "`+49` is a number whose sign would be lost"),

@@ -18,7 +18,7 @@ pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
         ("one of source.limits", !is_json && !limits_are_built(source)),
         (
             "an option of a column besides its type",
-            !is_csv && source.columns.iter().any(|column| column.text != Default::default()),
+            !is_csv && !is_json && source.columns.iter().any(|column| column.text != Default::default()),
         ),
     ];
     match asked.into_iter().find_map(|(name, asked)| asked.then_some(name)) {

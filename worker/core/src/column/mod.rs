@@ -79,6 +79,9 @@ impl Column {
             primitive,
             Some(PrimitiveType::Date | PrimitiveType::Time | PrimitiveType::Timestamp | PrimitiveType::Timestamptz)
         );
+        if !text.null_values.is_empty() && primitive.is_none() {
+            return wrong("null_values", "columns of one value");
+        }
         if text.format.is_some() && !is_moment {
             return wrong("format", "date, time, timestamp and timestamptz columns");
         }

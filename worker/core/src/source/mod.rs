@@ -1,5 +1,7 @@
 //! Where rows come from and how their bytes are read.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Column, Contract, Fault, FaultKind};
@@ -141,9 +143,10 @@ impl Source {
 
     fn validate_columns(&self) -> Result<(), Fault> {
         let wrong = |message: String| Err(Fault::new(FaultKind::InvalidSpec, message));
-        for (at, column) in self.columns.iter().enumerate() {
+        let mut names = HashSet::with_capacity(self.columns.len());
+        for column in &self.columns {
             column.validate()?;
-            if self.columns[..at].iter().any(|other| other.name == column.name) {
+            if !names.insert(column.name.as_str()) {
                 return wrong(format!("source.columns names `{}` twice", column.name));
             }
         }
@@ -157,7 +160,7 @@ impl Source {
         }
         let added = self.provenance_columns.iter().map(|column| column.name());
         let added: Vec<&str> = added.chain(self.rescued_column.as_deref()).collect();
-        if let Some(name) = added.iter().find(|name| self.columns.iter().any(|column| column.name == **name)) {
+        if let Some(name) = added.iter().find(|name| names.contains(**name)) {
             return wrong(format!("source.columns names `{name}`, which the reader adds by itself"));
         }
         Ok(())

@@ -7,10 +7,10 @@ use arrow::datatypes::{DataType, Field, Schema};
 use moulin_core::{CsvFormat, Encoding, Format, Source};
 
 use super::{Choices, URI, read_serially};
+use crate::InputSchema;
 use crate::blocks::{Pool, Splitter};
 use crate::csv::Csv;
 use crate::fetch::ByteStream;
-use crate::{InputSchema, values};
 
 /// Infers the columns of a file without header, and of its first lines.
 ///
@@ -56,11 +56,9 @@ pub fn infer(case: &[u8]) {
     }
 }
 
-/// Whether a text says something about the type of its column: nulls do not, nor does a `nan` without other numbers.
+/// Whether a text says something about the type of its column: a null does not.
 fn is_decisive(text: &str) -> bool {
-    let is_null = matches!(text, "" | "NA" | "NULL");
-    let is_no_number = values::double(text.as_bytes()).is_some() && !text.contains(|char: char| char.is_ascii_digit());
-    !is_null && !is_no_number
+    !matches!(text, "" | "NA" | "NULL")
 }
 
 fn schema(format: &CsvFormat, file: &[u8]) -> Option<InputSchema> {

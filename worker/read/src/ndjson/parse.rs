@@ -13,7 +13,7 @@ use super::value::{Misfit, Unfit, Values};
 use super::{Objects, duplicates, refuse};
 use crate::Error;
 use crate::blocks::Block;
-use crate::fault::{Bad, BadRow};
+use crate::fault::{Bad, BadRow, shown};
 use crate::pipeline::{Ask, Parsed, Sizes, batch_error};
 
 pub(super) struct Parser<'a> {
@@ -47,7 +47,7 @@ impl<'a> Parser<'a> {
             text: &block.buffer[..block.end],
             utf8: simdutf8::basic::from_utf8(block.bytes()).is_ok(),
             ask,
-            values: Values { duplicate_keys: format.duplicate_keys },
+            values: Values { duplicate_keys: format.duplicate_keys, unknown: Vec::new() },
             cells: members.map(|(place, member)| Cells::new(&member.shape, rows, sizes.text_bytes(place))).collect(),
             rescued: format.rescued.then(Rescued::default),
             seen: vec![0; format.members.list.len()],
@@ -117,6 +117,7 @@ impl<'a> Parser<'a> {
         if let Some(rescued) = &mut self.rescued {
             rescued.truncate(rows);
         }
+        self.values.unknown.clear();
     }
 
     /// Takes the record's values away again and says where the next one starts.
@@ -152,13 +153,35 @@ impl<'a> Parser<'a> {
         let shape = &self.format.members.list[place].shape;
         match self.values.read(scan, shape, &mut self.cells[place]) {
             Err(Unfit::Value(misfit)) => self.misfit(scan, place, start, &misfit),
+            Ok(()) if !self.values.unknown.is_empty() => self.unknown_inside(place),
             read => read,
         }
+    }
+
+    /// What the contract says to keys that the structs of a column do not have.
+    #[cold]
+    fn unknown_inside(&mut self, place: usize) -> Result<(), Unfit> {
+        let columns = self.format.contract.columns;
+        let name = &self.format.members.list[place].name;
+        if matches!(columns, ContractMode::Freeze | ContractMode::DiscardRow)
+            && let Some(inner) = self.values.unknown.first()
+        {
+            let bad = refuse::contract_column(&format!("{name}{}", inner.path), columns);
+            return Err(Unfit::Bad(Box::new(bad)));
+        }
+        for inner in self.values.unknown.drain(..) {
+            if let Some(rescued) = &mut self.rescued {
+                let path = format!("{name}{}", inner.path);
+                rescued.keep(Name::Inside { column: place, path }, inner.start, inner.end);
+            }
+        }
+        Ok(())
     }
 
     /// What the contract says to a value that is none of its column's type.
     #[cold]
     fn misfit(&mut self, scan: &mut Scan<'a>, place: usize, start: usize, misfit: &Misfit) -> Result<(), Unfit> {
+        self.values.unknown.clear();
         let types = self.format.contract.types;
         if types != ContractMode::DiscardValue {
             let bad = refuse::misfit(self.format, place, self.text, misfit);
@@ -193,7 +216,7 @@ impl<'a> Parser<'a> {
         scan.value()?;
         match (self.format.contract.columns, &mut self.rescued) {
             (ContractMode::Freeze | ContractMode::DiscardRow, _) => {
-                let bad = refuse::contract_column(self.text, key, self.format.contract.columns);
+                let bad = refuse::contract_column(&shown(&self.text[key.start..key.end]), self.format.contract.columns);
                 return Err(Unfit::Bad(Box::new(bad)));
             }
             (_, Some(rescued)) => rescued.keep(Name::Key(key), start, scan.at),

@@ -4,6 +4,7 @@ use moulin_core::ContractMode;
 
 use super::Objects;
 use super::scan::{Broken, Layout, Scan, Str};
+use super::shape::Shape;
 use super::value::{Misfit, Unfit};
 use crate::fault::{Bad, shown};
 use crate::iceberg_type_name;
@@ -57,7 +58,14 @@ pub(super) fn misfit(format: &Objects, place: usize, text: &[u8], misfit: &Misfi
         return Bad { column: column.clone(), ..Bad::row("json.surrogate", reason) };
     }
     if let (Some(ty), true) = (misfit.ty, misfit.path.is_empty()) {
-        return Bad::value(column, ty, value, format.inferred[place]);
+        let mut bad = Bad::value(column, ty, value, format.inferred[place]);
+        if let Shape::Plain { texts: Some(texts), .. } = &format.members.list[place].shape
+            && let Some(expected) = texts.expected()
+            && bad.code != "utf8"
+        {
+            bad.reason.push_str(&format!(", {expected}"));
+        }
+        return bad;
     }
     let expected = match misfit.ty {
         Some(ty) => ty.to_string(),
@@ -78,12 +86,9 @@ pub(super) fn duplicate_key(text: &[u8], key: Str) -> Bad {
 }
 
 /// A key that is no column, where the contract does not take it.
-pub(super) fn contract_column(text: &[u8], key: Str, mode: ContractMode) -> Bad {
-    let key = shown(&text[key.start..key.end]);
-    let stops = mode == ContractMode::Freeze;
-    let said = if stops { "freeze" } else { "discard_row" };
-    let reason = format!("row has the key `{key}`, which is no column, and contract.columns is {said}");
-    Bad { column: key, stops, ..Bad::row("contract.column", reason) }
+pub(super) fn contract_column(key: &str, mode: ContractMode) -> Bad {
+    let reason = format!("row has the key `{key}`, which is no column, and contract.columns is {}", mode.as_str());
+    Bad { column: key.to_owned(), stops: mode == ContractMode::Freeze, ..Bad::row("contract.column", reason) }
 }
 
 /// The first field of an object that is longer than the limit.

@@ -21,12 +21,14 @@ pub(super) struct Rescued {
 }
 
 /// The name of a value that is kept.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Name {
     /// A key as it is written.
     Key(Str),
     /// The name of a column.
     Column(usize),
+    /// A key inside of a column: `column.key`.
+    Inside { column: usize, path: String },
 }
 
 impl Default for Rescued {
@@ -42,7 +44,9 @@ impl Rescued {
 
     /// A later value of the column counts.
     pub(super) fn forget(&mut self, place: usize) {
-        self.record.retain(|(name, ..)| !matches!(name, Name::Column(column) if *column == place));
+        let is_of =
+            |name: &Name| matches!(name, Name::Column(column) | Name::Inside { column, .. } if *column == place);
+        self.record.retain(|(name, ..)| !is_of(name));
     }
 
     pub(super) fn truncate(&mut self, rows: usize) {
@@ -56,12 +60,14 @@ impl Rescued {
             self.column.push_null();
             return;
         }
-        let mut places: HashMap<Cow<'_, [u8]>, usize> = HashMap::new();
+        let mut places: HashMap<(bool, Cow<'_, [u8]>), usize> = HashMap::new();
         let mut kept: Vec<(Name, usize, usize)> = Vec::with_capacity(self.record.len());
         for value in self.record.drain(..) {
-            let key = match value.0 {
-                Name::Key(key) => key_text(text, key),
-                Name::Column(place) => Cow::Borrowed(format.members.list[place].name.as_bytes()),
+            // A key that looks like the path of another one is still another one.
+            let key = match &value.0 {
+                Name::Key(key) => (false, key_text(text, *key)),
+                Name::Column(place) => (false, Cow::Borrowed(format.members.list[*place].name.as_bytes())),
+                Name::Inside { path, .. } => (true, Cow::Owned(path.clone().into_bytes())),
             };
             match places.get(&key) {
                 None => {
@@ -80,6 +86,9 @@ impl Rescued {
                 Name::Column(place) => {
                     let name = serde_json::Value::from(format.members.list[place].name.as_str()).to_string();
                     self.object.extend_from_slice(name.as_bytes());
+                }
+                Name::Inside { path, .. } => {
+                    self.object.extend_from_slice(serde_json::Value::from(path).to_string().as_bytes());
                 }
             }
             self.object.extend_from_slice(b":\"");

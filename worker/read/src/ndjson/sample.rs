@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
-use moulin_core::{ContractMode, PrimitiveType, Source};
+use moulin_core::{Column, ContractMode, DuplicateKeys, PrimitiveType, Source};
 
 use super::duplicates::key_text;
 use super::items::item_end;
 use super::scan::{Broken, Layout, Scan, Str, unescaped};
-use super::{Cut, cut_error};
+use super::{Cut, Objects, cut_error};
 use crate::Error;
 use crate::blocks::{Block, Splitter};
 use crate::columns::{arrow_type, arrow_type_of};
@@ -32,6 +32,7 @@ pub(crate) fn schema(
     splitter: &mut Splitter<ByteStream>,
 ) -> Result<Option<InputSchema>, Error> {
     let declared = source.columns.as_slice();
+    let by_name: HashMap<&str, &Column> = declared.iter().map(|column| (column.name.as_str(), column)).collect();
     let mut sample = Sample::default();
     let mut keys = Keys { limit: source.limits.columns as usize, ..Keys::default() };
     while let Some(block) = splitter.next(&Cut::lines()).map_err(|error| cut_error(uri, error))? {
@@ -52,7 +53,7 @@ pub(crate) fn schema(
     let mut schema: Vec<(Field, Origin)> = Vec::new();
     let objects = sample.rows - sample.rows_bad;
     for (name, kind) in &keys.kinds {
-        let found = declared.iter().find(|column| column.name == *name);
+        let found = by_name.get(name.as_str());
         if source.rescued_column.as_ref() == Some(name) || (found.is_none() && only_declared) {
             continue;
         }
@@ -67,7 +68,10 @@ pub(crate) fn schema(
         sample.reasons.push("no object of the sample has this key".to_owned());
     }
     let (fields, origins): (Vec<_>, Vec<_>) = schema.into_iter().unzip();
-    Ok(Some(InputSchema { arrow: Arc::new(Schema::new(fields)), origins, sample }))
+    let schema = InputSchema { arrow: Arc::new(Schema::new(fields)), origins, sample };
+    // A notation that does not fit its type is said with the schema, not after the job has begun.
+    Objects::new(source, DuplicateKeys::default(), layout, &schema)?;
+    Ok(Some(schema))
 }
 
 /// Takes the records of a block into account.

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, FieldRef, Fields};
-use moulin_core::PrimitiveType;
+use moulin_core::{ColumnText, CsvFormat, PrimitiveType};
 
 use super::scan::{Broken, Scan, Str, unescaped};
-use crate::columns::column_type;
+use crate::columns::{Column, column_type};
+use crate::notation::Notation;
 
 /// What a value is read as.
 #[derive(Debug)]
 pub(super) enum Shape {
     /// One value. With `any`, a string column that no one declared: values of all kinds are kept, as their JSON text.
-    Plain { ty: PrimitiveType, any: bool },
+    Plain { ty: PrimitiveType, any: bool, texts: Option<Box<Texts>> },
     /// A list of values.
     List { item: Box<Shape>, field: FieldRef },
     /// An object with known keys.
@@ -25,7 +26,7 @@ impl Shape {
     /// The shape of an Arrow type; `None` for one that no column is read as.
     pub(super) fn of(ty: &DataType, inferred: bool) -> Option<Self> {
         if let Some(ty) = column_type(ty) {
-            return Some(Self::Plain { ty, any: inferred && ty == PrimitiveType::String });
+            return Some(Self::Plain { ty, any: inferred && ty == PrimitiveType::String, texts: None });
         }
         Some(match ty {
             DataType::List(field) => {
@@ -41,6 +42,41 @@ impl Shape {
             }
             _ => return None,
         })
+    }
+}
+
+/// What the texts of one column mean, where that is said of the column.
+#[derive(Debug)]
+pub(super) struct Texts {
+    nulls: Vec<Vec<u8>>,
+    notation: Notation,
+}
+
+impl Texts {
+    /// `None`: nothing is said.
+    ///
+    /// # Errors
+    /// What is wrong with a format or a zone, in words.
+    fn new(ty: PrimitiveType, text: &ColumnText) -> Result<Option<Box<Self>>, String> {
+        if *text == ColumnText::default() {
+            return Ok(None);
+        }
+        let nulls = text.null_values.iter().map(|value| value.clone().into_bytes()).collect();
+        Ok(Some(Box::new(Self { nulls, notation: Notation::new(ty, text, &CsvFormat::default())? })))
+    }
+
+    pub(super) fn is_null(&self, text: &[u8]) -> bool {
+        self.nulls.iter().any(|null| null == text)
+    }
+
+    /// Appends the value that a text means; `None`: nothing is said of how such values are written.
+    pub(super) fn push(&self, column: &mut Column, text: &[u8]) -> Option<bool> {
+        (self.notation != Notation::Usual).then(|| self.notation.push(column, text))
+    }
+
+    /// How a value must be written, when that is not the usual way.
+    pub(super) fn expected(&self) -> Option<String> {
+        self.notation.expected()
     }
 }
 
@@ -104,5 +140,16 @@ impl Member {
             key: format!("{}:", serde_json::Value::from(field.name().as_str())).into_bytes(),
             shape: Shape::of(field.data_type(), inferred)?,
         })
+    }
+
+    /// Says how the texts of the column are written.
+    ///
+    /// # Errors
+    /// What is wrong with that, in words.
+    pub(super) fn with_texts(mut self, text: &ColumnText) -> Result<Self, String> {
+        if let Shape::Plain { ty, texts, .. } = &mut self.shape {
+            *texts = Texts::new(*ty, text)?;
+        }
+        Ok(self)
     }
 }

@@ -1,5 +1,6 @@
 //! A value becomes a cell.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use moulin_core::{DuplicateKeys, PrimitiveType};
@@ -7,7 +8,7 @@ use moulin_core::{DuplicateKeys, PrimitiveType};
 use super::cells::{Cells, Structs};
 use super::duplicates::key_text;
 use super::scan::{Broken, Number, Scan, Str, unescaped};
-use super::shape::{Key, Members, Shape};
+use super::shape::{Key, Members, Shape, Texts};
 use crate::columns::{Column, Data};
 use crate::fault::Bad;
 use crate::values;
@@ -57,24 +58,37 @@ impl Unfit {
 /// Reads values of any shape. Its recursion is as deep as the type, not as the text.
 pub(super) struct Values {
     pub(super) duplicate_keys: DuplicateKeys,
+    /// Keys that the structs of the column do not have, since it was emptied.
+    pub(super) unknown: Vec<Inner>,
+}
+
+/// A value inside of a column that has no place there.
+pub(super) struct Inner {
+    /// Where in its column: `.name`, `[0].name`.
+    pub(super) path: String,
+    pub(super) start: usize,
+    pub(super) end: usize,
 }
 
 impl Values {
     /// Reads the value that starts here into its cells. After an error they may hold a part of it.
     #[inline]
-    pub(super) fn read(&self, scan: &mut Scan<'_>, shape: &Shape, cells: &mut Cells) -> Result<(), Unfit> {
+    pub(super) fn read(&mut self, scan: &mut Scan<'_>, shape: &Shape, cells: &mut Cells) -> Result<(), Unfit> {
         if scan.peek() == b'n' {
             scan.word("null")?;
             cells.push_null();
             return Ok(());
         }
         match (shape, cells) {
-            (Shape::Plain { ty, any }, Cells::Plain(column)) => plain(scan, *ty, *any, column),
+            (Shape::Plain { ty, any, texts: None }, Cells::Plain(column)) => plain(scan, *ty, *any, column),
+            (Shape::Plain { ty, any, texts: Some(texts) }, Cells::Plain(column)) => {
+                noted(scan, *ty, *any, texts, column)
+            }
             (shape, cells) => self.nested(scan, shape, cells),
         }
     }
 
-    fn nested(&self, scan: &mut Scan<'_>, shape: &Shape, cells: &mut Cells) -> Result<(), Unfit> {
+    fn nested(&mut self, scan: &mut Scan<'_>, shape: &Shape, cells: &mut Cells) -> Result<(), Unfit> {
         match (shape, cells, scan.peek()) {
             (Shape::List { item, .. }, Cells::List { spans, items }, b'[') => {
                 self.list(scan, item, items)?;
@@ -94,26 +108,34 @@ impl Values {
         Ok(())
     }
 
-    fn list(&self, scan: &mut Scan<'_>, shape: &Shape, items: &mut Cells) -> Result<(), Unfit> {
+    fn list(&mut self, scan: &mut Scan<'_>, shape: &Shape, items: &mut Cells) -> Result<(), Unfit> {
         scan.open()?;
         let first = items.len();
         let mut more = scan.peek() != b']' || scan.another(b']')?;
         while more {
+            let unknown = self.unknown.len();
             self.read(scan, shape, items)
                 .map_err(|unfit| unfit.inside(|| format!("[{}]", items.len().saturating_sub(first))))?;
+            self.place_unknown(unknown, || format!("[{}]", items.len().saturating_sub(first + 1)));
             more = scan.another(b']')?;
         }
         Ok(())
     }
 
-    fn object(&self, scan: &mut Scan<'_>, members: &Members, structs: &mut Structs) -> Result<(), Unfit> {
+    fn object(&mut self, scan: &mut Scan<'_>, members: &Members, structs: &mut Structs) -> Result<(), Unfit> {
         scan.open()?;
         structs.objects += 1;
+        let known_before = self.unknown.len();
         let (mut found, mut expected) = (0, 0);
         let mut more = scan.peek() != b'}' || scan.another(b'}')?;
         while more {
             match members.key(scan, expected)? {
-                Key::Unknown(_) => scan.value()?,
+                Key::Unknown(key) => {
+                    let start = scan.at;
+                    scan.value()?;
+                    let path = format!(".{}", String::from_utf8_lossy(&key_text(scan.text, key)));
+                    self.unknown.push(Inner { path, start, end: scan.at });
+                }
                 Key::Known(place) => {
                     expected = place + 1;
                     let again = structs.seen[place] == structs.objects;
@@ -122,12 +144,15 @@ impl Values {
                     if again && self.duplicate_keys == DuplicateKeys::First {
                         scan.value()?;
                     } else {
+                        let member = &members.list[place];
                         if again {
                             structs.members[place].truncate(structs.rows);
+                            self.forget_unknown(known_before, &member.name);
                         }
-                        let member = &members.list[place];
+                        let unknown = self.unknown.len();
                         self.read(scan, &member.shape, &mut structs.members[place])
                             .map_err(|unfit| unfit.inside(|| format!(".{}", member.name)))?;
+                        self.place_unknown(unknown, || format!(".{}", member.name));
                     }
                 }
             }
@@ -141,8 +166,28 @@ impl Values {
         Ok(())
     }
 
+    /// Says of all but the first unknown keys where the value that holds them stands.
+    #[inline]
+    fn place_unknown(&mut self, first: usize, part: impl Fn() -> String) {
+        if self.unknown.len() > first {
+            let part = part();
+            self.unknown[first..].iter_mut().for_each(|inner| inner.path.insert_str(0, &part));
+        }
+    }
+
+    /// Forgets those of a member whose value does not count.
+    #[cold]
+    fn forget_unknown(&mut self, first: usize, member: &str) {
+        let mut at = 0;
+        self.unknown.retain(|inner| {
+            at += 1;
+            let rest = inner.path.strip_prefix('.').and_then(|path| path.strip_prefix(member));
+            at <= first || !rest.is_some_and(|rest| rest.starts_with(['.', '[']))
+        });
+    }
+
     /// Reads an object twice: which of its values count is known at its end.
-    fn map(&self, scan: &mut Scan<'_>, shape: &Shape, keys: &mut Column, values: &mut Cells) -> Result<(), Unfit> {
+    fn map(&mut self, scan: &mut Scan<'_>, shape: &Shape, keys: &mut Column, values: &mut Cells) -> Result<(), Unfit> {
         scan.open()?;
         let text = scan.text;
         let mut entries: Vec<(Str, usize)> = Vec::new();
@@ -174,12 +219,42 @@ impl Values {
                 }
             };
             (scan.at, scan.depth) = (at, depth + 1);
-            self.read(scan, shape, values)
-                .map_err(|unfit| unfit.inside(|| format!(".{}", String::from_utf8_lossy(raw))))?;
+            let unknown = self.unknown.len();
+            let path = || format!(".{}", String::from_utf8_lossy(raw));
+            self.read(scan, shape, values).map_err(|unfit| unfit.inside(path))?;
+            self.place_unknown(unknown, path);
         }
         (scan.at, scan.depth) = (end, depth);
         Ok(())
     }
+}
+
+/// The same as [`plain`], of a column whose texts have a meaning of their own.
+#[cold]
+fn noted(scan: &mut Scan<'_>, ty: PrimitiveType, any: bool, texts: &Texts, column: &mut Column) -> Result<(), Unfit> {
+    if scan.peek() != b'"' {
+        return plain(scan, ty, any, column);
+    }
+    let start = scan.at;
+    let place = scan.string()?;
+    let Some(value) = text_of(scan.text, place) else {
+        return Err(Unfit::value(start, scan.at, Some(ty), true));
+    };
+    if texts.is_null(&value) {
+        column.push_null();
+        return Ok(());
+    }
+    let fits = match texts.push(column, &value) {
+        Some(fits) => fits,
+        None => string(scan.text, place, ty, column).unwrap_or(false),
+    };
+    if fits { Ok(()) } else { Err(Unfit::value(start, scan.at, Some(ty), false)) }
+}
+
+/// The text of a string; `None` when half of a surrogate pair is in it.
+fn text_of(text: &[u8], place: Str) -> Option<Cow<'_, [u8]>> {
+    let raw = &text[place.start..place.end];
+    if place.escaped { unescaped(raw).map(Cow::Owned) } else { Some(Cow::Borrowed(raw)) }
 }
 
 /// Reads a value of one of the primitive types.

@@ -14,6 +14,7 @@ mod fuzzing;
 mod hostile;
 mod json_documents;
 mod json_rules;
+mod json_texts;
 mod limits;
 mod ndjson;
 mod parquet;
