@@ -15,7 +15,10 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [{"integration-name": "Moulin", "python-modules": ["moulin_provider.hooks.moulin"]}],
         "operators": [{"integration-name": "Moulin", "python-modules": ["moulin_provider.operators.moulin"]}],
         "triggers": [{"integration-name": "Moulin", "python-modules": ["moulin_provider.triggers.moulin"]}],
-        "task-decorators": [{"name": "moulin", "class-name": "moulin_provider.decorators.moulin.moulin_task"}],
+        "task-decorators": [
+            {"name": "moulin", "class-name": "moulin_provider.decorators.moulin.moulin_task"},
+            {"name": "moulin_sql", "class-name": "moulin_provider.decorators.moulin_sql.moulin_sql_task"},
+        ],
         "extra-links": ["moulin_provider.links.moulin.MoulinReceiptLink"],
         "connection-types": [
             {

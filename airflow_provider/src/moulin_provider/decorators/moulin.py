@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     DecoratedOperator,
-    TaskDecorator,
     determine_kwargs,
     task_decorator_factory,
 )
 
+from moulin_provider.decorators.hints import check_frame_function, wrong_arguments
 from moulin_provider.operators.moulin import MoulinLandOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from typing import Concatenate, Literal
 
     import polars as pl
     from airflow.providers.common.compat.sdk import Context
+    from moulin.landing import Landing
+    from moulin.source import Source
+
+    from moulin_provider.decorators.typed import Arguments, MoulinTask
 
 # What the worker is asked to plan while only the schema of the source is wanted. The real target may have other
 # columns than the source, which the transform is about to make, and would rightly be refused without it.
@@ -54,6 +59,7 @@ class _MoulinDecoratedOperator(DecoratedOperator, MoulinLandOperator):
     ) -> None:
         if "transform" in kwargs:
             raise TypeError("@task.moulin takes no transform: the decorated function is the transform")
+        check_frame_function(python_callable)
         super().__init__(
             python_callable=python_callable,
             # The frame comes first, and only when the task runs: until then its place is held.
@@ -97,6 +103,7 @@ class _MoulinDecoratedOperator(DecoratedOperator, MoulinLandOperator):
         from moulin_provider.outcome import failure
 
         function = self.python_callable
+        refuse_wrong_arguments(function, self.op_args, self.op_kwargs)
         # As with `@task`, an argument named like a value of the context gets that value.
         wanted = determine_kwargs(function, self.op_args, {**context, **self.op_kwargs})
         made = function(frame, *tuple(self.op_args)[1:], **wanted)
@@ -111,6 +118,16 @@ class _MoulinDecoratedOperator(DecoratedOperator, MoulinLandOperator):
             raise failure(error.fault, f"the plan of {function.__name__} cannot travel") from None
 
 
+def refuse_wrong_arguments(function: Callable[..., Any], args: Collection[Any], kwargs: Mapping[str, Any]) -> None:
+    """Ends the task when its arguments, now that they are rendered, are not what the function says they are."""
+    given = dict(zip(inspect.signature(function).parameters, args, strict=False))
+    # The place of the frame, which is not there yet.
+    wrong = wrong_arguments(function, {**{name: one for name, one in given.items() if one is not None}, **kwargs})
+    if wrong:
+        hint = "a template gives a text unless the DAG says render_template_as_native_obj=True"
+        raise AirflowFailException("; ".join((*wrong, hint)))
+
+
 def _described(value: object) -> str:
     if value is None:
         return "None (is there a return statement?)"
@@ -121,17 +138,38 @@ def _described(value: object) -> str:
     return f"a value of type {kind.__module__}.{kind.__qualname__}{hint}"
 
 
-def moulin_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
-    """`@task.moulin(source=csv(...), target=iceberg(...))`: the function's body is the transform.
+if TYPE_CHECKING:
 
-    The function takes a `polars.LazyFrame` as its first argument and returns the one that is to land. Further
-    arguments are given where the task is called. Keywords are those of `MoulinLandOperator` without `transform`.
-    """
-    return task_decorator_factory(
-        python_callable=python_callable,
-        # A receipt is one value. Said here, or Airflow resolves the annotation, which may name a type that is not
-        # imported when the file is parsed.
-        multiple_outputs=kwargs.pop("multiple_outputs", False),
-        decorated_operator_class=_MoulinDecoratedOperator,
-        **kwargs,
-    )
+    def moulin_task(
+        *,
+        source: Source | Mapping[str, Any] | str,
+        target: Landing | Mapping[str, Any] | str,
+        on_bad_row: Literal["fail", "skip", "quarantine"] = "fail",
+        max_bad_rows: int | None = None,
+        max_bad_ratio: float | None = None,
+        moulin_conn_id: str = "moulin_default",
+        deferrable: bool = False,
+        wait_for_completion: bool = True,
+        poll_interval: float = 5.0,
+        cancel_on_kill: bool = True,
+        durable: bool = True,
+        **kwargs: Any,
+    ) -> Callable[[Callable[Concatenate[pl.LazyFrame, Arguments], pl.LazyFrame]], MoulinTask[Arguments]]:
+        """`@moulin_task(source=csv(...), target=iceberg(...))`, which is `@task.moulin` with types."""
+
+else:
+
+    def moulin_task(python_callable=None, **kwargs):
+        """`@task.moulin(source=csv(...), target=iceberg(...))`: the function's body is the transform.
+
+        The function takes a `polars.LazyFrame` as its first argument and returns the one that is to land. Further
+        arguments are given where the task is called. Keywords are those of `MoulinLandOperator` without `transform`.
+        """
+        return task_decorator_factory(
+            python_callable=python_callable,
+            # A receipt is one value. Said here, or Airflow resolves the annotation, which may name a type that is not
+            # imported when the file is parsed.
+            multiple_outputs=kwargs.pop("multiple_outputs", False),
+            decorated_operator_class=_MoulinDecoratedOperator,
+            **kwargs,
+        )

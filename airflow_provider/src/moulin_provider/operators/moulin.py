@@ -213,8 +213,13 @@ class MoulinLandOperator(BaseOperator):
                 not_before=time.time() + _supervisor_seconds(),
             ),
             method_name="execute_complete",
+            kwargs=self._defer_kwargs(),
             timeout=None if limit is None else limit + _TIMEOUT_GRACE,
         )
+
+    def _defer_kwargs(self) -> dict[str, Any]:
+        """What `execute_complete` gets besides context and event, for operators that are built on this one."""
+        return {}
 
     def _cancel(self, job_id: str, epoch: int, reason: str) -> None:
         from moulin.errors import MoulinError, StaleEpoch
