@@ -49,6 +49,14 @@ pub enum Error {
         /// Name and figure of the limit.
         limit: String,
     },
+    /// A column that the schema does not have, where the contract lets none be added.
+    #[error("{uri} has a column `{column}` that the schema does not have, and source.contract.columns is freeze")]
+    Frozen {
+        /// The file.
+        uri: String,
+        /// Its name.
+        column: String,
+    },
     /// The spec does not fit the file: a declared column that is not there, no schema.
     #[error("{0}")]
     Schema(String),
@@ -73,6 +81,7 @@ impl From<Error> for Fault {
             Error::FileNotFound { .. } => FaultKind::NotFound,
             Error::Store { source, .. } => store_kind(source),
             Error::BadFile { .. } => FaultKind::BadFile,
+            Error::Frozen { .. } => FaultKind::SchemaMismatch,
             Error::Internal(_) => FaultKind::Internal,
         };
         Self::from_error(kind, &error)

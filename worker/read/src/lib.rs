@@ -209,7 +209,7 @@ fn schema_blocking(
     let mut first_error = None;
     for file in files {
         match schema_of_file(fetcher, &source, file, runtime, &stop) {
-            Ok(Some(found)) => return added.extend(with_rescued(found, &source)),
+            Ok(Some(found)) => return with_rescued(found, &source).and_then(|found| added.extend(found)),
             Ok(None) => {}
             // It is left out; when all are, the first says why.
             Err(error) if source.on_bad_file == OnBadFile::Skip && error.is_of_file() => {
@@ -221,7 +221,8 @@ fn schema_blocking(
     if let Some(error) = first_error {
         return Err(error);
     }
-    declared_schema(&source, files).and_then(|found| added.extend(with_rescued(found, &source)))
+    let found = declared_schema(&source, files)?;
+    with_rescued(found, &source).and_then(|found| added.extend(found))
 }
 
 /// `None` for a file without anything in it.
@@ -270,13 +271,21 @@ fn declared_schema(source: &Source, files: &[PlannedFile]) -> Result<InputSchema
 }
 
 /// The schema, with the column for what has none of its own as its last.
-fn with_rescued(mut schema: InputSchema, source: &Source) -> InputSchema {
-    let Some(name) = &source.rescued_column else { return schema };
+///
+/// # Errors
+/// `Schema` when the files have a column of its name.
+fn with_rescued(mut schema: InputSchema, source: &Source) -> Result<InputSchema, Error> {
+    let Some(name) = &source.rescued_column else { return Ok(schema) };
+    if schema.arrow.index_of(name).is_ok() {
+        return Err(Error::Schema(format!(
+            "column `{name}` is in the files, and source.rescued_column is called so too"
+        )));
+    }
     let rescued = Arc::new(Field::new(name, DataType::Utf8, true));
     schema.arrow = Arc::new(Schema::new(schema.arrow.fields().iter().cloned().chain([rescued]).collect::<Vec<_>>()));
     schema.origins.push(Origin::Rescued);
     schema.sample.reasons.push("fields and values that have no column of their own".to_owned());
-    schema
+    Ok(schema)
 }
 
 /// The start of a file. Nothing is counted: the job has not begun.

@@ -56,8 +56,11 @@ pub(crate) struct Ask {
 /// What the start of a file says about its records.
 pub(crate) struct Start {
     pub(crate) cut: Cut,
-    /// Place in the schema of each field; empty when fields have names of their own.
+    /// Place in the schema of each field; empty when fields have names of their own. Those behind the columns of the
+    /// files are of fields that have no column.
     pub(crate) order: Vec<usize>,
+    /// The names of fields that have no column.
+    pub(crate) left_out: Vec<String>,
     /// Lines before the first record.
     pub(crate) lines: u64,
     /// Records before the first block.

@@ -13,7 +13,6 @@ pub(crate) fn refuse(source: &Source) -> Result<(), Error> {
     let contract = Contract { tables: ContractMode::Evolve, ..source.contract };
     let asked = [
         ("source.contract", !is_json && !is_csv && contract != Contract::default()),
-        ("source.contract.columns", is_csv && source.contract.columns != ContractMode::Evolve),
         ("source.rescued_column", !is_json && !is_csv && source.rescued_column.is_some()),
         ("one of source.limits", !is_json && !limits_are_built(source)),
         (

@@ -58,6 +58,38 @@ pub(super) fn append(window: &Window<'_>, at: usize, target: &Target, column: &m
     }
 }
 
+/// Goes over a column that the schema does not have; `None` when one of its fields needs the slow way: one that is not
+/// absent does, where that `matters`.
+pub(super) fn pass_over(window: &Window<'_>, at: usize, absent: &NullRule, matters: bool) -> Quotes {
+    let mut quotes = 0;
+    for (start, end) in window.fields(at) {
+        let field = &window.text[start..end];
+        if window.quote.is_some() && field.first().copied() == window.quote {
+            if matters {
+                return None;
+            }
+            quotes += quotes_of(field, window.quote?)?;
+        } else if matters && !absent.is_null(field) {
+            return None;
+        }
+    }
+    Some(quotes)
+}
+
+/// The quotes of a quoted field, if they are in pairs.
+fn quotes_of(field: &[u8], quote: u8) -> Quotes {
+    let mut inner = unquoted(field)?;
+    let mut quotes = 2;
+    while let Some(at) = memchr(quote, inner) {
+        if inner.get(at + 1) != Some(&quote) {
+            return None;
+        }
+        inner = &inner[at + 2..];
+        quotes += 2;
+    }
+    Some(quotes)
+}
+
 fn append_usual(window: &Window<'_>, at: usize, rule: &NullRule, column: &mut Column) -> Quotes {
     let nulls = &mut column.nulls;
     match (&mut column.data, column.ty) {

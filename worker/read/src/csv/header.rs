@@ -171,20 +171,48 @@ pub(super) fn place_name(at: usize) -> String {
     format!("column_{}", at + 1)
 }
 
-/// The place in the schema of each column of a file.
-pub(super) fn order(uri: &str, names: &[String], targets: &[Target]) -> Result<Vec<usize>, Error> {
+/// Whether a file may have columns that the schema does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum More {
+    /// It is another file then.
+    None,
+    /// The contract forbids it.
+    Frozen,
+    Any,
+}
+
+/// The place in the schema of each column of a file, and the names of those that have none: their places come after all
+/// others.
+///
+/// # Errors
+/// `Schema` for a column that is missing, or one too many; `Frozen` when the contract forbids that one.
+pub(super) fn order(
+    uri: &str,
+    names: &[String],
+    targets: &[Target],
+    more: More,
+) -> Result<(Vec<usize>, Vec<String>), Error> {
     let places: HashMap<&str, usize> =
         targets.iter().enumerate().map(|(place, target)| (target.name.as_str(), place)).collect();
     let known: HashSet<&str> = names.iter().map(String::as_str).collect();
     if let Some(missing) = targets.iter().find(|target| !known.contains(target.name.as_str())) {
         return Err(missing_column(uri, &missing.name, names));
     }
-    let place = |name: &String| {
-        places.get(name.as_str()).copied().ok_or_else(|| {
-            Error::Schema(format!("{uri} has a column `{name}` that the first file does not have; all files of a job have the same columns"))
-        })
+    let mut left_out = Vec::new();
+    let mut place = |name: &String| match (places.get(name.as_str()), more) {
+        (Some(place), _) => Ok(*place),
+        (None, More::Any) => {
+            left_out.push(name.clone());
+            Ok(targets.len() + left_out.len() - 1)
+        }
+        (None, More::Frozen) => Err(Error::Frozen { uri: uri.to_owned(), column: name.clone() }),
+        (None, More::None) => Err(Error::Schema(format!(
+            "{uri} has a column `{name}` that the first file does not have; all files of a job have the same columns, \
+             unless source.contract.columns or source.rescued_column says what becomes of it"
+        ))),
     };
-    names.iter().map(place).collect()
+    let order = names.iter().map(&mut place).collect::<Result<_, _>>()?;
+    Ok((order, left_out))
 }
 
 /// The error of a column that a header lacks.

@@ -11,7 +11,9 @@
 //! - An unquoted field that is written like one of the null values is null. So is an empty unquoted field, except in a
 //!   string column, where it is the empty string unless `""` is a null value. A quoted field is never null.
 //! - Rows of another length are rejects (`csv.field_count`), unless `ragged_rows` takes them; what has no column then
-//!   goes into the rescued column, when there is one, and so do values that the contract discards.
+//!   goes into the rescued column, when there is one, and so do values that the contract discards. So do fields of
+//!   columns that the schema does not have, unless the contract makes them bad rows; null values and empty fields of them
+//!   are nothing.
 //! - The first file says the schema; a column without a name is called by its place, a name that was there before gets a
 //!   number. With `auto_dialect` it says the dialect of all files too ([`sniff`]).
 //! - A record longer than `limits.record_bytes` is an error of its file, wherever blocks end: nothing behind it can be
@@ -28,7 +30,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, SchemaRef};
-use moulin_core::{ColumnText, ContractMode, CsvFormat, PrimitiveType, ReadLimits, Source};
+use moulin_core::{ColumnText, Contract, ContractMode, CsvFormat, PrimitiveType, ReadLimits, Source};
 
 use super::blocks::{Block, Splitter};
 use super::columns::{Column, column_type};
@@ -53,6 +55,7 @@ pub(super) mod sample;
 mod sniff;
 
 pub(crate) use cut::Cut;
+use header::More;
 
 /// Which unquoted texts are null in a column.
 #[derive(Debug, Clone)]
@@ -73,6 +76,11 @@ impl NullRule {
             first: values.iter().any(|value| notation.is_value(ty, value)),
             values: values.into_iter().filter(|value| !value.is_empty()).collect(),
         }
+    }
+
+    /// What is null in a column that is no string.
+    fn of_no_string(format: &CsvFormat) -> Self {
+        Self::new(PrimitiveType::Long, &Notation::Usual, &format.null_values)
     }
 
     #[inline]
@@ -118,12 +126,13 @@ impl Target {
 pub(super) struct Csv {
     format: CsvFormat,
     limits: ReadLimits,
-    /// What to do with a value that is none of its column's type.
-    types: ContractMode,
+    contract: Contract,
     /// Whether the last column of the schema takes what has none of its own.
     rescues: bool,
     schema: SchemaRef,
     targets: Vec<Target>,
+    /// Which texts are no value of a field that has no column.
+    absent: NullRule,
     /// Bytes that are indexed at once, roughly; 0: records are read one by one.
     window: usize,
 }
@@ -144,12 +153,22 @@ impl Csv {
         Ok(Self {
             format: format.clone(),
             limits: source.limits,
-            types: source.contract.types,
+            contract: source.contract,
+            absent: NullRule::of_no_string(format),
             rescues,
             schema: Arc::clone(&schema.arrow),
             targets,
             window,
         })
+    }
+
+    /// Whether files may have columns that the schema does not have.
+    fn takes_more(&self) -> More {
+        match self.contract.columns {
+            ContractMode::Freeze => More::Frozen,
+            ContractMode::Evolve if !self.rescues => More::None,
+            ContractMode::Evolve | ContractMode::DiscardRow | ContractMode::DiscardValue => More::Any,
+        }
     }
 
     /// Indexes so few bytes at once. For tests of what happens at the borders of windows.
@@ -171,11 +190,11 @@ impl Text for Csv {
 
     fn begin(&self, uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<Start, Error> {
         let head = header::read(uri, &self.format, &self.limits, splitter)?;
-        let order = match &head.names {
-            Some(names) => header::order(uri, names, &self.targets)?,
-            None => (0..self.targets.len()).collect(),
+        let (order, left_out) = match &head.names {
+            Some(names) => header::order(uri, names, &self.targets, self.takes_more())?,
+            None => ((0..self.targets.len()).collect(), Vec::new()),
         };
-        Ok(Start { cut: head.cut, order, lines: head.lines, records: head.records, first: head.rest })
+        Ok(Start { cut: head.cut, order, left_out, lines: head.lines, records: head.records, first: head.rest })
     }
 
     fn parse(&self, start: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {

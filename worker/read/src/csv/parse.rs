@@ -30,6 +30,8 @@ pub(super) struct Parser<'a> {
     targets: &'a [Target],
     /// Place in the schema of each field of a row.
     order: &'a [usize],
+    /// The names of fields that have no column: their places are behind those of the columns.
+    left_out: &'a [String],
     block: &'a Block,
     /// Slack and block, without what stands behind it.
     text: &'a [u8],
@@ -66,6 +68,7 @@ impl<'a> Parser<'a> {
             dialect,
             targets,
             order,
+            left_out: &start.left_out,
             block,
             text: &block.buffer[..block.end],
             ask,
@@ -161,8 +164,13 @@ impl<'a> Parser<'a> {
             return false;
         }
         let mut quotes_read = 0;
+        let left_out_matters = self.left_out_matters();
         for (at, &place) in self.order.iter().enumerate() {
-            match fast::append(&window, at, &self.targets[place], &mut self.columns[place]) {
+            let appended = match self.targets.get(place) {
+                Some(target) => fast::append(&window, at, target, &mut self.columns[place]),
+                None => fast::pass_over(&window, at, &self.csv.absent, left_out_matters),
+            };
+            match appended {
                 Some(quotes) => quotes_read += quotes,
                 None => return self.undo(),
             }
@@ -246,7 +254,8 @@ impl<'a> Parser<'a> {
     /// Appends the value of one column of the record; a field that is not there is null.
     fn append_field(&mut self, number: usize) -> Result<(), Bad> {
         let place = self.order[number];
-        let (target, column) = (&self.targets[place], &mut self.columns[place]);
+        let Some(target) = self.targets.get(place) else { return self.leave_out(number) };
+        let column = &mut self.columns[place];
         let Some(field) = self.fields.get(number) else {
             column.push_null();
             return Ok(());
@@ -268,7 +277,7 @@ impl<'a> Parser<'a> {
             return Ok(());
         }
         let bad = target.bad_value(&text);
-        match (self.csv.types, std::str::from_utf8(&text)) {
+        match (self.csv.contract.types, std::str::from_utf8(&text)) {
             (ContractMode::DiscardValue, Ok(text)) => {
                 column.push_null();
                 self.rescued.iter_mut().for_each(|rescued| rescued.keep(&target.name, text));
@@ -278,7 +287,35 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Keeps the fields of the record that there are no columns for.
+    /// Whether it matters what stands in fields that have no column.
+    fn left_out_matters(&self) -> bool {
+        self.rescued.is_some() || self.csv.contract.columns == ContractMode::DiscardRow
+    }
+
+    /// What the contract says to a field that has no column.
+    fn leave_out(&mut self, number: usize) -> Result<(), Bad> {
+        let Some(field) = self.fields.get(number) else { return Ok(()) };
+        let (raw, name) = (field.raw(self.text), &self.left_out[self.order[number] - self.targets.len()]);
+        if !field.quoted && self.csv.absent.is_null(raw) {
+            return Ok(());
+        }
+        let limit = self.csv.limits.field_bytes;
+        if raw.len() as u64 > limit {
+            return Err(too_large(name, raw.len(), limit));
+        }
+        if self.csv.contract.columns == ContractMode::DiscardRow {
+            let reason =
+                format!("row has a value in `{name}`, which is no column, and contract.columns is discard_row");
+            return Err(Bad { column: name.clone(), ..Bad::row("contract.column", reason) });
+        }
+        let Some(rescued) = &mut self.rescued else { return Ok(()) };
+        let text = field.text(self.text, self.dialect);
+        let text = std::str::from_utf8(&text).map_err(|_| Bad::utf8(name, &text))?;
+        rescued.keep(name, text);
+        Ok(())
+    }
+
+    /// Keeps the fields of the record that there are too many.
     fn rescue_rest(&mut self) -> Result<(), Bad> {
         let Some(rescued) = &mut self.rescued else { return Ok(()) };
         for (number, field) in self.fields.iter().enumerate().skip(self.order.len()) {
@@ -328,7 +365,10 @@ impl<'a> Parser<'a> {
 
     fn name(&self, field: usize) -> String {
         match self.order.get(field) {
-            Some(&place) => self.targets[place].name.clone(),
+            Some(&place) => match self.targets.get(place) {
+                Some(target) => target.name.clone(),
+                None => self.left_out[place - self.targets.len()].clone(),
+            },
             None => format!("{}", field + 1),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Field as ArrowField, Schema};
-use moulin_core::{Column, CsvFormat, PrimitiveType, Source};
+use moulin_core::{Column, ContractMode, CsvFormat, PrimitiveType, Source};
 
 use super::header::{self, Head};
 use super::record::{self, Item};
@@ -14,7 +14,7 @@ use crate::blocks::{Block, Splitter};
 use crate::columns::arrow_type;
 use crate::fetch::ByteStream;
 use crate::infer::Guess;
-use crate::notation::{Notation, UsualText};
+use crate::notation::UsualText;
 use crate::{InputSchema, Origin, Sample};
 
 /// The schema of one file; `None` when the file holds neither header nor record.
@@ -42,23 +42,37 @@ pub(crate) fn schema(
         seen.sniffed.clone_from(&found.options);
         seen.dialect = Some(found.format.clone());
     }
-    seen.reasons = guesses.iter().map(Guess::reason).collect();
+    let named = head.names.is_some();
     let names = match head.names {
         Some(names) => names,
         None if guesses.is_empty() => return Ok(None),
         None => names_without_header(uri, declared, guesses.len())?,
     };
     let declared: HashMap<&str, &Column> = declared.iter().map(|column| (column.name.as_str(), column)).collect();
-    let (fields, origins): (Vec<_>, Vec<_>) = names
-        .iter()
-        .enumerate()
-        .map(|(at, name)| {
-            let declared = declared.get(name.as_str()).and_then(|column| column.ty.primitive());
-            let ty = declared.unwrap_or_else(|| guesses.get(at).map_or(PrimitiveType::String, Guess::ty));
-            let origin = if declared.is_some() { Origin::Declared } else { Origin::Inferred };
-            (ArrowField::new(name, arrow_type(ty), true), origin)
-        })
-        .unzip();
+    // A contract that takes no new columns makes the declared ones, if there are any, all there are.
+    let only_declared = !declared.is_empty() && source.contract.columns != ContractMode::Evolve;
+    if only_declared
+        && source.contract.columns == ContractMode::Freeze
+        && let Some(more) = names.iter().find(|name| !declared.contains_key(name.as_str()))
+    {
+        return Err(Error::Frozen { uri: uri.to_owned(), column: more.clone() });
+    }
+    if only_declared && !named && names.len() > declared.len() {
+        // Without their names it could not be told which fields are left out.
+        seen.dialect = Some(CsvFormat { column_names: names.clone(), ..format.clone() });
+    }
+    let (mut fields, mut origins) = (Vec::new(), Vec::new());
+    for (at, name) in names.iter().enumerate() {
+        let declared = declared.get(name.as_str()).and_then(|column| column.ty.primitive());
+        if declared.is_none() && only_declared {
+            continue;
+        }
+        let guess = guesses.get(at);
+        let ty = declared.unwrap_or_else(|| guess.map_or(PrimitiveType::String, Guess::ty));
+        fields.push(ArrowField::new(name, arrow_type(ty), true));
+        origins.push(if declared.is_some() { Origin::Declared } else { Origin::Inferred });
+        seen.reasons.push(guess.map(Guess::reason).unwrap_or_default());
+    }
     let schema = InputSchema { arrow: Arc::new(Schema::new(fields)), origins, sample: seen };
     // A notation that does not fit its type is said with the schema, not after the job has begun.
     Csv::new(source, format, &schema)?;
@@ -117,7 +131,7 @@ fn sample_block(
 ) -> Result<(), Error> {
     let text = &block.buffer[..block.end];
     // What is null in a column that is no string: strings are what is left when nothing else fits.
-    let nulls = NullRule::new(PrimitiveType::Long, &Notation::Usual, &format.null_values);
+    let nulls = NullRule::of_no_string(format);
     let usual = UsualText::new(format).map_err(|why| Error::Schema(format!("csv: {why}")))?;
     let limit = source.limits.columns as usize;
     let (mut at, mut fields) = (block.start, Vec::new());

@@ -15,7 +15,8 @@ pub(super) fn reader_of_source(source: &Source, format: &CsvFormat) -> Csv {
     let fields: Vec<Field> =
         source.columns.iter().map(|column| Field::new(&column.name, arrow_type_of(&column.ty), true)).collect();
     let origins = vec![Origin::Declared; fields.len()];
-    Csv::new(source, format, &InputSchema::new(Arc::new(Schema::new(fields)), origins)).unwrap()
+    let schema = crate::with_rescued(InputSchema::new(Arc::new(Schema::new(fields)), origins), source).unwrap();
+    Csv::new(source, format, &schema).unwrap()
 }
 
 pub(super) fn read_text(format: &CsvFormat, declared: &[(&str, &str)], text: &str) -> Outcome {

@@ -4,6 +4,7 @@ mod added_columns;
 mod bad_files;
 mod conformance;
 mod csv_auto;
+mod csv_contract;
 mod csv_dialect;
 mod csv_options;
 mod csv_spectrum;

@@ -22,7 +22,7 @@ pub(super) fn reader_with(
     let fields: Vec<Field> =
         columns(declared).iter().map(|column| Field::new(&column.name, arrow_type_of(&column.ty), true)).collect();
     let origins = vec![Origin::Declared; fields.len()];
-    let schema = crate::with_rescued(InputSchema::new(Arc::new(Schema::new(fields)), origins), &source);
+    let schema = crate::with_rescued(InputSchema::new(Arc::new(Schema::new(fields)), origins), &source).unwrap();
     Ndjson::new(&source, duplicate_keys, &schema).unwrap()
 }
 
