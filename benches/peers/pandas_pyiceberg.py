@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
 
 from benches.peers import destination
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 versions = {"pandas": pd.__version__, "pyarrow": pa.__version__}
 

@@ -7,8 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import worker_binary
@@ -17,6 +16,9 @@ import moulin
 from moulin import JobSpec, Source, iceberg
 from moulin.source import words
 from moulin.spec import OnBadRow
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Plan = Callable[[dict[str, Any]], str]
 

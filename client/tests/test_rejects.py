@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 from pyarrow import flight
 
 import moulin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REJECTS = pa.table({"line": [3, 9], "code": ["type.int", "csv.field_count"]})
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-
-from google.protobuf import descriptor_pb2 as pb
+from typing import TYPE_CHECKING
 
 import check_proto
+
+if TYPE_CHECKING:
+    from google.protobuf import descriptor_pb2 as pb
 
 _SENTENCE = re.compile(r"(?:[^`.]|`[^`]*`|\.(?!\s|$))+(?:\.|$)")
 _ABSENCE = re.compile(r"(?:Empty|0|Absent|UNSPECIFIED): (.*?)\.?$", re.DOTALL)

@@ -27,9 +27,9 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "moulin_provider.hooks.moulin.MoulinHook",
                 "ui-field-behaviour": {
                     "hidden-fields": ["schema", "login"],
-                    "relabeling": {"host": "Worker host", "password": "Token"},
+                    "relabeling": {"host": "Worker host(s)", "password": "Token"},
                     "placeholders": {
-                        "host": "localhost",
+                        "host": "localhost, or several workers of one store: a,b:7071",
                         "port": "7070",
                         "password": "bearer token for a proxy in front of the worker; else empty",
                     },
@@ -39,6 +39,27 @@ def get_provider_info() -> dict[str, Any]:
                         "label": "TLS",
                         "description": "Encrypt the connection: for a worker behind a proxy that ends TLS.",
                         "schema": {"type": ["boolean", "null"], "default": False},
+                    },
+                    "ca_certificate": {
+                        "label": "CA certificate",
+                        "description": "Path of a PEM file, or its text: who signed the worker's certificate. "
+                        "Empty: the authorities of the system.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "client_certificate": {
+                        "label": "Client certificate",
+                        "description": "For mutual TLS, with the private key: path of a PEM file, or its text.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "private_key": {
+                        "label": "Private key",
+                        "description": "Of the client certificate: path of a PEM file, or its text.",
+                        "schema": {"type": ["string", "null"], "format": "password"},
+                    },
+                    "server_name": {
+                        "label": "Server name",
+                        "description": "The name in the worker's certificate, when it is not the one in the address.",
+                        "schema": {"type": ["string", "null"]},
                     },
                     "timeout": {
                         "label": "Call timeout (seconds)",

@@ -13,18 +13,18 @@ import grpc.aio
 from moulin import request
 from moulin.base import BaseClient, BaseJobHandle, id_of
 from moulin.errors import JobFailed, MoulinError
-from moulin.inference import InferredSource
 from moulin.job import Job, JobState
-from moulin.plan import JobPlan
-from moulin.pool import Worker
-from moulin.source import Source
-from moulin.spec import JobKey, JobSpec
-from moulin.status import call_error
+from moulin.status import call_error, may_be_answered_elsewhere
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from moulin.flight import Rows
+    from moulin.inference import InferredSource
+    from moulin.plan import JobPlan
+    from moulin.pool import Worker
+    from moulin.source import Source
+    from moulin.spec import JobKey, JobSpec
 
 _Value = TypeVar("_Value")
 
@@ -37,7 +37,7 @@ class AsyncClient(BaseClient):
 
     async def close(self) -> None:
         """Closes the connection; open watches end."""
-        await self._channel.close()
+        await asyncio.gather(*self._hosts.close())
 
     async def __aenter__(self) -> Self:
         return self
@@ -133,16 +133,26 @@ class AsyncClient(BaseClient):
         return await self._call(request.describe(check))
 
     async def drain(self) -> int:
-        """The worker claims no more jobs; how many still run there."""
+        """The worker claims no more jobs; how many still run there. Of several hosts it would be nobody's choice."""
+        if len(self._hosts) > 1:
+            raise ValueError(f"drain: found the targets {self._hosts.names}, expected a client of one worker")
         return await self._call(request.drain())
 
     async def _call(self, call: request.Call[_Value]) -> _Value:
-        try:
-            method = self._method(call.method)
-            answer = await method(call.message, timeout=self._timeout, metadata=self.connection.metadata)
-        except grpc.RpcError as error:
-            raise call_error(error, self.connection.target, call.method) from error
-        return call.read(answer)
+        untried = len(self._hosts)
+        while True:
+            host = self._hosts.current()
+            untried -= 1
+            try:
+                method = host.method(call.method)
+                answer = await method(call.message, timeout=self._timeout, metadata=host.connection.metadata)
+            except grpc.RpcError as error:
+                if may_be_answered_elsewhere(error):
+                    self._hosts.leave(host)
+                    if untried:
+                        continue
+                raise call_error(error, self._hosts.names, call.method) from error
+            return call.read(answer)
 
 
 class AsyncJobHandle(BaseJobHandle):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moulin.connection import Connection, TLSConfig
-from moulin.job import Job, Receipt
-from moulin.v1.job_service_pb2_grpc import JobServiceStub
-from moulin.v1.pool_service_pb2_grpc import PoolServiceStub
+from moulin.hosts import Hosts
 from moulin.watching import Following
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from moulin.job import Job, Receipt
 
 
 class BaseClient:
@@ -17,7 +19,7 @@ class BaseClient:
 
     def __init__(
         self,
-        target: str = "localhost:7070",
+        target: str | Sequence[str] = "localhost:7070",
         *,
         tls: bool | TLSConfig = False,
         token: str | None = None,
@@ -25,22 +27,21 @@ class BaseClient:
         timeout: float = 60.0,
         reconnect: float = 120.0,
     ) -> None:
-        self.connection = Connection.of(target, tls, token, metadata)
+        self._hosts = Hosts(Connection.several(target, tls, token, metadata), self._grpc())
         self._timeout = timeout
         self._reconnect = reconnect
-        # `Any`: the same stub answers with a value or with an awaitable, as its channel is.
-        self._channel: Any = self.connection.open(self._grpc())
-        self._stubs: tuple[Any, ...] = (JobServiceStub(self._channel), PoolServiceStub(self._channel))
 
     def _grpc(self) -> Any:
         """The module that opens channels: `grpc` or `grpc.aio`."""
         raise NotImplementedError
 
-    def _method(self, name: str) -> Any:
-        return next(getattr(stub, name) for stub in self._stubs if hasattr(stub, name))
+    @property
+    def connection(self) -> Connection:
+        """The connection in use: of several hosts the one that answered last."""
+        return self._hosts.connection
 
     def _following(self, job_id: str, timeout: float | None) -> Following:
-        return Following(self._method("Watch"), self.connection, self._reconnect, job_id, timeout)
+        return Following(self._hosts, self._reconnect, job_id, timeout)
 
 
 class BaseJobHandle:

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 
 from moulin import request
 from moulin.base import BaseClient, BaseJobHandle, id_of
-from moulin.connection import Connection
 from moulin.errors import JobFailed, MoulinError
-from moulin.inference import InferredSource
 from moulin.job import Job, JobState
-from moulin.plan import JobPlan
-from moulin.pool import Worker
-from moulin.source import Source
-from moulin.spec import JobKey, JobSpec
-from moulin.status import call_error
+from moulin.status import call_error, may_be_answered_elsewhere
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
     import pyarrow as pa
 
+    from moulin.connection import Connection
     from moulin.flight import Rows
+    from moulin.inference import InferredSource
+    from moulin.plan import JobPlan
+    from moulin.pool import Worker
+    from moulin.source import Source
+    from moulin.spec import JobKey, JobSpec
 
 _Value = TypeVar("_Value")
 
 
 class Client(BaseClient):
     """A connection to a worker. Cheap to make, safe to share between threads, opened by the first call.
+
+    `target` may name several workers that share one job store, with commas between them or as a list: one that does
+    not answer is left for the next, in the middle of a `wait` or `watch` too.
 
     `timeout` bounds every single call in seconds; `reconnect` says for how long `wait` and `watch` go on asking
     when the worker does not answer, e.g. because it is restarted. `token` is sent as `authorization: Bearer ...`
@@ -42,7 +46,7 @@ class Client(BaseClient):
 
     def close(self) -> None:
         """Closes the connection; open watches end."""
-        self._channel.close()
+        self._hosts.close()
 
     def __enter__(self) -> Self:
         return self
@@ -169,15 +173,26 @@ class Client(BaseClient):
         return self._call(request.describe(check))
 
     def drain(self) -> int:
-        """The worker claims no more jobs; how many still run there."""
+        """The worker claims no more jobs; how many still run there. Of several hosts it would be nobody's choice."""
+        if len(self._hosts) > 1:
+            raise ValueError(f"drain: found the targets {self._hosts.names}, expected a client of one worker")
         return self._call(request.drain())
 
     def _call(self, call: request.Call[_Value]) -> _Value:
-        try:
-            answer = self._method(call.method)(call.message, timeout=self._timeout, metadata=self.connection.metadata)
-        except grpc.RpcError as error:
-            raise call_error(error, self.connection.target, call.method) from error
-        return call.read(answer)
+        untried = len(self._hosts)
+        while True:
+            host = self._hosts.current()
+            untried -= 1
+            try:
+                method = host.method(call.method)
+                answer = method(call.message, timeout=self._timeout, metadata=host.connection.metadata)
+            except grpc.RpcError as error:
+                if may_be_answered_elsewhere(error):
+                    self._hosts.leave(host)
+                    if untried:
+                        continue
+                raise call_error(error, self._hosts.names, call.method) from error
+            return call.read(answer)
 
 
 class JobHandle(BaseJobHandle):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     import grpc
 
 MESSAGE_MAX_BYTES = 64 * 1024 * 1024
@@ -28,6 +29,8 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # A restarted worker is found again within about two seconds; gRPC's own pause grows to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A machine that answers nothing at all is given up after this long; gRPC's own patience is 20 s.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
 )
 
 
@@ -66,14 +69,35 @@ class Connection:
             ValueError: the target is not `host:port`.
 
         """
-        host, _, port = target.rpartition(":")
-        if not host or not port.isdigit() or "/" in target:
-            raise ValueError(f"target: found {target!r}, expected host:port, e.g. 'localhost:7070'")
+        (found,) = cls.several(target, tls, token, metadata)
+        return found
+
+    @classmethod
+    def several(
+        cls,
+        targets: str | Iterable[str],
+        tls: bool | TLSConfig,
+        token: str | None,
+        metadata: Mapping[str, str] | None,
+    ) -> tuple[Connection, ...]:
+        """One connection for each target, `host:port`; a text may name several with commas between them.
+
+        Raises:
+            ValueError: a target is not `host:port`, or there is none.
+
+        """
+        named = targets.split(",") if isinstance(targets, str) else list(targets)
+        for target in named:
+            host, _, port = target.strip().rpartition(":")
+            if not host or not port.isdigit() or "/" in target:
+                raise ValueError(f"target: found {target!r}, expected host:port, e.g. 'localhost:7070'")
+        if not named:
+            raise ValueError("target: found none, expected host:port, e.g. 'localhost:7070'")
         pairs = [(name.lower(), value) for name, value in (metadata or {}).items()]
         if token is not None:
             pairs.append(("authorization", f"Bearer {token}"))
         config = (TLSConfig() if tls else None) if isinstance(tls, bool) else tls
-        return cls(target, config, tuple(pairs))
+        return tuple(cls(target.strip(), config, tuple(pairs)) for target in named)
 
     def open(self, module: Any) -> Any:
         """A channel of this module, `grpc` or `grpc.aio`; the first call connects it."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moulin.fault import Fault, Place
-from moulin.spec import JobKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from moulin.spec import JobKey
 
 
 class JobState(StrEnum):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -12,6 +11,9 @@ from moulin.errors import MoulinError, error_of
 from moulin.fault import Fault, FaultKind
 from moulin.v1 import error_pb2, rpc_status_pb2
 from moulin.wire import decode_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _DETAILS = "grpc-status-details-bin"
 
@@ -30,6 +32,18 @@ def is_lost(error: grpc.RpcError) -> bool:
     if fault is not None:
         return fault.kind is FaultKind.UNAVAILABLE and fault.retryable
     return cast("grpc.Call", error).code() in _LOST
+
+
+def may_be_answered_elsewhere(error: grpc.RpcError) -> bool:
+    """Whether another worker of the same store may answer: this one is gone, drains, is full or says nothing.
+
+    Every call may be made twice: a submit is known by its key, and the others change nothing a second time.
+    """
+    fault = _sent_fault(error)
+    if fault is not None:
+        return fault.retryable and fault.kind in (FaultKind.UNAVAILABLE, FaultKind.RESOURCE_EXHAUSTED)
+    code = cast("grpc.Call", error).code()
+    return code is grpc.StatusCode.DEADLINE_EXCEEDED or (code in _LOST and code is not grpc.StatusCode.CANCELLED)
 
 
 def _sent_fault(error: grpc.RpcError) -> Fault | None:

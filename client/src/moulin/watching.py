@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
-from typing import Any
-
-import grpc
+from typing import TYPE_CHECKING, Any
 
 from moulin import request
-from moulin.connection import Connection
 from moulin.errors import MoulinError, Unavailable, WaitTimeout
 from moulin.fault import Fault, FaultKind
-from moulin.job import Job
 from moulin.status import call_error, is_lost
 from moulin.wire import decode_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import grpc
+
+    from moulin.hosts import Hosts
+    from moulin.job import Job
 
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
@@ -74,11 +77,9 @@ class Deadline:
 class Following:
     """One watch of a job over the restarts of its worker: when to ask again, and when to give up."""
 
-    def __init__(
-        self, watch: Callable[..., Any], connection: Connection, reconnect: float, job_id: str, timeout: float | None
-    ) -> None:
-        self._watch = watch
-        self._connection = connection
+    def __init__(self, hosts: Hosts, reconnect: float, job_id: str, timeout: float | None) -> None:
+        self._hosts = hosts
+        self._host = hosts.current()
         self._job_id = job_id
         self._patience = Patience(reconnect)
         self._deadline = Deadline(timeout)
@@ -86,7 +87,9 @@ class Following:
     def begin(self, interval: float) -> Any:
         """Opens a stream of answers."""
         message = request.watch(self._job_id, interval)
-        return self._watch(message, timeout=self._deadline.left(), metadata=self._connection.metadata)
+        self._host = self._hosts.current()
+        metadata = self._host.connection.metadata
+        return self._host.method("Watch")(message, timeout=self._deadline.left(), metadata=metadata)
 
     def heard(self, answer: Any) -> Job:
         """The job in an answer."""
@@ -97,16 +100,17 @@ class Following:
         """Why the stream broke, when asking again can help; raises otherwise."""
         if self._deadline.passed():
             raise self._deadline.error(self._job_id) from error
-        found = call_error(error, self._connection.target, "Watch")
+        found = call_error(error, self._hosts.names, "Watch")
         if not is_lost(error):
             raise found from error
+        self._hosts.leave(self._host)
         return found
 
     def ended(self) -> MoulinError:
         """Why the stream ended before the job: the worker shuts down."""
-        message = (
-            f"the worker at {self._connection.target} ended the watch of job {self._job_id} before the job was over"
-        )
+        self._hosts.leave(self._host)
+        target = self._host.connection.target
+        message = f"the worker at {target} ended the watch of job {self._job_id} before the job was over"
         hint = "the job goes on when the worker is started again; wait for it again"
         return Unavailable(Fault(FaultKind.UNAVAILABLE, message, hint, retryable=True))
 

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Connection
-    from moulin.aio import AsyncClient
-    from moulin.client import Client
-    from moulin.pool import Worker
+from moulin_provider.hooks.connection import client_arguments
 
-DEFAULT_PORT = 7070
-CALL_TIMEOUT = 30.0
-RECONNECT = 600.0
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    import pyarrow as pa
+    from moulin.aio import AsyncClient
+    from moulin.client import Client, JobHandle
+    from moulin.job import Job, Receipt
+    from moulin.pool import Worker
 
 
 class MoulinHook(BaseHook):
-    """Clients of the worker that a connection of type `moulin` names.
+    """Clients of the workers that a connection of type `moulin` names.
 
-    Host and port say where it is; the password is a bearer token for a proxy in front of it; extras are `tls`,
-    `timeout` (seconds for one call) and `reconnect` (seconds for which a job is followed although its worker
-    does not answer, because it is restarted: longer than a restart takes, or the task fails while its job goes on).
+    Host and port say where they are: `a,b:7071` names several workers of one job store, of which one that does not
+    answer is left for the next. The password is a bearer token for a proxy in front of them. Extras are `tls`,
+    `ca_certificate`, `client_certificate`, `private_key` (each a path or the PEM text itself), `server_name`, `timeout`
+    (seconds for one call) and `reconnect` (seconds for which a job is followed although no worker answers, because it
+    is restarted: longer than a restart takes, or the task fails while its job goes on).
     """
 
     conn_name_attr = "moulin_conn_id"
@@ -46,36 +51,78 @@ class MoulinHook(BaseHook):
 
         return AsyncClient(**client_arguments(await self.aget_connection(self.moulin_conn_id)))
 
+    def reader(
+        self, job: str | Mapping[str, Any] | Job | Receipt, *, on_dropped: Callable[[int], object] | None = None
+    ) -> pa.RecordBatchReader:
+        """The rows of a job over Arrow Flight, for a task downstream: `hook.reader(land.output)`.
+
+        `job` is an id, or the XCom of a task that landed. Of a job that is over these are exactly the rows it landed, a
+        batch at a time; of one that runs, those that it makes from now on. The connection is closed at the end of the
+        rows, or when the reader is forgotten. Needs pyarrow.
+
+        Raises:
+            NotFound: the worker knows no such job.
+
+        """
+        import pyarrow as pa
+
+        client = self.get_conn()
+        try:
+            reader = client.job(id_of(job)).reader(on_dropped=on_dropped)
+        except BaseException:
+            client.close()
+            raise
+        return pa.RecordBatchReader.from_batches(reader.schema, _closing(client, reader))
+
+    async def batches(
+        self, job: str | Mapping[str, Any] | Job | Receipt, *, on_dropped: Callable[[int], object] | None = None
+    ) -> AsyncIterator[pa.RecordBatch]:
+        """The rows of a job as `reader` gives them, for asyncio."""
+        async with await self.get_async_conn() as client:
+            handle = await client.job(id_of(job))
+            async with aclosing(handle.batches(on_dropped=on_dropped)) as batches:  # type: ignore[type-var]
+                async for batch in batches:
+                    yield batch
+
+    def rejects(self, job: str | Mapping[str, Any] | Job | Receipt) -> pa.RecordBatchReader:
+        """The rows that a job with `on_bad_row="quarantine"` left out, with place, code, reason and bytes."""
+        with self.get_conn() as client:
+            return client.rejects(id_of(job))
+
     def test_connection(self) -> tuple[bool, str]:
-        """What the button "Test" shows: asks the worker whether its store, catalog and warehouse answer."""
+        """What the button "Test" shows: asks every host whether its store, catalog and warehouse answer."""
+        from moulin.client import Client
         from moulin.errors import MoulinError
 
         try:
-            with self.get_conn() as client:
-                worker = client.describe(check=True)
-        except (MoulinError, ValueError) as error:
+            arguments = client_arguments(self.get_connection(self.moulin_conn_id))
+        except ValueError as error:
             return False, str(error)
-        return worker.healthy, describe(worker)
+        well, said = True, []
+        for target in arguments["target"]:
+            try:
+                with Client(**{**arguments, "target": target}) as client:
+                    worker = client.describe(check=True)
+                well, text = well and worker.healthy, describe(worker)
+            except (MoulinError, ValueError, OSError) as error:
+                well, text = False, str(error)
+            said.append(text if len(arguments["target"]) == 1 else f"{target}: {text}")
+        return well, " | ".join(said)
 
 
-def client_arguments(connection: Connection) -> dict[str, Any]:
-    """What an Airflow connection says, as the arguments of a client."""
-    extra = connection.extra_dejson
-    host = connection.host or "localhost"
-    if ":" in host and not host.startswith("["):
-        host = f"[{host}]"
-    return {
-        "target": f"{host}:{connection.port or DEFAULT_PORT}",
-        "tls": _flag(extra.get("tls")),
-        "token": connection.password or None,
-        "timeout": float(extra.get("timeout") or CALL_TIMEOUT),
-        "reconnect": float(extra.get("reconnect") or RECONNECT),
-    }
+def id_of(job: str | Mapping[str, Any] | Job | Receipt | JobHandle) -> str:
+    """The id of a job that is named, described, or stands in the XCom of the task that landed it."""
+    if isinstance(job, str):
+        return job
+    found = job.get("job_id") if isinstance(job, Mapping) else getattr(job, "job_id", None)
+    if not isinstance(found, str):
+        raise TypeError(f"job: found {type(job).__name__}, expected a job's id or the XCom of a task that landed")
+    return found
 
 
-def _flag(value: object) -> bool:
-    """Connections from a form hold booleans, those from a URI hold texts."""
-    return value.strip().lower() in ("1", "true", "yes", "on") if isinstance(value, str) else bool(value)
+def _closing(client: Client, batches: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    with client:
+        yield from batches
 
 
 def describe(worker: Worker) -> str:

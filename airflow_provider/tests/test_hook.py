@@ -1,0 +1,121 @@
+"""The connection: hosts, TLS, the button "Test", and rows for a task downstream."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk import Connection
+from moulin import Client, JobSpec, NotFound, csv, iceberg
+from moulin.connection import TLSConfig
+from tls_proxy import Authority, TlsProxy
+
+from moulin_provider.hooks.connection import client_arguments, targets
+from moulin_provider.hooks.moulin import MoulinHook, id_of
+
+NOBODY = "127.0.0.1:1"
+
+
+@pytest.fixture
+def connect(monkeypatch):
+    """Makes a connection and gives its hook."""
+
+    def connect(**values) -> MoulinHook:
+        monkeypatch.setenv("AIRFLOW_CONN_MADE", json.dumps({"conn_type": "moulin", **values}))
+        return MoulinHook("made")
+
+    return connect
+
+
+@pytest.fixture
+def landed(worker, tmp_path):
+    """The id of a job that landed three rows."""
+    path = tmp_path / "three.csv"
+    path.write_text("id\n1\n2\n3\n")
+    with Client(worker.address) as client:
+        return client.submit(JobSpec(source=csv(path), target=iceberg("hooked.three"))).wait().job_id
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        ("a", ["a:7070"]),
+        ("a, b:7071 ,c", ["a:7070", "b:7071", "c:7070"]),
+        ("::1", ["[::1]:7070"]),
+        ("[::1]:7071,[fe80::1]", ["[::1]:7071", "[fe80::1]:7070"]),
+        (" ,", ["localhost:7070"]),
+    ],
+)
+def test_hosts_without_a_port_have_that_of_the_connection(hosts, expected):
+    assert targets(hosts, 7070) == expected
+
+
+def test_certificates_are_paths_or_texts_and_turn_tls_on():
+    pem = "-----BEGIN CERTIFICATE-----\\nabc\\n-----END CERTIFICATE-----"
+    extra = {"ca_certificate": pem, "client_certificate": "/c.pem", "private_key": "/k.pem", "server_name": "w"}
+    tls = client_arguments(Connection(conn_id="c", conn_type="moulin", extra=json.dumps(extra)))["tls"]
+    assert tls == TLSConfig(
+        root_certificates=b"-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n",
+        client_certificate="/c.pem",
+        client_key="/k.pem",
+        server_name="w",
+    )
+    assert client_arguments(Connection(conn_id="c", conn_type="moulin", extra='{"tls": "true"}'))["tls"] is True
+    assert client_arguments(Connection(conn_id="c", conn_type="moulin"))["tls"] is False
+
+
+def test_a_certificate_without_its_key_fails_the_test_of_the_connection(connect):
+    ok, said = connect(extra=json.dumps({"client_certificate": "/c.pem"})).test_connection()
+    assert not ok
+    assert "client_key" in said
+
+
+def test_tls_with_the_clients_certificate_serves_calls_and_rows(worker, landed, connect, tmp_path):
+    authority = Authority(tmp_path / "ca")
+    server, mine = authority.issue("worker.test"), authority.issue("airflow.test")
+    proxy = TlsProxy(worker.port, server, clients_of=authority.certificate)
+    known = {"ca_certificate": str(authority.certificate), "server_name": "worker.test"}
+    text = {"client_certificate": mine[0].read_text(), "private_key": str(mine[1])}
+
+    hook = connect(host="127.0.0.1", port=proxy.port, extra=json.dumps({**known, **text}))
+    ok, said = hook.test_connection()
+    assert ok, said
+    assert hook.reader(landed).read_all().num_rows == 3
+
+    for wrong in (known, {**text, "ca_certificate": str(mine[0]), "server_name": "worker.test"}, {"tls": True}):
+        ok, said = connect(host="127.0.0.1", port=proxy.port, extra=json.dumps(wrong)).test_connection()
+        assert not ok
+        assert f"127.0.0.1:{proxy.port}" in said
+    proxy.close()
+
+
+def test_a_host_that_is_gone_is_left_for_the_next(worker, landed, connect):
+    hook = connect(host=f"{NOBODY},127.0.0.1", port=worker.port)
+    with hook.get_conn() as client:
+        assert client.get(landed).job_id == landed
+    assert hook.reader(landed).read_all()["id"].to_pylist() == [1, 2, 3]
+
+
+def test_the_connection_test_tells_of_every_host(worker, connect):
+    ok, said = connect(host=f"{NOBODY},127.0.0.1", port=worker.port).test_connection()
+    assert not ok
+    gone, well = said.split(" | ")
+    assert gone.startswith(f"{NOBODY}: no answer")
+    assert well.startswith(f"{worker.address}: moulin ")
+    assert "catalog ok" in well
+
+
+def test_rows_are_read_by_the_xcom_of_the_task_that_landed_them(landed, connect, worker):
+    hook = connect(host="127.0.0.1", port=worker.port)
+    assert hook.reader({"job_id": landed, "rows_landed": 3}).read_all().num_rows == 3
+    assert id_of(SimpleNamespace(job_id=landed)) == landed
+    with pytest.raises(TypeError, match="expected a job's id"):
+        hook.reader({"rows_landed": 3})
+    with pytest.raises(NotFound):
+        hook.reader("job-00000000000000000000")
+
+
+async def test_rows_are_read_in_asyncio(landed, connect, worker):
+    hook = connect(host="127.0.0.1", port=worker.port)
+    assert [batch.num_rows async for batch in hook.batches(landed)] == [3]
