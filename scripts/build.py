@@ -7,11 +7,9 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 LOG_EVERY_SECONDS = 15.0

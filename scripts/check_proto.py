@@ -8,14 +8,11 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from google.protobuf import descriptor_pb2 as pb
 from grpc_tools import protoc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PROTO = Path(__file__).resolve().parent.parent / "proto"
 

@@ -17,8 +17,9 @@ import signal
 import socket
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
 
 import build
 import flights
@@ -27,10 +28,6 @@ from local_stack import LocalAirflow, LocalWorker, StackError, free_port, marked
 from local_stack.processes import stop_marked, wait_until
 from moulin import Client
 from progress import Step, step
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
 
 HOME = build.ROOT / ".demo"
 RUNNING = HOME / "running.json"

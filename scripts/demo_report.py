@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import polars as pl
 import pyarrow as pa
 from pyarrow import flight
 from pyiceberg.catalog.sql import SqlCatalog
 
 from local_stack import LocalWorker, StackError
-
-if TYPE_CHECKING:
-    from moulin.job import Receipt
+from moulin.job import Receipt
 
 FIRST_ROWS = 5
 SHOWN = ("time_hour", "carrier", "flight", "origin", "dest", "dep_delay", "arr_delay", "late")

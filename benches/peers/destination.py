@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.schema import Schema
+from pyiceberg.table import Table
 from pyiceberg.types import DateType, DecimalType, IntegerType, LongType, NestedField, PrimitiveType, StringType
 
 from benches.lineitem import COLUMNS
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyiceberg.table import Table
 
 TABLE = "bench.lineitem"
 

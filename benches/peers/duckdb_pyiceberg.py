@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import duckdb
 
 from benches.lineitem import COLUMNS
 from benches.peers import destination
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DUCKDB = {"long": "BIGINT", "int": "INTEGER", "decimal(15,2)": "DECIMAL(15,2)", "string": "VARCHAR", "date": "DATE"}
 versions = {"duckdb": duckdb.__version__}

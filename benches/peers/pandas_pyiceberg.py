@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
 from benches.peers import destination
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 versions = {"pandas": pd.__version__, "pyarrow": pa.__version__}
 

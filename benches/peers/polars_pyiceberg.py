@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 
 from benches.lineitem import COLUMNS
 from benches.peers import destination
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 POLARS: dict[str, pl.DataType] = {
     "long": pl.Int64(),

@@ -7,7 +7,8 @@ import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import worker_binary
@@ -16,9 +17,6 @@ import moulin
 from moulin import JobSpec, Source, iceberg
 from moulin.source import words
 from moulin.spec import OnBadRow
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Plan = Callable[[dict[str, Any]], str]
 

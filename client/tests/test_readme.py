@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
-    from local_stack.worker import LocalWorker
+import pytest
+from local_stack.worker import LocalWorker
 
 README = Path(__file__).parent.parent / "README.md"
 FLIGHTS = """origin,dep_delay,fare,time_hour

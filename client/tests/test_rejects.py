@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from pyarrow import flight
 
 import moulin
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 REJECTS = pa.table({"line": [3, 9], "code": ["type.int", "csv.field_count"]})
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from conftest import ROWS
@@ -15,9 +15,6 @@ from local_stack.worker import LocalWorker
 
 import moulin
 from moulin import JobKey, JobSpec, csv, iceberg
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NewWorker = Callable[..., LocalWorker]
 

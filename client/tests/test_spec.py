@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import polars as pl
 import pytest
@@ -14,9 +15,6 @@ import yaml
 
 import moulin
 from moulin import JobKey, JobSpec, csv, iceberg, json, ndjson, parquet, polars_plan, sql, tsv
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def test_the_shape_is_that_of_a_job_file() -> None:

@@ -8,20 +8,16 @@ import os
 import subprocess
 import uuid
 from datetime import date
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pytest
 from conftest import ROWS, StalledSource
+from local_stack.worker import LocalWorker
 
 import moulin
 from moulin import JobKey, JobSpec, JobState, csv, iceberg, sql
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from local_stack.worker import LocalWorker
 
 COLUMNS = {"id": "long", "name": "string", "score": "double", "since": "date"}
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from conftest import ROWS, StalledSource
+from local_stack.worker import LocalWorker
 
 import moulin
 from moulin import JobSpec, JobState, csv, iceberg
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from local_stack.worker import LocalWorker
 
 COLUMNS = {"id": "long", "name": "string", "score": "double", "since": "date"}
 

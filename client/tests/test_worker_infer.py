@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from conftest import ROWS
+from local_stack.worker import LocalWorker
 
 import moulin
 from moulin import JobSpec, csv, iceberg
 from moulin.source import FORMATS
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from local_stack.worker import LocalWorker
 
 # Enough rows that the bad ones stand behind the sample.
 SAMPLE = {"sample_rows": 100}

@@ -5,17 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable
 from dataclasses import MISSING, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from moulin import CsvFormat, JsonFormat, NdjsonFormat, ParquetFormat, Source
+from reference.comments import Protocol
 from reference.options import Option, options_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from reference.comments import Protocol
 
 _HEAD = '''"""The builders of sources: every option as an argument.
 

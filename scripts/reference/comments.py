@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from google.protobuf import descriptor_pb2 as pb
 
 import check_proto
-
-if TYPE_CHECKING:
-    from google.protobuf import descriptor_pb2 as pb
 
 _SENTENCE = re.compile(r"(?:[^`.]|`[^`]*`|\.(?!\s|$))+(?:\.|$)")
 _ABSENCE = re.compile(r"(?:Empty|0|Absent|UNSPECIFIED): (.*?)\.?$", re.DOTALL)

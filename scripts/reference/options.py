@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moulin.record import NEGATED
-
-if TYPE_CHECKING:
-    from reference.comments import Protocol
+from reference.comments import Protocol
 
 # Classes and messages that have different names, and fields likewise.
 MESSAGES = {"Sql": "SqlTransform", "PolarsPlan": "PolarsTransform"}

@@ -13,18 +13,18 @@ import grpc.aio
 from moulin import request
 from moulin.base import BaseClient, BaseJobHandle, id_of
 from moulin.errors import JobFailed, MoulinError
+from moulin.inference import InferredSource
 from moulin.job import Job, JobState
+from moulin.plan import JobPlan
+from moulin.pool import Worker
+from moulin.source import Source
+from moulin.spec import JobKey, JobSpec
 from moulin.status import call_error, may_be_answered_elsewhere
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from moulin.flight import Rows
-    from moulin.inference import InferredSource
-    from moulin.plan import JobPlan
-    from moulin.pool import Worker
-    from moulin.source import Source
-    from moulin.spec import JobKey, JobSpec
 
 _Value = TypeVar("_Value")
 

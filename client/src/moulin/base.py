@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from moulin.connection import Connection, TLSConfig
 from moulin.hosts import Hosts
+from moulin.job import Job, Receipt
 from moulin.watching import Following
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from moulin.job import Job, Receipt
 
 
 class BaseClient:

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 
 from moulin import request
 from moulin.base import BaseClient, BaseJobHandle, id_of
+from moulin.connection import Connection
 from moulin.errors import JobFailed, MoulinError
+from moulin.inference import InferredSource
 from moulin.job import Job, JobState
+from moulin.plan import JobPlan
+from moulin.pool import Worker
+from moulin.source import Source
+from moulin.spec import JobKey, JobSpec
 from moulin.status import call_error, may_be_answered_elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     import pyarrow as pa
 
-    from moulin.connection import Connection
     from moulin.flight import Rows
-    from moulin.inference import InferredSource
-    from moulin.plan import JobPlan
-    from moulin.pool import Worker
-    from moulin.source import Source
-    from moulin.spec import JobKey, JobSpec
 
 _Value = TypeVar("_Value")
 

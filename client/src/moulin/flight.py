@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import flight
@@ -13,9 +14,6 @@ from pyarrow import flight
 from moulin.connection import MESSAGE_MAX_BYTES, Connection, pem_bytes
 from moulin.errors import MoulinError, RowsDropped, error_of
 from moulin.fault import Fault, FaultKind
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 # Arrow puts its own words around those of the worker.
 _ARROW_BEFORE = re.compile(r"^(?:Flight|gRPC) [^,]*, with message: ")

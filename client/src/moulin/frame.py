@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from moulin.errors import SpecError
+from moulin.plan import PlannedColumn
+from moulin.source import Column
 from moulin.source.column_type import top_level_parts
 
 if TYPE_CHECKING:
     import polars as pl
     from polars._typing import PolarsDataType
-
-    from moulin.plan import PlannedColumn
-    from moulin.source import Column
 
 _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from moulin.connection import Connection
 from moulin.v1.job_service_pb2_grpc import JobServiceStub
 from moulin.v1.pool_service_pb2_grpc import PoolServiceStub
-
-if TYPE_CHECKING:
-    from moulin.connection import Connection
 
 
 class Host:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from moulin.plan import PlannedFile, PlannedOption
 from moulin.source import Column
 from moulin.text_table import text_table
-
-if TYPE_CHECKING:
-    from moulin.plan import PlannedFile, PlannedOption
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moulin.fault import Fault, Place
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from moulin.spec import JobKey
+from moulin.spec import JobKey
 
 
 class JobState(StrEnum):

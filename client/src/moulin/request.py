@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from moulin import _argument as argument
 from moulin.errors import JobCancelled, JobFailed, MoulinError, SpecTypeError
 from moulin.fault import Fault, FaultKind
+from moulin.inference import InferredSource
 from moulin.job import Job, JobState
+from moulin.plan import JobPlan
+from moulin.pool import Worker
 from moulin.source import Source
 from moulin.spec import JobKey, JobSpec
 from moulin.v1 import job_service_pb2 as pb
@@ -26,11 +29,6 @@ from moulin.wire import (
     encode_spec,
     encode_state,
 )
-
-if TYPE_CHECKING:
-    from moulin.inference import InferredSource
-    from moulin.plan import JobPlan
-    from moulin.pool import Worker
 
 _U32 = 2**32 - 1
 _Value = TypeVar("_Value")

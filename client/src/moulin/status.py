@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterable
+from typing import cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -11,9 +12,6 @@ from moulin.errors import MoulinError, error_of
 from moulin.fault import Fault, FaultKind
 from moulin.v1 import error_pb2, rpc_status_pb2
 from moulin.wire import decode_fault
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _DETAILS = "grpc-status-details-bin"
 

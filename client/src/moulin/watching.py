@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
+
+import grpc
 
 from moulin import request
 from moulin.errors import MoulinError, Unavailable, WaitTimeout
 from moulin.fault import Fault, FaultKind
+from moulin.hosts import Hosts
+from moulin.job import Job
 from moulin.status import call_error, is_lost
 from moulin.wire import decode_job
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import grpc
-
-    from moulin.hosts import Hosts
-    from moulin.job import Job
 
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0

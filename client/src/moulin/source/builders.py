@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
+from moulin.source.column import Columns
+from moulin.source.policy import Contract, Inference, ReadLimits
 from moulin.source.source import Source
-
-if TYPE_CHECKING:
-    from moulin.source.column import Columns
-    from moulin.source.policy import Contract, Inference, ReadLimits
-    from moulin.source.words import (
-        Compression,
-        DuplicateKeys,
-        Encoding,
-        LineEnding,
-        OnBadFile,
-        ProvenanceColumn,
-        RaggedRows,
-    )
+from moulin.source.words import (
+    Compression,
+    DuplicateKeys,
+    Encoding,
+    LineEnding,
+    OnBadFile,
+    ProvenanceColumn,
+    RaggedRows,
+)
 
 Uris = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 

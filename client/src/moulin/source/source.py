@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moulin import _argument as argument
 from moulin import _options as options
@@ -14,9 +15,6 @@ from moulin.source.csv_format import CsvFormat
 from moulin.source.format import Format, ParquetFormat, format_from, format_to_dict
 from moulin.source.policy import Contract, Inference, ReadLimits
 from moulin.source.words import Compression, OnBadFile, ProvenanceColumn, words
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
