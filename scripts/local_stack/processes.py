@@ -27,7 +27,16 @@ class StackError(RuntimeError):
 class LocalProcess:
     """A started process: its group is the unit that is stopped."""
 
-    def __init__(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], log: Path, cwd: Path | None = None):
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        log: Path,
+        cwd: Path | None = None,
+        user: int | None = None,
+    ):
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +49,7 @@ class LocalProcess:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                user=user,
             )
 
     @property
@@ -65,6 +75,15 @@ class LocalProcess:
         """SIGKILL to the whole group: nothing can be tidied up."""
         self._signal(signal.SIGKILL)
         self._popen.wait(10)
+
+    def wait(self, patience: float) -> None:
+        """Waits for its end; `StackError` after `patience` seconds."""
+        try:
+            self._popen.wait(patience)
+        except subprocess.TimeoutExpired as error:
+            raise StackError(
+                f"{self.name} did not end within {patience:.0f} s; its log ends:\n{self.tail()}"
+            ) from error
 
     def ask_to_stop(self) -> None:
         """SIGTERM to the group, without waiting."""

@@ -104,28 +104,8 @@ impl Error {
                 FaultKind::PermissionDenied
             }
             Self::Folder { .. } => FaultKind::Unavailable,
-            Self::Database { source, .. } => database_kind(source),
+            Self::Database { source, .. } => crate::database::kind(source),
         }
-    }
-}
-
-// SQLite's primary result codes stand in the low byte of the extended ones (sqlite.org/rescode.html).
-fn database_kind(error: &sqlx::Error) -> FaultKind {
-    const PERMISSION_AND_READONLY: [i32; 3] = [3, 8, 23];
-    const ERROR_MISUSE_CONSTRAINT: [i32; 5] = [1, 19, 20, 21, 25];
-    match error {
-        sqlx::Error::Database(database) => {
-            let code = database.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
-            match code {
-                Some(code) if PERMISSION_AND_READONLY.contains(&code) => FaultKind::PermissionDenied,
-                Some(code) if ERROR_MISUSE_CONSTRAINT.contains(&code) => FaultKind::Internal,
-                _ => FaultKind::Unavailable,
-            }
-        }
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => {
-            FaultKind::Unavailable
-        }
-        _ => FaultKind::Internal,
     }
 }
 

@@ -9,20 +9,27 @@
 //! The store refuses to interpret a job: the spec is bytes to it, and nothing here sees Arrow, Iceberg or
 //! protobuf.
 
+mod database;
 mod error;
+mod row;
 mod sql;
-mod sqlite;
+mod sql_store;
 #[cfg(test)]
 mod tests;
 mod values;
 
+use std::path::Path;
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use moulin_core::{JobId, Progress, Receipt, Token};
+use sqlx::postgres::PgConnectOptions;
 
+use database::Database;
 pub use error::Error;
+use sql_store::SqlStore;
 pub use values::{
     CancelOutcome, Claim, JobFilter, JobPage, Lease, LedgerEntry, NewJob, Outcome, Renewed, StagedFile, StoredJob,
     Submitted,
@@ -137,24 +144,44 @@ pub trait JobStore: Send + Sync + 'static {
     async fn check(&self) -> Result<String, Error>;
 }
 
-/// Opens the job store a URL names, creating it when absent: `sqlite:///abs/path/jobs.db`.
+/// What a job store's URL may be.
+const EXPECTED: &str = "use sqlite:///abs/path/jobs.db or postgresql://user@host:5432/database";
+
+/// Opens the job store a URL names, creating it when absent: `sqlite:///abs/path/jobs.db`, or a database that is there,
+/// `postgresql://user@host:5432/database`, whose password may be left to `PGPASSWORD` or a password file.
 ///
 /// # Errors
 /// `Url` for anything else; `NewerSchema` when a newer worker has migrated it; `Database` when it does not open.
 pub async fn open(url: &str) -> Result<Arc<dyn JobStore>, Error> {
-    let refuse = |reason: &str| Err(Error::Url { reason: reason.to_owned() });
-    match url.split_once("://") {
+    let refuse = |reason: &str| Err(Error::Url { reason: format!("{reason}; {EXPECTED}") });
+    let (database, name) = match url.split_once("://") {
         Some(("sqlite", path)) if path.is_empty() || path.starts_with(':') => {
-            refuse("a sqlite store needs a file that outlives the worker: sqlite:///abs/path/jobs.db")
+            return refuse("a sqlite store needs a file that outlives the worker");
         }
-        Some(("sqlite", path)) => Ok(Arc::new(sqlite::SqliteStore::open(path).await?)),
-        Some(("postgres" | "postgresql", _)) => {
-            refuse("PostgreSQL is not in this version; use sqlite:///abs/path/jobs.db")
+        Some(("sqlite", path)) => {
+            if let Some(folder) = Path::new(path).parent() {
+                std::fs::create_dir_all(folder).map_err(|source| Error::Folder { store: path.to_owned(), source })?;
+            }
+            (Database::sqlite(path).await, path.to_owned())
         }
-        // The URL itself is not repeated: it may hold a password.
-        Some((scheme, _)) => {
-            refuse(&format!("there is no job store for `{scheme}://`; use sqlite:///abs/path/jobs.db"))
-        }
-        None => refuse(&format!("`{url}` is not a URL; use sqlite:///abs/path/jobs.db")),
+        // Neither the URL nor the library's error is repeated: they may hold a password.
+        Some(("postgres" | "postgresql", _)) => match PgConnectOptions::from_str(url) {
+            Ok(options) => {
+                let name = format!(
+                    "{}:{}/{}",
+                    options.get_host(),
+                    options.get_port(),
+                    options.get_database().unwrap_or(options.get_username())
+                );
+                (Database::postgres(options).await, name)
+            }
+            Err(_) => return refuse("it is not a PostgreSQL address"),
+        },
+        Some((scheme, _)) => return refuse(&format!("there is no job store for `{scheme}://`")),
+        None => return refuse(&format!("`{url}` is not a URL")),
+    };
+    match database {
+        Ok(database) => Ok(Arc::new(SqlStore::open(database, name).await?)),
+        Err(source) => Err(Error::Database { action: "open the database", store: name, source }),
     }
 }

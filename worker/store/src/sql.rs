@@ -1,9 +1,15 @@
 //! Every statement, in SQL that SQLite and PostgreSQL read alike; only the schema differs between them.
 //!
+//! SQLite has one writer at a time. Where writers beside each other could see less than what has happened, a comment
+//! `/*postgres: ...*/` holds what PostgreSQL reads as a part of the statement.
+//!
 //! Times are microseconds since 1970, progress, receipts and faults are JSON.
 
 /// The schema of SQLite, one text a version; a text that was released never changes.
 pub(crate) const SQLITE_SCHEMA: [&str; 1] = [include_str!("schema/sqlite_0001.sql")];
+
+/// The same schema for PostgreSQL, version by version.
+pub(crate) const POSTGRES_SCHEMA: [&str; 1] = [include_str!("schema/postgres_0001.sql")];
 
 // What stands in every statement that a lease guards. Its three values are always the first three.
 macro_rules! fence {
@@ -28,7 +34,7 @@ macro_rules! claimable {
     };
 }
 
-pub(crate) const SCHEMA_VERSION: &str = "SELECT COALESCE(MAX(version), 0) FROM schema_version";
+pub(crate) const SCHEMA_VERSION: &str = "SELECT COALESCE(MAX(version), 0) AS version FROM schema_version";
 pub(crate) const CREATE_SCHEMA_VERSION: &str =
     "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)";
 pub(crate) const RECORD_SCHEMA_VERSION: &str = "INSERT INTO schema_version (version) VALUES ($1)";
@@ -66,14 +72,13 @@ pub(crate) const LIST_JOBS: &str = concat!(
      ORDER BY seq DESC LIMIT $5"
 );
 
-// SQLite has one writer at a time. PostgreSQL needs FOR UPDATE SKIP LOCKED in the inner SELECT to let workers
-// pass each other; it stays right without.
+// Workers of PostgreSQL pass each other.
 pub(crate) const CLAIM: &str = concat!(
     "UPDATE jobs SET state = 'running', attempt = attempt + 1, worker_id = $1, lease_until = $2, \
                      started_at = $3, progress = NULL, fault = NULL \
      WHERE seq = (SELECT seq FROM jobs WHERE ",
     claimable!(),
-    " ORDER BY seq LIMIT 1) AND ",
+    " ORDER BY seq LIMIT 1 /*postgres:FOR UPDATE SKIP LOCKED*/) AND ",
     claimable!(),
     " RETURNING ",
     job_columns!()
@@ -102,7 +107,7 @@ pub(crate) const STAGE_FILE: &str = concat!(
     "INSERT INTO staged_files (job_id, attempt, uri, staged_at) \
      SELECT job_id, attempt, CAST($4 AS TEXT), CAST($5 AS BIGINT) FROM jobs WHERE ",
     fence!(),
-    " ON CONFLICT (job_id, attempt, uri) DO UPDATE SET staged_at = excluded.staged_at"
+    " /*postgres:FOR SHARE*/ ON CONFLICT (job_id, attempt, uri) DO UPDATE SET staged_at = excluded.staged_at"
 );
 
 pub(crate) const STAGED_FILES: &str = "SELECT attempt, uri FROM staged_files WHERE job_id = $1 ORDER BY attempt, uri";
@@ -113,7 +118,7 @@ pub(crate) const RECORD_INTENT: &str = concat!(
     "UPDATE attempts SET intent = $4, intended_at = $5 \
      WHERE job_id = $1 AND attempt = $2 AND EXISTS (SELECT 1 FROM jobs WHERE ",
     fence!(),
-    " AND cancel_reason IS NULL AND (deadline IS NULL OR deadline > $5))"
+    " AND cancel_reason IS NULL AND (deadline IS NULL OR deadline > $5) /*postgres:FOR SHARE*/)"
 );
 
 pub(crate) const INTENT: &str = "SELECT intent FROM attempts WHERE job_id = $1 AND attempt = $2";
@@ -124,7 +129,7 @@ pub(crate) const RECORD_COMMIT: &str = concat!(
             CAST($9 AS TEXT), CAST($10 AS BIGINT) \
      FROM jobs WHERE ",
     fence!(),
-    " ON CONFLICT (token) DO NOTHING"
+    " /*postgres:FOR SHARE*/ ON CONFLICT (token) DO NOTHING"
 );
 
 pub(crate) const LEDGER: &str =
@@ -166,6 +171,6 @@ pub(crate) const EXPIRE_BEGUN: &str = "\
     RETURNING job_id";
 
 pub(crate) const COUNT_OPEN: &str = "\
-    SELECT COALESCE(SUM(CASE WHEN state = 'queued' THEN 1 ELSE 0 END), 0), \
-           COALESCE(SUM(CASE WHEN state = 'running' THEN 1 ELSE 0 END), 0) \
+    SELECT COALESCE(SUM(CASE WHEN state = 'queued' THEN 1 ELSE 0 END), 0) AS queued, \
+           COALESCE(SUM(CASE WHEN state = 'running' THEN 1 ELSE 0 END), 0) AS running \
     FROM jobs WHERE state IN ('queued', 'running')";

@@ -1,7 +1,11 @@
 //! What the tests of several crates share. No other code depends on it.
 
+mod postgres;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use postgres::postgres_schema;
 
 /// A clock that stands still until a test moves it.
 #[derive(Debug, Default)]

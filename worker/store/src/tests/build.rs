@@ -17,6 +17,11 @@ pub(super) async fn sqlite_store() -> (TempDir, Arc<dyn JobStore>) {
     (folder, store)
 }
 
+/// A store in an empty schema of a real PostgreSQL server.
+pub(super) async fn postgres_store() -> ((), Arc<dyn JobStore>) {
+    ((), crate::open(&moulin_testkit::postgres_schema().await).await.unwrap())
+}
+
 pub(super) fn key(task: &str) -> JobKey {
     JobKey { dag_id: "dag".into(), run_id: "run".into(), task_id: task.into(), map_index: -1 }
 }

@@ -23,43 +23,52 @@ macro_rules! conformance {
     )*};
 }
 
-mod on_sqlite {
-    conformance!(super::super::build::sqlite_store:
-        a_second_submit_finds_the_first_job,
-        sixteen_submits_at_once_make_one_job,
-        a_new_generation_is_another_job,
-        a_newer_epoch_takes_over_and_an_older_one_attaches,
-        a_newer_try_begins_a_failed_job_again_and_the_same_try_does_not,
-        a_newer_try_begins_a_cancelled_job_again_with_what_is_asked_now,
-        a_newer_try_of_a_job_in_work_changes_nothing_of_it,
-        a_newer_try_of_a_job_that_succeeded_only_attaches,
-        jobs_are_claimed_oldest_first_and_once,
-        a_job_is_claimed_again_when_its_lease_ran_out,
-        only_the_job_that_is_named_is_claimed,
-        a_new_attempt_has_no_progress_yet,
-        a_lost_lease_changes_nothing,
-        a_lease_in_the_name_of_another_worker_is_none,
-        a_renewed_lease_holds_and_tells_progress,
-        a_restarted_worker_gives_its_jobs_back,
-        an_attempt_to_be_repeated_waits_until_then,
-        a_final_outcome_may_be_said_twice,
-        an_old_attempt_has_no_part_in_the_end_of_a_newer_one,
-        staged_files_are_known_until_forgotten,
-        the_ledger_takes_a_token_once,
-        a_later_attempt_records_the_commit_of_an_earlier_one,
-        an_intent_comes_back_as_it_was,
-        a_job_nobody_began_is_cancelled_at_once,
-        a_begun_job_is_asked_to_stop,
-        a_job_that_was_asked_to_stop_may_not_commit,
-        a_job_past_its_deadline_may_not_commit,
-        a_job_that_may_have_committed_is_not_cancelled_unseen,
-        a_stale_cancel_is_refused,
-        a_finished_job_is_not_cancelled,
-        a_passed_deadline_ends_what_was_not_begun_and_stops_what_was,
-        lists_are_newest_first_filtered_and_paged,
-        the_check_counts_open_jobs,
-    );
+macro_rules! on_every_store {
+    ($($names:tt)*) => {
+        mod on_sqlite {
+            conformance!(super::super::build::sqlite_store: $($names)*);
+        }
+        mod on_postgres {
+            conformance!(super::super::build::postgres_store: $($names)*);
+        }
+    };
 }
+
+on_every_store!(
+    a_second_submit_finds_the_first_job,
+    sixteen_submits_at_once_make_one_job,
+    a_new_generation_is_another_job,
+    a_newer_epoch_takes_over_and_an_older_one_attaches,
+    a_newer_try_begins_a_failed_job_again_and_the_same_try_does_not,
+    a_newer_try_begins_a_cancelled_job_again_with_what_is_asked_now,
+    a_newer_try_of_a_job_in_work_changes_nothing_of_it,
+    a_newer_try_of_a_job_that_succeeded_only_attaches,
+    jobs_are_claimed_oldest_first_and_once,
+    a_job_is_claimed_again_when_its_lease_ran_out,
+    only_the_job_that_is_named_is_claimed,
+    a_new_attempt_has_no_progress_yet,
+    a_lost_lease_changes_nothing,
+    a_lease_in_the_name_of_another_worker_is_none,
+    a_renewed_lease_holds_and_tells_progress,
+    a_restarted_worker_gives_its_jobs_back,
+    an_attempt_to_be_repeated_waits_until_then,
+    a_final_outcome_may_be_said_twice,
+    an_old_attempt_has_no_part_in_the_end_of_a_newer_one,
+    staged_files_are_known_until_forgotten,
+    the_ledger_takes_a_token_once,
+    a_later_attempt_records_the_commit_of_an_earlier_one,
+    an_intent_comes_back_as_it_was,
+    a_job_nobody_began_is_cancelled_at_once,
+    a_begun_job_is_asked_to_stop,
+    a_job_that_was_asked_to_stop_may_not_commit,
+    a_job_past_its_deadline_may_not_commit,
+    a_job_that_may_have_committed_is_not_cancelled_unseen,
+    a_stale_cancel_is_refused,
+    a_finished_job_is_not_cancelled,
+    a_passed_deadline_ends_what_was_not_begun_and_stops_what_was,
+    lists_are_newest_first_filtered_and_paged,
+    the_check_counts_open_jobs,
+);
 
 async fn a_second_submit_finds_the_first_job(store: Store) {
     let clock = FakeClock::default();

@@ -8,7 +8,7 @@ use moulin_core::{JobId, JobState, Progress};
 use moulin_testkit::FakeClock;
 use proptest::prelude::*;
 
-use super::build::{LEASE, entry, fault, id, job, receipt, sqlite_store};
+use super::build::{LEASE, entry, fault, id, job, postgres_store, receipt, sqlite_store};
 use crate::{CancelOutcome, Error, JobFilter, JobStore, Lease, NewJob, Outcome, StoredJob};
 
 const TASKS: [&str; 3] = ["a", "b", "c"];
@@ -53,18 +53,37 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_order_of_calls_breaks_a_promise(calls in calls()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
+    fn no_order_of_calls_breaks_a_promise_on_sqlite(calls in calls()) {
+        runtime().block_on(async {
             let (_folder, store) = sqlite_store().await;
-            let mut world = World::new(store);
-            for call in calls {
-                let before = world.jobs().await;
-                world.make(&call).await;
-                let after = world.jobs().await;
-                only_allowed_moves(&call, &before, &after);
-            }
+            make_all(store, &calls).await;
         });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_order_of_calls_breaks_a_promise_on_postgres(calls in calls()) {
+        runtime().block_on(async {
+            let (_schema, store) = postgres_store().await;
+            make_all(store, &calls).await;
+        });
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+async fn make_all(store: Arc<dyn JobStore>, calls: &[Call]) {
+    let mut world = World::new(store);
+    for call in calls {
+        let before = world.jobs().await;
+        world.make(call).await;
+        let after = world.jobs().await;
+        only_allowed_moves(call, &before, &after);
     }
 }
 

@@ -1,4 +1,6 @@
 mod build;
 mod conformance;
 mod interleaving;
+mod many_workers;
+mod postgres;
 mod sqlite;

@@ -1,16 +1,12 @@
-//! The job store in one SQLite file, for one machine: any number of workers there may share it.
-
-mod open;
-mod row;
+//! The job store in a SQL database.
 
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use moulin_core::{Fault, FaultKind, JobId, JobState, Progress, Receipt, Token};
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Executor as _, Row as _, Sqlite, SqlitePool};
 
-use self::row::{job_from_row, json_from_row, micros, to_json};
+use crate::database::{Database, Query, Row, Transaction, Tries, query};
+use crate::row::{self, job_from_row, json_from_row, micros, to_json};
 use crate::{
     CancelOutcome, Claim, Error, JobFilter, JobPage, JobStore, Lease, LedgerEntry, NewJob, Outcome, Renewed,
     StagedFile, StoredJob, Submitted, sql,
@@ -21,30 +17,56 @@ const DEADLINE_PASSED: &str = "the job's deadline passed";
 const PAGE_ROWS: u32 = 100;
 const PAGE_ROWS_MOST: u32 = 1000;
 
-type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments<'q>>;
-
-pub(crate) struct SqliteStore {
-    pool: SqlitePool,
-    path: String,
+pub(crate) struct SqlStore {
+    database: Database,
+    /// Where it is, without credentials.
+    name: String,
 }
 
-impl SqliteStore {
-    fn failed(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
-        let store = self.path.clone();
+impl SqlStore {
+    /// The store in a database, whose schema is brought to this version in one transaction.
+    pub(crate) async fn open(database: Database, name: String) -> Result<Self, Error> {
+        let store = Self { database, name };
+        let failed = || store.failed("prepare the schema");
+        let mut transaction = store.database.begin_alone().await.map_err(failed())?;
+        transaction.raw(sql::CREATE_SCHEMA_VERSION).await.map_err(failed())?;
+        let row = transaction.row(query(sql::SCHEMA_VERSION)).await.map_err(failed())?;
+        let found: i64 = row.map_or(0, |row| row.get("version"));
+        for (version, &schema) in (1_i64..).zip(store.database.schema()) {
+            if version > found {
+                transaction.raw(schema).await.map_err(failed())?;
+                let record = query(sql::RECORD_SCHEMA_VERSION).bind(version);
+                transaction.execute(record).await.map_err(failed())?;
+            }
+        }
+        let known = store.database.schema().len() as i64;
+        if found > known {
+            transaction.rollback().await.map_err(failed())?;
+            return Err(Error::NewerSchema { store: store.name, found, known });
+        }
+        transaction.commit().await.map_err(failed())?;
+        Ok(store)
+    }
+
+    fn failed(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> Error + use<> {
+        let store = self.name.clone();
         move |source| Error::Database { action, store, source }
     }
 
-    async fn row(&self, action: &'static str, query: Query<'_>) -> Result<Option<SqliteRow>, Error> {
-        query.fetch_optional(&self.pool).await.map_err(self.failed(action))
+    async fn row(&self, action: &'static str, query: Query) -> Result<Option<Row>, Error> {
+        self.database.row(query).await.map_err(self.failed(action))
     }
 
-    async fn write(&self, action: &'static str, query: Query<'_>) -> Result<u64, Error> {
-        query.execute(&self.pool).await.map(|done| done.rows_affected()).map_err(self.failed(action))
+    async fn rows(&self, action: &'static str, query: Query) -> Result<Vec<Row>, Error> {
+        self.database.rows(query).await.map_err(self.failed(action))
     }
 
-    /// A transaction that holds the write lock from its first moment: waiting for the lock later would fail.
-    async fn begin(&self, action: &'static str) -> Result<sqlx::Transaction<'static, Sqlite>, Error> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed(action))
+    async fn write(&self, action: &'static str, query: Query) -> Result<u64, Error> {
+        self.database.execute(query).await.map_err(self.failed(action))
+    }
+
+    async fn begin(&self, action: &'static str) -> Result<Transaction, Error> {
+        self.database.begin().await.map_err(self.failed(action))
     }
 
     async fn existing(&self, id: &JobId) -> Result<StoredJob, Error> {
@@ -52,9 +74,97 @@ impl SqliteStore {
     }
 }
 
+// Asks again what gave way to others as a whole.
+macro_rules! again {
+    ($transaction:expr) => {{
+        let mut tries = Tries::default();
+        loop {
+            match $transaction.await {
+                Err(Error::Database { source, .. }) if tries.again(&source).await => {}
+                answer => break answer,
+            }
+        }
+    }};
+}
+
+/// The transactions, each tried once.
+impl SqlStore {
+    async fn claim_once(
+        &self,
+        worker: &str,
+        lease: Duration,
+        only: Option<&JobId>,
+        now: SystemTime,
+    ) -> Result<Option<Claim>, Error> {
+        const ACTION: &str = "claim a job";
+        let bound = |statement: &'static str| {
+            let query = query(statement).bind(worker).bind(micros(now + lease)).bind(micros(now));
+            query.bind(only.map(|id| &id.0))
+        };
+        if self.row(ACTION, bound(sql::SOME_CLAIMABLE)).await?.is_none() {
+            return Ok(None);
+        }
+        let mut transaction = self.begin(ACTION).await?;
+        let claim = bound(sql::CLAIM);
+        let Some(row) = transaction.row(claim).await.map_err(self.failed(ACTION))? else {
+            transaction.rollback().await.map_err(self.failed(ACTION))?;
+            return Ok(None);
+        };
+        let job = job_from_row(&row)?;
+        for statement in [sql::END_LOST_ATTEMPTS, sql::BEGIN_ATTEMPT] {
+            let query = query(statement).bind(&job.id.0).bind(i64::from(job.attempt)).bind(micros(now)).bind(worker);
+            transaction.execute(query).await.map_err(self.failed(ACTION))?;
+        }
+        transaction.commit().await.map_err(self.failed(ACTION))?;
+        let lease = Lease { job_id: job.id.clone(), attempt: job.attempt, worker: worker.to_owned() };
+        Ok(Some(Claim { lease, job }))
+    }
+
+    async fn release_once(&self, worker: &str, now: SystemTime) -> Result<u64, Error> {
+        const ACTION: &str = "give back a worker's jobs";
+        let mut transaction = self.begin(ACTION).await?;
+        let jobs = query(sql::RELEASE_JOBS).bind(worker);
+        let released = transaction.execute(jobs).await.map_err(self.failed(ACTION))?;
+        let attempts = query(sql::RELEASE_ATTEMPTS).bind(worker).bind(micros(now));
+        transaction.execute(attempts).await.map_err(self.failed(ACTION))?;
+        transaction.commit().await.map_err(self.failed(ACTION))?;
+        Ok(released)
+    }
+
+    async fn finish_once(&self, lease: &Lease, ended: &Ended, now: SystemTime) -> Result<StoredJob, Error> {
+        const ACTION: &str = "end an attempt";
+        let mut transaction = self.begin(ACTION).await?;
+        let finish = fenced(sql::FINISH, lease)
+            .bind(ended.state.as_str())
+            .bind(&ended.receipt)
+            .bind(&ended.fault)
+            .bind(ended.state.is_final().then(|| micros(now)))
+            .bind(ended.not_before.map(micros));
+        let Some(row) = transaction.row(finish).await.map_err(self.failed(ACTION))? else {
+            transaction.rollback().await.map_err(self.failed(ACTION))?;
+            // The same answer again, because the first one was lost on its way, is not a lost lease.
+            let job = self.get(&lease.job_id).await?.ok_or_else(|| lost(lease))?;
+            let said_already = ended.state.is_final()
+                && job.state == ended.state
+                && job.attempt == lease.attempt
+                && job.worker_id.as_deref() == Some(&lease.worker);
+            return if said_already { Ok(job) } else { Err(lost(lease)) };
+        };
+        let attempt = query(sql::END_ATTEMPT)
+            .bind(&lease.job_id.0)
+            .bind(i64::from(lease.attempt))
+            .bind(ended.word)
+            .bind(&ended.fault)
+            .bind(micros(now));
+        transaction.execute(attempt).await.map_err(self.failed(ACTION))?;
+        transaction.commit().await.map_err(self.failed(ACTION))?;
+        job_from_row(&row)
+    }
+}
+
 /// A statement whose first three values are the fence.
-fn fenced<'q>(statement: &'static str, lease: &'q Lease) -> Query<'q> {
-    sqlx::query(statement).bind(&lease.job_id.0).bind(i64::from(lease.attempt)).bind(&lease.worker)
+fn fenced(statement: &'static str, lease: &Lease) -> Query {
+    query(statement).bind(&lease.job_id.0).bind(i64::from(lease.attempt)).bind(&lease.worker)
 }
 
 fn lost(lease: &Lease) -> Error {
@@ -66,11 +176,11 @@ fn holds(job: &StoredJob, lease: &Lease) -> bool {
 }
 
 #[async_trait]
-impl JobStore for SqliteStore {
+impl JobStore for SqlStore {
     async fn submit(&self, new: NewJob, now: SystemTime) -> Result<Submitted, Error> {
         const ACTION: &str = "store a job";
         let id = Token::new(&new.key, new.generation).job_id();
-        let insert = sqlx::query(sql::INSERT_JOB)
+        let insert = query(sql::INSERT_JOB)
             .bind(&id.0)
             .bind(&new.key.dag_id)
             .bind(&new.key.run_id)
@@ -84,7 +194,7 @@ impl JobStore for SqliteStore {
             .bind(new.deadline.map(micros));
         let created = self.write(ACTION, insert).await? == 1;
         if !created {
-            let take_over = sqlx::query(sql::TAKE_OVER)
+            let take_over = query(sql::TAKE_OVER)
                 .bind(&id.0)
                 .bind(i64::from(new.epoch))
                 .bind(&new.spec)
@@ -96,7 +206,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn get(&self, id: &JobId) -> Result<Option<StoredJob>, Error> {
-        let row = self.row("read a job", sqlx::query(sql::GET_JOB).bind(&id.0)).await?;
+        let row = self.row("read a job", query(sql::GET_JOB).bind(&id.0)).await?;
         row.as_ref().map(job_from_row).transpose()
     }
 
@@ -113,16 +223,16 @@ impl JobStore for SqliteStore {
         if !states.is_empty() {
             states.push(',');
         }
-        let query = sqlx::query(sql::LIST_JOBS)
+        let query = query(sql::LIST_JOBS)
             .bind(states)
             .bind(&filter.dag_id)
             .bind(&filter.table)
             .bind(before)
             .bind(i64::from(page_rows) + 1); // one more, to know whether there is a next page
-        let mut rows = query.fetch_all(&self.pool).await.map_err(self.failed("list jobs"))?;
+        let mut rows = self.rows("list jobs", query).await?;
         let more = rows.len() > page_rows as usize;
         rows.truncate(page_rows as usize);
-        let next_page_token = rows.last().filter(|_| more).map(|last| last.get::<i64, _>("seq").to_string());
+        let next_page_token = rows.last().filter(|_| more).map(|last| last.get::<i64>("seq").to_string());
         Ok(JobPage { jobs: rows.iter().map(job_from_row).collect::<Result<_, _>>()?, next_page_token })
     }
 
@@ -133,28 +243,7 @@ impl JobStore for SqliteStore {
         only: Option<&JobId>,
         now: SystemTime,
     ) -> Result<Option<Claim>, Error> {
-        const ACTION: &str = "claim a job";
-        let bound = |statement: &'static str| {
-            let query = sqlx::query(statement).bind(worker).bind(micros(now + lease)).bind(micros(now));
-            query.bind(only.map(|id| &id.0))
-        };
-        if self.row(ACTION, bound(sql::SOME_CLAIMABLE)).await?.is_none() {
-            return Ok(None);
-        }
-        let mut transaction = self.begin(ACTION).await?;
-        let claim = bound(sql::CLAIM);
-        let Some(row) = claim.fetch_optional(&mut *transaction).await.map_err(self.failed(ACTION))? else {
-            return Ok(None);
-        };
-        let job = job_from_row(&row)?;
-        for statement in [sql::END_LOST_ATTEMPTS, sql::BEGIN_ATTEMPT] {
-            let query =
-                sqlx::query(statement).bind(&job.id.0).bind(i64::from(job.attempt)).bind(micros(now)).bind(worker);
-            query.execute(&mut *transaction).await.map_err(self.failed(ACTION))?;
-        }
-        transaction.commit().await.map_err(self.failed(ACTION))?;
-        let lease = Lease { job_id: job.id.clone(), attempt: job.attempt, worker: worker.to_owned() };
-        Ok(Some(Claim { lease, job }))
+        again!(self.claim_once(worker, lease, only, now))
     }
 
     async fn renew(
@@ -173,14 +262,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn release_worker(&self, worker: &str, now: SystemTime) -> Result<u64, Error> {
-        const ACTION: &str = "give back a worker's jobs";
-        let mut transaction = self.begin(ACTION).await?;
-        let jobs = sqlx::query(sql::RELEASE_JOBS).bind(worker);
-        let released = jobs.execute(&mut *transaction).await.map_err(self.failed(ACTION))?.rows_affected();
-        let attempts = sqlx::query(sql::RELEASE_ATTEMPTS).bind(worker).bind(micros(now));
-        attempts.execute(&mut *transaction).await.map_err(self.failed(ACTION))?;
-        transaction.commit().await.map_err(self.failed(ACTION))?;
-        Ok(released)
+        again!(self.release_once(worker, now))
     }
 
     async fn stage_file(&self, lease: &Lease, uri: &str, now: SystemTime) -> Result<(), Error> {
@@ -192,15 +274,15 @@ impl JobStore for SqliteStore {
     }
 
     async fn staged_files(&self, id: &JobId) -> Result<Vec<StagedFile>, Error> {
-        let query = sqlx::query(sql::STAGED_FILES).bind(&id.0);
-        let rows = query.fetch_all(&self.pool).await.map_err(self.failed("list staged files"))?;
+        let query = query(sql::STAGED_FILES).bind(&id.0);
+        let rows = self.rows("list staged files", query).await?;
         rows.iter()
             .map(|row| Ok(StagedFile { attempt: row::count("attempt", row.get("attempt"))?, uri: row.get("uri") }))
             .collect()
     }
 
     async fn forget_staged(&self, id: &JobId, attempts_before: u32) -> Result<(), Error> {
-        let query = sqlx::query(sql::FORGET_STAGED).bind(&id.0).bind(i64::from(attempts_before));
+        let query = query(sql::FORGET_STAGED).bind(&id.0).bind(i64::from(attempts_before));
         self.write("forget staged files", query).await.map(|_| ())
     }
 
@@ -218,7 +300,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn intent(&self, id: &JobId, attempt: u32) -> Result<Option<Receipt>, Error> {
-        let query = sqlx::query(sql::INTENT).bind(&id.0).bind(i64::from(attempt));
+        let query = query(sql::INTENT).bind(&id.0).bind(i64::from(attempt));
         match self.row("read an intended commit", query).await? {
             Some(row) => json_from_row(&row, "intent"),
             None => Ok(None),
@@ -250,7 +332,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn ledger(&self, token: &Token) -> Result<Option<LedgerEntry>, Error> {
-        let row = self.row("read the ledger", sqlx::query(sql::LEDGER).bind(&token.0)).await?;
+        let row = self.row("read the ledger", query(sql::LEDGER).bind(&token.0)).await?;
         row.map(|row| {
             Ok(LedgerEntry {
                 token: Token(row.get("token")),
@@ -265,39 +347,13 @@ impl JobStore for SqliteStore {
     }
 
     async fn finish(&self, lease: &Lease, outcome: Outcome, now: SystemTime) -> Result<StoredJob, Error> {
-        const ACTION: &str = "end an attempt";
         let ended = Ended::from(&outcome)?;
-        let mut transaction = self.begin(ACTION).await?;
-        let finish = fenced(sql::FINISH, lease)
-            .bind(ended.state.as_str())
-            .bind(&ended.receipt)
-            .bind(&ended.fault)
-            .bind(ended.state.is_final().then(|| micros(now)))
-            .bind(ended.not_before.map(micros));
-        let Some(row) = finish.fetch_optional(&mut *transaction).await.map_err(self.failed(ACTION))? else {
-            drop(transaction);
-            // The same answer again, because the first one was lost on its way, is not a lost lease.
-            let job = self.get(&lease.job_id).await?.ok_or_else(|| lost(lease))?;
-            let said_already = ended.state.is_final()
-                && job.state == ended.state
-                && job.attempt == lease.attempt
-                && job.worker_id.as_deref() == Some(&lease.worker);
-            return if said_already { Ok(job) } else { Err(lost(lease)) };
-        };
-        let attempt = sqlx::query(sql::END_ATTEMPT)
-            .bind(&lease.job_id.0)
-            .bind(i64::from(lease.attempt))
-            .bind(ended.word)
-            .bind(&ended.fault)
-            .bind(micros(now));
-        attempt.execute(&mut *transaction).await.map_err(self.failed(ACTION))?;
-        transaction.commit().await.map_err(self.failed(ACTION))?;
-        job_from_row(&row)
+        again!(self.finish_once(lease, &ended, now))
     }
 
     async fn cancel(&self, id: &JobId, epoch: u32, reason: &str, now: SystemTime) -> Result<CancelOutcome, Error> {
         let fault = Fault::new(FaultKind::Cancelled, format!("cancelled before it began: {reason}"));
-        let query = sqlx::query(sql::CANCEL)
+        let query = query(sql::CANCEL)
             .bind(&id.0)
             .bind(i64::from(epoch))
             .bind(reason)
@@ -317,30 +373,28 @@ impl JobStore for SqliteStore {
 
     async fn expire_deadlines(&self, now: SystemTime) -> Result<Vec<JobId>, Error> {
         const ACTION: &str = "look for passed deadlines";
-        if self.row(ACTION, sqlx::query(sql::SOME_EXPIRED).bind(micros(now))).await?.is_none() {
+        if self.row(ACTION, query(sql::SOME_EXPIRED).bind(micros(now))).await?.is_none() {
             return Ok(vec![]);
         }
         let fault = Fault::new(FaultKind::DeadlineExceeded, "the job's deadline passed before a worker began it");
-        let unbegun = sqlx::query(sql::EXPIRE_UNBEGUN).bind(micros(now)).bind(to_json("fault", &fault)?);
-        let begun = sqlx::query(sql::EXPIRE_BEGUN).bind(micros(now)).bind(DEADLINE_PASSED);
-        let mut rows = unbegun.fetch_all(&self.pool).await.map_err(self.failed(ACTION))?;
-        rows.extend(begun.fetch_all(&self.pool).await.map_err(self.failed(ACTION))?);
+        let unbegun = query(sql::EXPIRE_UNBEGUN).bind(micros(now)).bind(to_json("fault", &fault)?);
+        let begun = query(sql::EXPIRE_BEGUN).bind(micros(now)).bind(DEADLINE_PASSED);
+        let mut rows = self.rows(ACTION, unbegun).await?;
+        rows.extend(self.rows(ACTION, begun).await?);
         Ok(rows.iter().map(|row| JobId(row.get("job_id"))).collect())
     }
 
     async fn check(&self) -> Result<String, Error> {
         const ACTION: &str = "write";
         let mut transaction = self.begin(ACTION).await?;
-        // Taking the write lock does not notice a file system that is read-only; touching a page does.
+        let counts = transaction.row(query(sql::COUNT_OPEN)).await.map_err(self.failed(ACTION))?;
         let (queued, running): (i64, i64) =
-            sqlx::query_as(sql::COUNT_OPEN).fetch_one(&mut *transaction).await.map_err(self.failed(ACTION))?;
-        transaction.execute("UPDATE schema_version SET version = version").await.map_err(self.failed(ACTION))?;
+            counts.map_or((0, 0), |counts| (counts.get("queued"), counts.get("running")));
+        // Taking SQLite's write lock does not notice a file system that is read-only; touching a page does.
+        transaction.raw("UPDATE schema_version SET version = version").await.map_err(self.failed(ACTION))?;
         transaction.rollback().await.map_err(self.failed(ACTION))?;
-        Ok(format!(
-            "sqlite {} (schema {}), {queued} jobs queued, {running} running",
-            self.path,
-            sql::SQLITE_SCHEMA.len()
-        ))
+        let (kind, version) = (self.database.name(), self.database.schema().len());
+        Ok(format!("{kind} {} (schema {version}), {queued} jobs queued, {running} running", self.name))
     }
 }
 

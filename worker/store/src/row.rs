@@ -5,17 +5,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use moulin_core::{JobId, JobKey, JobState};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 
+use crate::database::Row;
 use crate::{Error, StoredJob};
 
 const FOUND_SHOWN_CHARS: usize = 80;
 
-pub(super) fn job_from_row(row: &SqliteRow) -> Result<StoredJob, Error> {
+pub(crate) fn job_from_row(row: &Row) -> Result<StoredJob, Error> {
     let state: String = row.get("state");
     let map_index: i64 = row.get("map_index");
-    let time = |column: &str| row.get::<Option<i64>, _>(column).map(time_of);
+    let time = |column: &str| row.get::<Option<i64>>(column).map(time_of);
     Ok(StoredJob {
         id: JobId(row.get("job_id")),
         key: JobKey {
@@ -42,26 +41,26 @@ pub(super) fn job_from_row(row: &SqliteRow) -> Result<StoredJob, Error> {
     })
 }
 
-pub(super) fn json_from_row<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, Error> {
+pub(crate) fn json_from_row<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<Option<T>, Error> {
     let text: Option<String> = row.get(column);
     text.map(|text| serde_json::from_str(&text).map_err(|_| unreadable(column, &text))).transpose()
 }
 
-pub(super) fn to_json<T: Serialize>(what: &'static str, value: &T) -> Result<String, Error> {
+pub(crate) fn to_json<T: Serialize>(what: &'static str, value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| unreadable(what, &error.to_string()))
 }
 
-pub(super) fn count(what: &'static str, stored: i64) -> Result<u32, Error> {
+pub(crate) fn count(what: &'static str, stored: i64) -> Result<u32, Error> {
     u32::try_from(stored).map_err(|_| unreadable(what, &stored.to_string()))
 }
 
 /// Microseconds since 1970; what is earlier or too late to tell is held to the ends.
-pub(super) fn micros(time: SystemTime) -> i64 {
+pub(crate) fn micros(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-pub(super) fn time_of(micros: i64) -> SystemTime {
+pub(crate) fn time_of(micros: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
