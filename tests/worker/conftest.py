@@ -7,12 +7,24 @@ import pytest
 
 import moulin
 from landed_table import LandedTable
+from local_stack.postgres import LocalPostgres
 from worker_process import NewWorker, WorkerProcess, binary
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _the_worker_is_built() -> None:
     assert binary().exists(), f"there is no worker at {binary()}: `make build` makes it"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[LocalPostgres]:
+    """A PostgreSQL server for all tests; each takes a database of its own (`new_database`)."""
+    server = LocalPostgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture

@@ -38,15 +38,17 @@ pub enum Error {
         /// The table, or the snapshot with its table.
         what: String,
     },
-    /// The catalog's database did not do what it was asked.
+    /// The catalog did not do what it was asked.
     #[error("catalog {uri}: cannot {doing}")]
     Catalog {
-        /// The database.
+        /// The catalog, without a password.
         uri: String,
         /// What was tried.
         doing: String,
+        /// What kind of thing went wrong.
+        kind: FaultKind,
         /// Why not.
-        source: sqlx::Error,
+        source: BoxError,
     },
     /// A file of the warehouse could not be read or written.
     #[error("cannot {doing} {location}")]
@@ -118,7 +120,7 @@ impl Error {
             Self::Invalid { .. } => FaultKind::InvalidSpec,
             Self::SchemaMismatch { .. } | Self::Value { .. } => FaultKind::SchemaMismatch,
             Self::NotFound { .. } => FaultKind::NotFound,
-            Self::Catalog { .. } => FaultKind::Unavailable,
+            Self::Catalog { kind, .. } => *kind,
             Self::Storage { source, .. } => storage_kind(source.as_ref()),
             Self::Iceberg { source, .. } => storage_kind(source.as_ref()),
             Self::Encode { source, .. } => encode_kind(source.as_ref()),

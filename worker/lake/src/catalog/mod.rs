@@ -4,9 +4,10 @@
 //! swapped. A catalog in a SQL database swaps a metadata file's location; a REST catalog takes the updates and
 //! requirements of [`Swap`] as they are.
 
-mod sqlite;
+mod sql;
 
 use std::collections::HashMap;
+use std::fmt;
 
 use iceberg::spec::TableMetadata;
 use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
@@ -14,16 +15,19 @@ use moulin_core::TableName;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, warehouse::Warehouse};
-use sqlite::Sqlite;
+use sql::Sql;
+
+/// What `catalog.uri` may be.
+const EXPECTED: &str = "sqlite:///absolute/path/catalog.db or postgresql://user@host:5432/database";
 
 /// The Iceberg catalog a worker lands into: `[catalog]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogSettings {
     /// The catalog's name in its database; PyIceberg must use the same. Default `moulin`.
     #[serde(default = "default_name")]
     pub name: String,
-    /// `sqlite:///absolute/path/catalog.db`.
+    /// `sqlite:///absolute/path/catalog.db` or `postgresql://user@host:5432/database`.
     pub uri: String,
     /// Root of the tables a job makes: `file:///absolute/path`, an absolute path, or `s3://bucket/prefix`.
     pub warehouse: String,
@@ -31,6 +35,15 @@ pub struct CatalogSettings {
 
 fn default_name() -> String {
     "moulin".to_owned()
+}
+
+// The uri may hold a password.
+impl fmt::Debug for CatalogSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, uri, warehouse } = self;
+        let uri = without_password(uri);
+        f.debug_struct("CatalogSettings").field("name", name).field("uri", &uri).field("warehouse", warehouse).finish()
+    }
 }
 
 /// A table as it stood when it was loaded.
@@ -65,7 +78,7 @@ pub(crate) enum Swapped {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Catalog {
-    Sqlite(Sqlite),
+    Sql(Sql),
 }
 
 impl Catalog {
@@ -75,13 +88,13 @@ impl Catalog {
         }
         let scheme = settings.uri.split(':').next().unwrap_or_default();
         match scheme {
-            "sqlite" => Ok(Self::Sqlite(Sqlite::open(settings, warehouse).await?)),
-            "postgresql" | "postgres" | "http" | "https" => Err(Error::invalid(format!(
-                "catalog.uri `{}`: {scheme} catalogs are not in this version; use sqlite:///absolute/path/catalog.db",
+            "sqlite" | "postgresql" | "postgres" => Ok(Self::Sql(Sql::open(settings, warehouse).await?)),
+            "http" | "https" => Err(Error::invalid(format!(
+                "catalog.uri `{}`: {scheme} catalogs are not in this version; use {EXPECTED}",
                 without_password(&settings.uri)
             ))),
             _ => Err(Error::invalid(format!(
-                "catalog.uri `{}` is not a catalog; write sqlite:///absolute/path/catalog.db",
+                "catalog.uri `{}` is not a catalog; use {EXPECTED}",
                 without_password(&settings.uri)
             ))),
         }
@@ -90,28 +103,28 @@ impl Catalog {
     /// Whether the database answers; in words, for a person.
     pub(crate) async fn check(&self) -> Result<String, Error> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.check().await,
+            Self::Sql(sql) => sql.check().await,
         }
     }
 
     /// The table as it stands now.
     pub(crate) async fn load(&self, table: &TableName) -> Result<Option<Loaded>, Error> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.load(table).await,
+            Self::Sql(sql) => sql.load(table).await,
         }
     }
 
     /// Creates namespace and table; `false`: somebody else created the table first.
     pub(crate) async fn create(&self, table: &TableName, metadata: &TableMetadata) -> Result<bool, Error> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.create(table, metadata).await,
+            Self::Sql(sql) => sql.create(table, metadata).await,
         }
     }
 
     /// Properties of a namespace; empty when it does not exist.
     pub(crate) async fn namespace(&self, namespace: &[String]) -> Result<HashMap<String, String>, Error> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.namespace(&namespace.join(".")).await,
+            Self::Sql(sql) => sql.namespace(&namespace.join(".")).await,
         }
     }
 
@@ -121,7 +134,7 @@ impl Catalog {
     /// Nothing was sent to the catalog, and nothing is visible.
     pub(crate) async fn swap(&self, table: &TableName, base: &Loaded, swap: &Swap) -> Result<Swapped, Error> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.swap(table, base, swap).await,
+            Self::Sql(sql) => sql.swap(table, base, swap).await,
         }
     }
 }
@@ -135,8 +148,9 @@ fn next_metadata_location(base: &Loaded, metadata: &TableMetadata) -> MetadataLo
     }
 }
 
-// A connection string in an error must not carry its password.
+// A connection string in an error must not carry its password, which may also stand behind the `?`.
 fn without_password(uri: &str) -> String {
+    let uri = uri.split('?').next().unwrap_or_default();
     let (scheme, rest) = uri.split_once("://").map_or(("", uri), |(scheme, rest)| (&uri[..scheme.len() + 3], rest));
     let Some((user, host)) = rest.rsplit_once('@') else { return uri.to_owned() };
     let user = user.split(':').next().unwrap_or_default();
@@ -149,14 +163,15 @@ mod tests {
 
     #[test]
     fn a_password_is_not_shown() {
-        assert_eq!(without_password("postgresql://me:secret@db/x"), "postgresql://me:***@db/x");
+        assert_eq!(without_password("postgresql://me:secret@db/x?a=b"), "postgresql://me:***@db/x");
+        assert_eq!(without_password("postgresql://db/x?password=secret"), "postgresql://db/x");
         assert_eq!(without_password("me:secret@db"), "me:***@db");
         assert_eq!(without_password("http://db/x"), "http://db/x");
     }
 
     #[tokio::test]
     async fn an_unknown_catalog_is_refused_with_what_is_possible() {
-        for uri in ["postgresql://db/x", "mysql://db/x", "catalog.db"] {
+        for uri in ["http://db/x", "mysql://db/x", "postgresql+psycopg2://db/x", "catalog.db"] {
             let settings = CatalogSettings { name: "moulin".into(), uri: uri.into(), warehouse: "/w".into() };
             let error = Catalog::open(&settings, Warehouse::new(&Default::default())).await.unwrap_err();
             assert!(error.to_string().contains("sqlite:///"), "{error}");

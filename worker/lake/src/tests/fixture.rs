@@ -14,18 +14,30 @@ use crate::{CatalogSettings, Commit, Committed, Error, Lake, Landed, StageFile, 
 /// A folder with a catalog and a warehouse, gone with the value.
 pub(super) struct Place {
     pub(super) folder: tempfile::TempDir,
+    /// Of a catalog that is not in the folder.
+    uri: Option<String>,
 }
 
 impl Place {
     pub(super) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), uri: None }
+    }
+
+    /// The catalog in a SQLite file.
+    pub(super) async fn on_sqlite() -> Self {
+        Self::new()
+    }
+
+    /// The catalog in an empty schema of a real PostgreSQL server.
+    pub(super) async fn on_postgres() -> Self {
+        Self { uri: Some(moulin_testkit::postgres_schema().await), ..Self::new() }
     }
 
     pub(super) fn settings(&self) -> CatalogSettings {
         let folder = self.folder.path().display();
         CatalogSettings {
             name: "moulin".into(),
-            uri: format!("sqlite://{folder}/catalog.db"),
+            uri: self.uri.clone().unwrap_or_else(|| format!("sqlite://{folder}/catalog.db")),
             warehouse: format!("file://{folder}/warehouse"),
         }
     }

@@ -1,7 +1,9 @@
-//! The lake against real files and a real SQLite catalog.
+//! The lake against real files and real catalogs.
 
+mod catalogs;
 mod commits;
 mod fixture;
 mod partitions;
+mod postgres;
 mod round_trip;
 mod tables;
