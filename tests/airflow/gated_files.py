@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 # A worker looks at about one MiB to find the columns; that much must come without waiting.
 _FREE_BYTES = 3 << 20
+_SIGN_OF_LIFE_SECONDS = 5.0
 _LINE = "{n},{half},name-{n:012d}\n"
 HEADER = "id,half,name\n"
 
@@ -62,8 +63,12 @@ class GatedFiles:
                 try:
                     self.wfile.write(content[:_FREE_BYTES])
                     self.wfile.flush()
-                    gate.wait()
-                    self.wfile.write(content[_FREE_BYTES:])
+                    sent = _FREE_BYTES
+                    # A worker gives up a server that says nothing for half a minute.
+                    while not gate.wait(_SIGN_OF_LIFE_SECONDS):
+                        self.wfile.write(content[sent : sent + 1])
+                        sent += 1
+                    self.wfile.write(content[sent:])
                 except OSError:
                     self.close_connection = True  # the reader has gone, which some tests want
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -50,6 +50,14 @@ class MoulinHook(BaseHook):
         from moulin.aio import AsyncClient
 
         return AsyncClient(**client_arguments(await self.aget_connection(self.moulin_conn_id)))
+
+    @asynccontextmanager
+    async def shared_async_conn(self) -> AsyncIterator[AsyncClient]:
+        """A client that all who use this connection in this event loop share (`async with`); for triggers."""
+        from moulin_provider.hooks.shared import shared_client
+
+        async with shared_client(client_arguments(await self.aget_connection(self.moulin_conn_id))) as client:
+            yield client
 
     def reader(
         self, job: str | Mapping[str, Any] | Job | Receipt, *, on_dropped: Callable[[int], object] | None = None

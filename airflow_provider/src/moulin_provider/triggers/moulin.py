@@ -84,7 +84,7 @@ class MoulinJobTrigger(BaseTrigger):
     async def _follow(self) -> dict[str, Any]:
         left = None if self.deadline is None else max(self.deadline - time.time(), 0.1)
         news = ProgressLog(self.poll_interval)
-        async with await MoulinHook(self.moulin_conn_id).get_async_conn() as client:
+        async with MoulinHook(self.moulin_conn_id).shared_async_conn() as client:
             async for job in client.watch(self.job_id, timeout=left, interval=min(self.poll_interval, 5.0)):
                 if line := news.line(job):
                     self.log.info(line)
@@ -100,7 +100,7 @@ class MoulinJobTrigger(BaseTrigger):
             self.log.info("job %s goes on: cancel_on_kill is off", self.job_id)
             return
         try:
-            async with await MoulinHook(self.moulin_conn_id).get_async_conn() as client:
+            async with MoulinHook(self.moulin_conn_id).shared_async_conn() as client:
                 job = await client.cancel(self.job_id, "a user acted on the task", self.epoch)
             self.log.info("cancel of job %s was asked for: it is %s", self.job_id, job.state)
         except StaleEpoch as error:
