@@ -14,6 +14,10 @@ use super::fetch::ByteStream;
 use super::json::Document;
 use super::ndjson::items;
 
+mod long;
+
+pub(crate) use long::{Long, too_long};
+
 /// Bytes before a block that a parser may load (and ignore): fixed-width loads that end within the first field.
 pub(crate) const SLACK: usize = 32;
 /// Bytes after a block that a parser may load (and ignore).
@@ -33,6 +37,8 @@ pub(crate) struct Block {
     pub(crate) quotes: bool,
     /// Bytes of the last line end that are not the file's.
     pub(crate) added: usize,
+    /// `Some`: one record that is longer than it may be; its first bytes are all there is of it.
+    pub(crate) long: Option<Long>,
     pool: Pool,
 }
 
@@ -90,7 +96,7 @@ enum Ahead {
 pub(crate) struct Splitter<R> {
     input: R,
     block_bytes: usize,
-    /// A record longer than this is not cut any more: the file is not what it was said to be.
+    /// A record longer than this is not held.
     record_bytes: usize,
     pool: Pool,
     /// Bytes read and not handed out: `start..filled` of this buffer.
@@ -238,7 +244,7 @@ impl<R: Read> Splitter<R> {
                 return Err(damaged(document.ended_early()));
             }
             if length > self.record_bytes {
-                return Err(too_long(&Cut::lines(), self.offset, self.record_bytes));
+                return Err(unheld(self.offset, self.record_bytes));
             }
             want = (length * 2).min(self.record_bytes.saturating_add(1));
         }
@@ -285,7 +291,7 @@ impl<R: Read> Splitter<R> {
                 if let Some(end) = found.end {
                     return Ok(Some(self.hand_out(self.start + end, found.quotes, 0)));
                 }
-                if self.at_end && self.goes_on && self.filled - self.start <= self.record_bytes {
+                if self.at_end && self.goes_on {
                     return Ok(None);
                 }
                 if self.at_end && !self.goes_on {
@@ -296,7 +302,9 @@ impl<R: Read> Splitter<R> {
             let length = self.filled - self.start;
             // A CR at the end may be half of a line end.
             if length > self.record_bytes.saturating_add(1) {
-                return Err(too_long(cut, self.offset, self.record_bytes));
+                // How many records there are behind it would have to be known first.
+                let is_footer = cut.footer_rows() > 0;
+                return if is_footer { Err(unheld(self.offset, self.record_bytes)) } else { self.pass_over(cut) };
             }
             want = (length * 2).min(self.record_bytes.saturating_add(2));
         }
@@ -344,8 +352,16 @@ impl<R: Read> Splitter<R> {
         let mut next = self.pool.take(SLACK + self.block_bytes.max(rest) + TAIL);
         next[SLACK..SLACK + rest].copy_from_slice(&self.buffer[self.filled - rest..self.filled]);
         let buffer = std::mem::replace(&mut self.buffer, next);
-        let block =
-            Block { buffer, start: self.start, end, offset: self.offset, quotes, added, pool: self.pool.clone() };
+        let block = Block {
+            buffer,
+            start: self.start,
+            end,
+            offset: self.offset,
+            quotes,
+            added,
+            long: None,
+            pool: self.pool.clone(),
+        };
         self.offset += (end - self.start - added) as u64;
         self.start = SLACK;
         self.filled = SLACK + rest;
@@ -386,9 +402,8 @@ impl Splitter<ByteStream> {
     }
 }
 
-/// The error of a record that is longer than it may be.
-pub(crate) fn too_long(cut: &Cut, offset: u64, limit: usize) -> io::Error {
-    let question = if cut.may_quote() { "; is a quote there not closed?" } else { "" };
-    let reason = format!("the record at byte {offset} is longer than limits.record_bytes = {limit}{question}");
+/// The error of a record that is longer than it may be, where nothing behind it can be read.
+fn unheld(offset: u64, limit: usize) -> io::Error {
+    let reason = format!("the record at byte {offset} is longer than limits.record_bytes = {limit}");
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use memchr::{memchr, memchr2, memrchr};
 
 use super::dialect::{Dialect, Lines, Marks};
+use super::follow::RecordWalk;
 use super::record::{self, Item};
 
 /// How a text format ends records.
@@ -45,6 +46,19 @@ impl Cut {
             Ends::Lines(_) => None,
             Ends::Csv(dialect) => Some(dialect),
         }
+    }
+
+    /// Follows a record that is too long to be held.
+    pub(crate) fn record_walk(&self) -> RecordWalk<'_> {
+        match &self.0 {
+            Ends::Lines(lines) => RecordWalk::new(None, *lines),
+            Ends::Csv(dialect) => RecordWalk::new(Some(dialect), dialect.lines),
+        }
+    }
+
+    /// The code of a record that is too long.
+    pub(crate) fn long_code(&self) -> &'static str {
+        if self.dialect().is_some() { "csv.record_bytes" } else { "json.record_bytes" }
     }
 
     /// A line end, for a file that lacks its last one.

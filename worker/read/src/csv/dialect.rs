@@ -110,8 +110,6 @@ impl Lines {
 /// How one file is cut and read: the format, with the line end that the file has.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialect {
-    /// The file, for errors.
-    pub(super) uri: String,
     pub(super) delimiter: Vec<u8>,
     pub(super) quote: Option<u8>,
     pub(super) escape: Option<u8>,
@@ -146,7 +144,7 @@ pub(crate) struct Marks {
 }
 
 impl Dialect {
-    pub(super) fn new(uri: &str, format: &CsvFormat, lines: Lines) -> Self {
+    pub(super) fn new(format: &CsvFormat, lines: Lines) -> Self {
         let delimiter = format.delimiter_or_default().as_bytes().to_vec();
         let (first, escape) = (delimiter[0], format.escape);
         let stops = match (lines, escape) {
@@ -156,7 +154,6 @@ impl Dialect {
             (_, Some(escape)) => Stops::Three(first, lines.byte(), escape),
         };
         Self {
-            uri: uri.to_owned(),
             delimiter,
             quote: format.quote_byte(),
             escape,

@@ -11,6 +11,7 @@ use super::record::{self, Field, Item};
 use super::{Cut, Target, cut_error};
 use crate::Error;
 use crate::blocks::{Block, Splitter};
+use crate::fault::without_line_end;
 use crate::fetch::ByteStream;
 
 /// Bytes of the file that say what ends its lines.
@@ -44,7 +45,7 @@ pub(super) fn read(
         splitter.consume(3);
     }
     let lines = Lines::new(format.line_ending, splitter.peek_up_to(LINES_SEEN).map_err(failed)?);
-    let dialect = Arc::new(Dialect::new(uri, format, lines));
+    let dialect = Arc::new(Dialect::new(format, lines));
     let next_line = |text: &[u8], at_end| lines.next(text, 0).filter(|next| at_end || !lines.is_half(text, *next));
     let skipped = splitter.skip_lines(format.skip_lines, next_line).map_err(failed)?;
     let cut = Cut::csv(Arc::clone(&dialect));
@@ -83,9 +84,25 @@ impl Opening<'_> {
 
     /// Takes the first item of a block; says where the next one starts.
     fn take(&mut self, block: &Block, fields: &mut Vec<Field>) -> Result<usize, Error> {
+        if let Some(long) = block.long {
+            self.head.lines += long.lines;
+            if long.is_record {
+                self.not_a_header(long.length_bytes)?;
+                self.skip_left -= 1;
+                self.head.records += 1;
+            }
+            return Ok(block.end);
+        }
         let (text, limit) = (&block.buffer[..block.end], self.limits.columns as usize);
         let walk = record::read(&self.head.dialect, text, block.start, fields, limit);
         self.head.lines += self.head.dialect.lines.count(&text[block.start..walk.next]);
+        match walk.item {
+            Item::Nothing => {}
+            _ if self.header_left > 0 => {
+                self.not_a_header(without_line_end(&text[block.start..walk.next]).len() as u64)?
+            }
+            _ => {}
+        }
         match walk.item {
             Item::Nothing => {}
             _ if self.header_left == 0 => {
@@ -106,6 +123,17 @@ impl Opening<'_> {
             Item::AfterQuote { .. } => return Err(self.damaged("has a field that goes on after its closing quote")),
         }
         Ok(walk.next)
+    }
+
+    /// # Errors
+    /// When a header is read, and it has more bytes than a record may have.
+    fn not_a_header(&self, length_bytes: u64) -> Result<(), Error> {
+        let limit = self.limits.record_bytes;
+        if self.header_left == 0 || length_bytes <= limit {
+            return Ok(());
+        }
+        Err(self
+            .damaged(&format!("has {length_bytes} bytes, and limits.record_bytes allows {limit} (csv.record_bytes)")))
     }
 
     fn damaged(&self, what: &str) -> Error {

@@ -16,8 +16,8 @@
 //!   are nothing.
 //! - The first file says the schema; a column without a name is called by its place, a name that was there before gets a
 //!   number. With `auto_dialect` it says the dialect of all files too ([`sniff`]).
-//! - A record longer than `limits.record_bytes` is an error of its file, wherever blocks end: nothing behind it can be
-//!   trusted to be a record. A field longer than `limits.field_bytes` is a reject.
+//! - A record longer than `limits.record_bytes` is a reject, and reading goes on behind it; only when its end is out of
+//!   reach, because a quote is not closed, the file is damaged. A field longer than `limits.field_bytes` is a reject.
 //!
 //! # How
 //! A window of some tens of KiB is indexed first: one pass finds every delimiter and line end and proves that each
@@ -32,7 +32,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, SchemaRef};
 use moulin_core::{ColumnText, Contract, ContractMode, CsvFormat, PrimitiveType, ReadLimits, Source};
 
-use super::blocks::{Block, Splitter};
+use super::blocks::{Block, Splitter, too_long};
 use super::columns::{Column, column_type};
 use super::fault::Bad;
 use super::notation::Notation;
@@ -45,6 +45,7 @@ mod cut;
 mod dialect;
 mod encoding;
 mod fast;
+mod follow;
 mod header;
 mod index;
 mod look;
@@ -198,6 +199,11 @@ impl Text for Csv {
     }
 
     fn parse(&self, start: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {
+        if let Some(long) = block.long {
+            let bad =
+                too_long(start.cut.long_code(), long.length_bytes, self.limits.record_bytes, start.cut.may_quote());
+            return Ok(long.parsed(&self.schema, block, bad));
+        }
         parse::Parser::new(self, start, block, sizes, ask)?.run()
     }
 }

@@ -7,9 +7,9 @@ use super::dialect::{Dialect, Marks};
 use super::fast::{self, Window};
 use super::header::place_name;
 use super::index::{Found, Stretch, index};
-use super::record::{self, Field, Item, Walk};
+use super::record::{self, Field, Item};
 use super::rescue::Rescued;
-use super::{Csv, Cut, Target, cut_error};
+use super::{Csv, Cut, Target};
 use crate::Error;
 use crate::blocks::{Block, too_long};
 use crate::columns::Column;
@@ -201,11 +201,9 @@ impl<'a> Parser<'a> {
         let limit = self.order.len().max(self.csv.limits.columns as usize) + 1;
         while at < until && !self.stopped() {
             let walk = record::read(self.dialect, self.text, at, &mut self.fields, limit);
-            if (walk.next - at) as u64 > self.csv.limits.record_bytes && walk.item != Item::Nothing {
-                self.check_length(at, walk)?;
-            }
             let outcome = match walk.item {
                 Item::Nothing => Ok(()),
+                _ if self.is_too_long(at, walk.next) => Err(self.too_long(at, walk.next)),
                 Item::Record => self.append_record(at, walk.count),
                 Item::Unclosed { field } => Err(self.unclosed(at, field)),
                 Item::AfterQuote { field } => Err(self.after_quote(at, walk.next, field)),
@@ -218,15 +216,18 @@ impl<'a> Parser<'a> {
         Ok(at)
     }
 
-    /// # Errors
-    /// When the record is too long without its line end, as it would be for the one that cuts blocks.
-    fn check_length(&self, at: usize, walk: Walk) -> Result<(), Error> {
+    fn length(&self, at: usize, next: usize) -> u64 {
+        without_line_end(&self.text[at..next]).len() as u64
+    }
+
+    fn is_too_long(&self, at: usize, next: usize) -> bool {
         let limit = self.csv.limits.record_bytes;
-        if without_line_end(&self.text[at..walk.next]).len() as u64 <= limit {
-            return Ok(());
-        }
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Err(cut_error(&self.dialect.uri, too_long(self.cut, self.offset(at), limit)))
+        (next - at) as u64 > limit && self.length(at, next) > limit
+    }
+
+    fn too_long(&self, at: usize, next: usize) -> Bad {
+        let limit = self.csv.limits.record_bytes;
+        too_long(self.cut.long_code(), self.length(at, next), limit, self.cut.may_quote())
     }
 
     fn append_record(&mut self, at: usize, count: usize) -> Result<(), Bad> {

@@ -112,6 +112,15 @@ fn sample(
                 None => break,
             },
         };
+        if let Some(long) = block.long {
+            seen.rows += u64::from(long.is_record);
+            seen.rows_bad += u64::from(long.is_record);
+            // What comes behind the first record is the sample.
+            if seen.rows <= 1 {
+                continue;
+            }
+            break;
+        }
         sample_block(uri, source, format, head, &block, (&mut guesses, &mut seen))?;
         // One block is the sample, but for what is left of a file that is no larger: its last line may have no end.
         if !splitter.is_at_end() {

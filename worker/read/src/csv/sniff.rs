@@ -50,8 +50,8 @@ pub(super) fn sniff(uri: &str, format: &CsvFormat, splitter: &mut Splitter<ByteS
         text.truncate(lines.last(&text, false).unwrap_or(text.len()));
     }
     let sample = Sample { text: &text, lines, is_whole };
-    sniffed.marks(uri, &sample);
-    sniffed.header(&sample.read(uri, &sniffed.format));
+    sniffed.marks(&sample);
+    sniffed.header(&sample.read(&sniffed.format));
     Ok(sniffed)
 }
 
@@ -103,12 +103,12 @@ impl Sniffed {
     }
 
     /// Delimiter, quote and escape.
-    fn marks(&mut self, uri: &str, sample: &Sample<'_>) {
+    fn marks(&mut self, sample: &Sample<'_>) {
         let asked = self.format.clone();
         let mut best: Option<(Score, CsvFormat)> = None;
         let mut next: Option<(Score, String)> = None;
         for candidate in candidates(&asked, sample.text) {
-            let score = score(&sample.read(uri, &candidate));
+            let score = score(&sample.read(&candidate));
             if best.as_ref().is_none_or(|(known, _)| score.beats(known)) {
                 let before = best.replace((score, candidate));
                 next = before.map(|(score, format)| (score, format.delimiter)).or(next);
@@ -248,8 +248,8 @@ struct Rows {
 }
 
 impl Sample<'_> {
-    fn read(&self, uri: &str, format: &CsvFormat) -> Rows {
-        let dialect = Dialect::new(uri, format, self.lines);
+    fn read(&self, format: &CsvFormat) -> Rows {
+        let dialect = Dialect::new(format, self.lines);
         let (mut rows, mut fields, mut at) = (Rows::default(), Vec::new(), 0);
         while at < self.text.len() && rows.cells.len() + rows.broken < RECORDS {
             let walk = record::read(&dialect, self.text, at, &mut fields, RECORDS);

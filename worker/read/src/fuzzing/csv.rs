@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
 use csv_core::{ReadRecordResult, ReaderBuilder};
-use moulin_core::{CsvFormat, Encoding, Format, LineEnding, PrimitiveType, RaggedRows, Source};
+use moulin_core::{CsvFormat, Encoding, Format, LineEnding, PrimitiveType, RaggedRows, ReadLimits, Source};
 
-use super::{Choices, Outcome, URI, check_places, read_serially};
+use super::{Choices, Outcome, URI, check_places, read_limited};
 use crate::columns::arrow_type;
 use crate::csv::Csv;
 use crate::{InputSchema, Origin};
@@ -19,10 +19,18 @@ const COLUMNS: usize = 3;
 /// When two ways of reading differ, or `csv-core` sees other records.
 pub fn csv(case: &[u8]) {
     let mut choices = Choices(case);
-    let format = dialect(&mut choices);
+    let mut format = dialect(&mut choices);
     let typed = choices.is();
     let (block, window) = (4 + choices.below(252), choices.below(256));
+    let is_limited = choices.is();
+    let more = choices.below(64);
     let file = choices.file();
+    let mut limits = ReadLimits::default();
+    if is_limited {
+        // The end of a record is in reach.
+        limits.record_bytes = (file.len() / 16 + 1 + more) as u64;
+        format.skip_footer_rows = 0;
+    }
     let source = Source::new(vec![URI.to_owned()], Format::Csv(format.clone()));
     // Lines end with CR when the first block has no LF: another block size is another dialect.
     let is_other = format.line_ending == LineEnding::Auto
@@ -36,13 +44,15 @@ pub fn csv(case: &[u8]) {
     } else {
         [PrimitiveType::String; COLUMNS]
     };
-    let read = |block: usize, window: Option<usize>| {
-        let csv = reader(&format, types);
+    let read_with = |block: usize, window: Option<usize>, held: &ReadLimits| {
+        let csv = reader(&format, types, limits);
         let csv = if let Some(window) = window { csv.with_window(window) } else { csv };
-        read_serially(&csv, file, block).expect("only a record of many MiB is an error")
+        read_limited(&csv, file, block, held).expect("only a record of many MiB is an error")
     };
+    let read = |block, window| read_with(block, window, &limits);
     let whole = file.len() + 1;
-    let by_record = read(whole, Some(0));
+    // All records are held, also those that are too long.
+    let by_record = read_with(whole, Some(0), &ReadLimits::default());
     for other in [read(whole, None), read(block, Some(window)), read(block, Some(0))] {
         assert_eq!(other.rows, by_record.rows);
         assert_eq!(other.rows_read, by_record.rows_read);
@@ -52,7 +62,7 @@ pub fn csv(case: &[u8]) {
             check_places(&other, file, eol);
         }
     }
-    if !typed && is_plain(&format) {
+    if !typed && !is_limited && is_plain(&format) {
         check_against_csv_core(&format, file, &read(block, Some(window)));
     }
 }
@@ -102,10 +112,10 @@ fn is_plain(format: &CsvFormat) -> bool {
 }
 
 /// A reader of columns without names.
-fn reader(format: &CsvFormat, types: [PrimitiveType; COLUMNS]) -> Csv {
+fn reader(format: &CsvFormat, types: [PrimitiveType; COLUMNS], limits: ReadLimits) -> Csv {
     let fields = types.iter().enumerate().map(|(at, ty)| Field::new(format!("c{at}"), arrow_type(*ty), true));
     let schema = InputSchema::new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), vec![Origin::Declared; COLUMNS]);
-    let source = Source::new(Vec::new(), Format::Csv(format.clone()));
+    let source = Source { limits, ..Source::new(Vec::new(), Format::Csv(format.clone())) };
     Csv::new(&source, format, &schema).expect("a csv of primitive types")
 }
 

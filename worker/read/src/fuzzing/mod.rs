@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
 use arrow::util::display::array_value_to_string;
-use moulin_core::{Reject, RejectedRow};
+use moulin_core::{ReadLimits, Reject, RejectedRow};
 
 use crate::Error;
 use crate::blocks::{Pool, Splitter};
@@ -66,8 +66,18 @@ pub(crate) fn batches_of<T: Text>(text: &T, bytes: &[u8], block_bytes: usize) ->
 
 /// Reads bytes with a text format, one block after another on this thread. Keeps every bad row of small blocks.
 pub(crate) fn read_serially<T: Text>(text: &T, bytes: &[u8], block_bytes: usize) -> Result<Outcome, Error> {
+    read_limited(text, bytes, block_bytes, &ReadLimits::default())
+}
+
+/// The same, where records are held up to a limit.
+pub(crate) fn read_limited<T: Text>(
+    text: &T,
+    bytes: &[u8],
+    block_bytes: usize,
+    limits: &ReadLimits,
+) -> Result<Outcome, Error> {
     let stream: ByteStream = Box::new(Cursor::new(bytes.to_vec()));
-    let mut splitter = Splitter::new(stream, block_bytes, Pool::default());
+    let mut splitter = Splitter::new(stream, block_bytes, Pool::default()).with_limits(limits);
     let mut start = text.begin(URI, &mut splitter)?;
     let sizes = Sizes::new(text.schema().fields().len());
     let (mut outcome, mut records, mut lines) = (Outcome::default(), start.records, start.lines);

@@ -27,10 +27,11 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use moulin_core::{ColumnText, Contract, DuplicateKeys, Source};
 
-use super::blocks::{Block, Splitter};
+use super::blocks::{Block, Splitter, too_long};
 use super::csv::{Cut, cut_error};
 use super::pipeline::{Ask, Parsed, Sizes, Start, Text};
 use super::{InputSchema, Origin};
+use crate::fault::Bad;
 use crate::fetch::ByteStream;
 use crate::{Error, iceberg_type_name};
 
@@ -61,6 +62,7 @@ pub(super) struct Objects {
     contract: Contract,
     max_depth: u32,
     field_bytes: usize,
+    record_bytes: u64,
 }
 
 impl Objects {
@@ -101,6 +103,7 @@ impl Objects {
             contract: source.contract,
             max_depth: limits.depth,
             field_bytes: usize::try_from(limits.field_bytes).unwrap_or(usize::MAX),
+            record_bytes: limits.record_bytes,
         })
     }
 
@@ -108,7 +111,14 @@ impl Objects {
         &self.schema
     }
 
+    fn too_long(&self, length_bytes: u64) -> Bad {
+        too_long("json.record_bytes", length_bytes, self.record_bytes, false)
+    }
+
     pub(super) fn parse(&self, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {
+        if let Some(long) = block.long {
+            return Ok(long.parsed(&self.schema, block, self.too_long(long.length_bytes)));
+        }
         parse::Parser::new(self, block, sizes, ask).run()
     }
 }

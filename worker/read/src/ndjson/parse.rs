@@ -13,7 +13,7 @@ use super::value::{Misfit, Unfit, Values};
 use super::{Objects, duplicates, refuse};
 use crate::Error;
 use crate::blocks::Block;
-use crate::fault::{Bad, BadRow, shown};
+use crate::fault::{Bad, BadRow, shown, without_line_end};
 use crate::pipeline::{Ask, Parsed, Sizes, batch_error};
 
 pub(super) struct Parser<'a> {
@@ -21,6 +21,8 @@ pub(super) struct Parser<'a> {
     block: &'a Block,
     text: &'a [u8],
     utf8: bool,
+    /// A record of more bytes may be too long, or have a field that is.
+    long_bytes: usize,
     ask: Ask,
     values: Values,
     cells: Vec<Cells>,
@@ -46,6 +48,7 @@ impl<'a> Parser<'a> {
             block,
             text: &block.buffer[..block.end],
             utf8: simdutf8::basic::from_utf8(block.bytes()).is_ok(),
+            long_bytes: format.field_bytes.min(usize::try_from(format.record_bytes).unwrap_or(usize::MAX)),
             ask,
             values: Values { duplicate_keys: format.duplicate_keys, unknown: Vec::new() },
             cells: members.map(|(place, member)| Cells::new(&member.shape, rows, sizes.text_bytes(place))).collect(),
@@ -74,7 +77,7 @@ impl<'a> Parser<'a> {
             }
             self.records += 1;
             at = match self.record(&mut scan) {
-                Ok(()) if scan.at - at <= self.format.field_bytes => {
+                Ok(()) if scan.at - at <= self.long_bytes => {
                     self.accept(at);
                     scan.at + 1
                 }
@@ -125,6 +128,7 @@ impl<'a> Parser<'a> {
         self.take_back();
         let end = self.record_end(at);
         let bad = match unfit {
+            _ if self.is_too_long(at, end) => self.too_long(at, end),
             Unfit::Bad(bad) => *bad,
             Unfit::Broken(broken) => refuse::broken(self.format, self.text, at, end, broken),
             // Values are answered for where their column is known.
@@ -136,7 +140,12 @@ impl<'a> Parser<'a> {
 
     /// A record that fits, and is longer than a field may be.
     fn long_record(&mut self, at: usize, end: usize) -> usize {
-        match refuse::long_field(self.scan(at), self.format.field_bytes) {
+        let bad = if self.is_too_long(at, end) {
+            Some(self.too_long(at, end))
+        } else {
+            refuse::long_field(self.scan(at), self.format.field_bytes)
+        };
+        match bad {
             Some(bad) => {
                 self.take_back();
                 self.bad.push((at as u32, self.good as u32, bad));
@@ -144,6 +153,19 @@ impl<'a> Parser<'a> {
             None => self.accept(at),
         }
         end + 1
+    }
+
+    /// Whether a line is longer than a record may be. The elements of an array never are: their file is damaged then.
+    fn is_too_long(&self, at: usize, end: usize) -> bool {
+        self.format.layout == Layout::Lines && self.length(at, end) > self.format.record_bytes
+    }
+
+    fn length(&self, at: usize, end: usize) -> u64 {
+        without_line_end(&self.text[at..end]).len() as u64
+    }
+
+    fn too_long(&self, at: usize, end: usize) -> Bad {
+        self.format.too_long(self.length(at, end))
     }
 
     /// Reads the value of a column.

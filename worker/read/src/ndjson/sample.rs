@@ -36,6 +36,15 @@ pub(crate) fn schema(
     let mut sample = Sample::default();
     let mut keys = Keys { limit: source.limits.columns as usize, ..Keys::default() };
     while let Some(block) = splitter.next(&Cut::lines()).map_err(|error| cut_error(uri, error))? {
+        if let Some(long) = block.long {
+            sample.rows += u64::from(long.is_record);
+            sample.rows_bad += u64::from(long.is_record);
+            // What comes behind the first record is the sample.
+            if sample.rows <= 1 {
+                continue;
+            }
+            break;
+        }
         look_at(&block, source, layout, &mut sample, &mut keys);
         // One block is the sample, but for what is left of a file that is no larger: its last line may have no end.
         if !splitter.is_at_end() {

@@ -271,8 +271,7 @@ fn limits_are_held_wherever_blocks_end() {
     let names = limited(ReadLimits { columns: 2, ..ReadLimits::default() });
     for block in [3, 1 << 16] {
         assert_eq!(records("a,b\n12345678,1\r\n", block).unwrap().rows.len(), 1);
-        let error = records("a,b\n123456789,1\r\n", block).unwrap_err().to_string();
-        assert!(error.contains("the record at byte 4 is longer than limits.record_bytes = 10"), "{error}");
+        assert_eq!(records("a,b\n123456789,1\r\n", block).unwrap().codes(), ["csv.record_bytes"]);
         let error = names("a,b,c\n", block).unwrap_err().to_string();
         assert!(error.contains("its header has 3 columns, and limits.columns allows 2"), "{error}");
     }

@@ -1,6 +1,6 @@
 //! What a hostile file may cost.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 
 use moulin_core::{Fault, FaultKind, ReadLimits};
@@ -59,30 +59,4 @@ fn inflated_bytes_are_limited_when_asked() {
     let limits = |bytes| ReadLimits { inflated_bytes: Some(bytes), ..ReadLimits::default() };
     let reason = refused("a.csv.gz", &gz(text.as_bytes()), limits(1 << 20));
     assert!(reason.ends_with("more than limits.inflated_bytes = 1048576"), "{reason}");
-}
-
-#[test]
-fn a_record_may_be_as_long_as_said() {
-    let limits = ReadLimits { record_bytes: 1000, ..ReadLimits::default() };
-    let line = "x".repeat(3 << 20);
-    let reason = refused("a.csv", format!("a\n1\n{line}\n").as_bytes(), limits);
-    assert!(reason.contains("is longer than limits.record_bytes = 1000"), "{reason}");
-}
-
-#[test]
-fn one_line_of_ten_gigabytes_is_refused_without_being_read() {
-    let dir = tempfile::tempdir().unwrap();
-    for (name, format) in [("a.csv", csv()), ("a.ndjson", Format::Ndjson(moulin_core::NdjsonFormat::default()))] {
-        let path = dir.path().join(name);
-        // Nothing is stored: the file is all zeros, none of them a line end.
-        let mut file = File::create(&path).unwrap();
-        file.write_all(b"a\n").unwrap();
-        file.set_len(10 << 30).unwrap();
-        let counters = Arc::new(Counters::default());
-        let options = ReadOptions { counters: Arc::clone(&counters), ..options(OnBadRow::Skip) };
-        let error = on_runtime(read_with(&source(&path, format, &[("a", "string")]), options)).unwrap_err();
-        assert!(error.to_string().contains("is longer than limits.record_bytes = 67108864"), "{error}");
-        assert_eq!(Fault::from(error).kind, FaultKind::BadFile);
-        assert!(counters.snapshot().bytes_done <= 80 << 20);
-    }
 }

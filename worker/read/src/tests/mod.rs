@@ -17,6 +17,7 @@ mod json_documents;
 mod json_rules;
 mod json_texts;
 mod limits;
+mod long_records;
 mod ndjson;
 mod parquet;
 mod parquet_kinds;

@@ -1,0 +1,135 @@
+//! Records that are longer than they may be: passed over in bounded memory, and one bad row each.
+
+use std::io::{self, Read};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use moulin_core::RejectedRow;
+
+use super::{Block, SLACK, Splitter, TAIL};
+use crate::csv::Cut;
+use crate::fault::{Bad, BadRow};
+use crate::pipeline::Parsed;
+
+/// A record is followed for so many times the bytes that it may have, and at least so many bytes: then its end is not
+/// looked for any more.
+const FOLLOWED: (u64, u64) = (16, 64 << 20);
+
+/// What is known of a record that is too long to be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Long {
+    /// Its line end left out.
+    pub(crate) length_bytes: u64,
+    /// Line ends in it and at its end.
+    pub(crate) lines: u64,
+    /// Else it is a comment or a blank line.
+    pub(crate) is_record: bool,
+}
+
+impl Long {
+    /// What comes of a block that is such a record.
+    pub(crate) fn parsed(self, schema: &SchemaRef, block: &Block, bad: Bad) -> Parsed {
+        let row = BadRow {
+            bad,
+            records_before: 0,
+            lines_before: 0,
+            byte_offset: block.offset,
+            length_bytes: self.length_bytes,
+            raw: block.bytes().to_vec(),
+        };
+        Parsed {
+            batch: RecordBatch::new_empty(schema.clone()),
+            lines: self.lines,
+            bad_after: if self.is_record { vec![0] } else { Vec::new() },
+            kept: if self.is_record { vec![row] } else { Vec::new() },
+            offsets: Vec::new(),
+            bytes: usize::try_from(self.length_bytes).unwrap_or(usize::MAX),
+            text_bytes: Vec::new(),
+        }
+    }
+}
+
+/// Why a record is too long. `code` says in which format.
+pub(crate) fn too_long(code: &'static str, length_bytes: u64, limit: u64, may_quote: bool) -> Bad {
+    let question = if may_quote { "; is a quote in it not closed?" } else { "" };
+    Bad::row(code, format!("row has {length_bytes} bytes, and limits.record_bytes allows {limit}{question}"))
+}
+
+impl<R: Read> Splitter<R> {
+    /// Goes on behind the record at hand, which is longer than it may be. `None`: the input ends in it, and the file
+    /// goes on; then nothing has happened.
+    ///
+    /// # Errors
+    /// When its end is not in reach.
+    pub(super) fn pass_over(&mut self, cut: &Cut) -> io::Result<Option<Block>> {
+        let from = self.offset;
+        let most = FOLLOWED.0.saturating_mul(self.record_bytes as u64).max(FOLLOWED.1);
+        let mut raw = Vec::new();
+        let mut walk = cut.record_walk();
+        let line_end = loop {
+            let text = &self.buffer[self.start..self.filled];
+            let end = walk.go_on(text, self.at_end);
+            let passed = &text[..end.unwrap_or_else(|| walk.passed())];
+            let count = passed.len();
+            raw.extend_from_slice(&passed[..count.min(RejectedRow::RAW_BYTES - raw.len())]);
+            if end.is_some() {
+                let line_end = walk.end(passed);
+                self.consume(count);
+                break line_end;
+            }
+            walk.pass(passed);
+            self.consume(count);
+            if self.at_end {
+                if self.goes_on {
+                    (self.offset, self.start) = (from, self.filled);
+                    return Ok(None);
+                }
+                let rest = &self.buffer[self.start..self.filled];
+                raw.extend_from_slice(&rest[..rest.len().min(RejectedRow::RAW_BYTES - raw.len())]);
+                let line_end = walk.end_of_file(rest);
+                self.consume(self.filled - self.start);
+                break line_end;
+            }
+            if self.offset - from > most {
+                return Err(endless(cut, from, most));
+            }
+            self.fill(self.block_bytes.max(self.filled - self.start + SLACK))?;
+        };
+        let length_bytes = self.offset - from - line_end as u64;
+        // Wherever the stretches end that it is followed in.
+        if length_bytes > most {
+            return Err(endless(cut, from, most));
+        }
+        raw.truncate(usize::try_from(length_bytes).unwrap_or(usize::MAX));
+        self.shrink();
+        let long = Long { length_bytes, lines: walk.lines(), is_record: walk.is_record() };
+        let block = Block {
+            start: 0,
+            end: raw.len(),
+            buffer: raw,
+            offset: from,
+            quotes: false,
+            added: 0,
+            long: Some(long),
+            pool: self.pool.clone(),
+        };
+        Ok(Some(block))
+    }
+
+    /// Gives back what a long record took.
+    fn shrink(&mut self) {
+        let rest = self.filled - self.start;
+        let mut buffer = self.pool.take(SLACK + self.block_bytes.max(rest) + TAIL);
+        buffer[SLACK..SLACK + rest].copy_from_slice(&self.buffer[self.start..self.filled]);
+        self.pool.put(std::mem::replace(&mut self.buffer, buffer));
+        (self.start, self.filled) = (SLACK, SLACK + rest);
+    }
+}
+
+/// The error of a record that has no end within `most` bytes.
+fn endless(cut: &Cut, offset: u64, most: u64) -> io::Error {
+    let question = if cut.may_quote() { "; is a quote there not closed?" } else { "" };
+    let code = cut.long_code();
+    let reason = format!("the record at byte {offset} has not ended after {most} bytes{question} ({code})");
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
