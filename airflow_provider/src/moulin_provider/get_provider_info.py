@@ -14,7 +14,13 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [{"integration-name": "Moulin", "tags": ["service"]}],
         "hooks": [{"integration-name": "Moulin", "python-modules": ["moulin_provider.hooks.moulin"]}],
         "operators": [{"integration-name": "Moulin", "python-modules": ["moulin_provider.operators.moulin"]}],
-        "triggers": [{"integration-name": "Moulin", "python-modules": ["moulin_provider.triggers.moulin"]}],
+        "sensors": [{"integration-name": "Moulin", "python-modules": ["moulin_provider.sensors.moulin"]}],
+        "triggers": [
+            {
+                "integration-name": "Moulin",
+                "python-modules": ["moulin_provider.triggers.moulin", "moulin_provider.triggers.files"],
+            }
+        ],
         "task-decorators": [
             {"name": "moulin", "class-name": "moulin_provider.decorators.moulin.moulin_task"},
             {"name": "moulin_sql", "class-name": "moulin_provider.decorators.moulin_sql.moulin_sql_task"},
