@@ -13,7 +13,6 @@ from moulin import Contract, PlannedColumn, csv, empty_frame, iceberg, sql
 from moulin.errors import SpecError
 from moulin.transform import PolarsPlan, Sql
 
-from moulin_provider.assets import asset_uri, assets_of, iceberg_asset
 from moulin_provider.decorators.moulin import _MoulinDecoratedOperator
 from moulin_provider.links.moulin import MoulinReceiptLink
 from moulin_provider.operators.moulin import MoulinLandOperator
@@ -128,9 +127,3 @@ def test_a_table_that_must_be_there_is_not_asked_for_when_only_the_columns_are_w
     assert operator._empty_input().collect_schema() == {"a": pl.Int64}
     assert asked == [Contract(columns="discard_row")]
     assert operator.job_spec().source.contract.tables == "freeze"
-
-
-def test_an_asset_is_one_table_of_one_namespace():
-    assert iceberg_asset("bronze.flights").uri == asset_uri("bronze.flights") == "iceberg://moulin/bronze/flights"
-    outlets = [iceberg_asset("bronze.flights"), iceberg_asset("old.bronze.flights"), "something else"]
-    assert [asset.name for asset in assets_of("bronze.flights", outlets)] == ["moulin.bronze.flights"]

@@ -1,24 +1,34 @@
-"""Iceberg tables as Airflow assets."""
+"""Iceberg tables as Airflow assets: `iceberg://catalog/namespace/table`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Asset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from urllib.parse import SplitResult
+
+    from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset
+    from moulin.job import Receipt
 
 _SCHEME = "iceberg://"
+_NAME = re.compile(r"[^\s/.?#%]+")
 
 
-def iceberg_asset(table: str, *, catalog: str = "moulin") -> Asset:
+def iceberg_asset(table: str, *, catalog: str = "moulin", extra: dict[str, Any] | None = None) -> Asset:
     """The asset of a table, for `outlets=[...]` of a task and `schedule=[...]` of the DAGs that read it.
 
     `table` is `namespace.table`; `catalog` the name of the worker's catalog. The events of a
-    `MoulinLandOperator` carry the snapshot and the rows.
+    `MoulinLandOperator` carry the snapshot, the rows and the files.
+
+    Raises:
+        ValueError: the table has no namespace, or a name cannot stand in a uri.
+
     """
-    return Asset(name=f"{catalog}.{table}", uri=asset_uri(table, catalog))
+    return Asset(name=f"{catalog}.{table}", uri=asset_uri(table, catalog), extra=extra or {})
 
 
 def asset_uri(table: str, catalog: str = "moulin") -> str:
@@ -26,11 +36,60 @@ def asset_uri(table: str, catalog: str = "moulin") -> str:
     return f"{_SCHEME}{catalog}/{table.replace('.', '/')}"
 
 
+def sanitize_uri(uri: SplitResult) -> SplitResult:
+    """What Airflow asks for every asset with this scheme: one spelling for one table, and nothing else.
+
+    Raises:
+        ValueError: the uri names no table.
+
+    """
+    expected = f"expected {_SCHEME}catalog/namespace/table"
+    if not uri.netloc or not _NAME.fullmatch(uri.netloc.replace(".", "")) or "@" in uri.netloc:
+        raise ValueError(f"asset {uri.geturl()!r}: found the catalog {uri.netloc!r}, {expected}")
+    if uri.query:
+        raise ValueError(f"asset {uri.geturl()!r}: found the query {uri.query!r}, {expected}")
+    # A table is `a.b.table` elsewhere, so both spellings are met.
+    names = [one for part in uri.path.strip("/").split("/") for one in part.split(".")]
+    if len(names) < 2 or not all(_NAME.fullmatch(name) for name in names):
+        raise ValueError(f"asset {uri.geturl()!r}: found the table {uri.path!r}, {expected}")
+    return uri._replace(path="/" + "/".join(names))
+
+
+def table_of(uri: str) -> tuple[str, str]:
+    """Catalog and table (`namespace.table`) of an asset's uri.
+
+    Raises:
+        ValueError: it is the uri of something else.
+
+    """
+    catalog, _, path = uri.removeprefix(_SCHEME).partition("/")
+    if not uri.startswith(_SCHEME) or not path:
+        raise ValueError(f"uri: found {uri!r}, expected {_SCHEME}catalog/namespace/table")
+    return catalog, path.strip("/").replace("/", ".")
+
+
+def convert_asset_to_openlineage(asset: Asset, lineage_context: object) -> OpenLineageDataset:  # noqa: ARG001
+    """The dataset that an asset is, under the name that the operators' own lineage gives it."""
+    from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset
+
+    catalog, table = table_of(asset.uri)
+    return OpenLineageDataset(namespace=f"{_SCHEME}{catalog}", name=table)
+
+
 def assets_of(table: str, outlets: Iterable[object]) -> Iterator[Asset]:
     """Those of a task's outlets that are this table, in whatever catalog."""
-    path = table.replace(".", "/")
     for outlet in outlets:
-        if isinstance(outlet, Asset) and outlet.uri.startswith(_SCHEME):
-            _catalog, _, rest = outlet.uri.removeprefix(_SCHEME).partition("/")
-            if rest.rstrip("/") == path:
-                yield outlet
+        if isinstance(outlet, Asset) and outlet.uri.startswith(_SCHEME) and table_of(outlet.uri)[1] == table:
+            yield outlet
+
+
+def event_extra(receipt: Receipt) -> dict[str, Any]:
+    """What the event of a landing says. 64-bit ids are texts, because a browser loses digits of numbers."""
+    return {
+        "job_id": receipt.job_id,
+        "table": receipt.table,
+        "snapshot_id": None if receipt.snapshot_id is None else str(receipt.snapshot_id),
+        "files": receipt.files,
+        "rows_landed": receipt.rows_landed,
+        "rows_rejected": receipt.rows_rejected,
+    }

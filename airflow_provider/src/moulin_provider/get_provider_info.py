@@ -25,6 +25,14 @@ def get_provider_info() -> dict[str, Any]:
             {"name": "moulin", "class-name": "moulin_provider.decorators.moulin.moulin_task"},
             {"name": "moulin_sql", "class-name": "moulin_provider.decorators.moulin_sql.moulin_sql_task"},
         ],
+        "asset-uris": [
+            {
+                "schemes": ["iceberg"],
+                "handler": "moulin_provider.assets.sanitize_uri",
+                "factory": "moulin_provider.assets.iceberg_asset",
+                "to_openlineage_converter": "moulin_provider.assets.convert_asset_to_openlineage",
+            }
+        ],
         "extra-links": ["moulin_provider.links.moulin.MoulinReceiptLink"],
         "connection-types": [
             {

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     import polars as pl
     from airflow.providers.common.compat.sdk import Context
     from moulin.landing import Landing
+    from moulin.plan import JobPlan
     from moulin.source import Source
+    from moulin.spec import JobSpec
 
     from moulin_provider.decorators.typed import Arguments, MoulinTask
 
@@ -81,6 +83,10 @@ class _MoulinDecoratedOperator(DecoratedOperator, MoulinLandOperator):
             raise failure(error.fault, f"the columns of the source of {name} are not known") from None
         self.transform = self._plan_of(frame, context)
         return super().execute(context)
+
+    def _plan_for_lineage(self, spec: JobSpec) -> JobPlan | None:
+        # After a deferral nobody has asked the function: without its plan the columns would be those of the source.
+        return super()._plan_for_lineage(spec) if self.transform is not None else None
 
     def _empty_input(self) -> pl.LazyFrame:
         from moulin.frame import empty_frame

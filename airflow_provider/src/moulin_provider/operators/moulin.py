@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     import polars as pl
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from moulin.job import Job, Receipt
     from moulin.landing import Landing
+    from moulin.plan import JobPlan
     from moulin.source import Source
     from moulin.spec import JobSpec
     from moulin.transform import PolarsPlan, Sql
@@ -101,6 +103,7 @@ class MoulinLandOperator(BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
         self._waiting_for: tuple[str, int] | None = None
+        self._receipt: Receipt | None = None
 
     @cached_property
     def hook(self) -> MoulinHook:
@@ -234,7 +237,7 @@ class MoulinLandOperator(BaseOperator):
             self.log.warning("job %s could not be cancelled, its deadline ends it: %s", job_id, error)
 
     def _report(self, context: Context, receipt: Receipt) -> dict[str, Any]:
-        from moulin_provider.assets import assets_of
+        from moulin_provider.assets import assets_of, event_extra
         from moulin_provider.reject_log import left_out, skipped_files
         from moulin_provider.xcom_receipt import xcom_receipt
 
@@ -242,11 +245,42 @@ class MoulinLandOperator(BaseOperator):
         # A line each: the pages that show a log keep no line breaks within a message.
         for line in (*left_out(receipt, self.on_bad_row), *skipped_files(receipt)):
             self.log.warning("%s", line)
-        small = xcom_receipt(receipt)
-        extra = {name: small[name] for name in ("snapshot_id", "rows_landed", "rows_rejected", "job_id")}
+        self._receipt = receipt
         for asset in assets_of(receipt.table, self.outlets):
-            context["outlet_events"][asset].extra = dict(extra)
-        return small
+            context["outlet_events"][asset].extra = event_extra(receipt)
+        return xcom_receipt(receipt)
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any] | None:
+        """Patterns in, table out; what OpenLineage asks before the task."""
+        from moulin_provider import lineage
+
+        return lineage.begun(self.job_spec(), self._catalog())
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
+        """Files in, table out, columns and counts; what OpenLineage asks after the task."""
+        from moulin_provider import lineage
+
+        spec = self.job_spec()
+        if self._receipt is None:
+            return lineage.begun(spec, self._catalog())
+        return lineage.ended(spec, self._catalog(), self._receipt, self._plan_for_lineage(spec))
+
+    def _plan_for_lineage(self, spec: JobSpec) -> JobPlan | None:
+        from moulin.errors import MoulinError
+
+        try:
+            with self.hook.get_conn() as client:
+                return client.plan(spec)
+        except MoulinError as error:
+            self.log.info("lineage has no columns: %s", error.message)
+            return None
+
+    def _catalog(self) -> str:
+        """The catalog's name: that of the outlet that is the target, else the usual one."""
+        from moulin_provider.assets import assets_of, table_of
+
+        table = self.job_spec().target.table
+        return next((table_of(asset.uri)[0] for asset in assets_of(table, self.outlets)), "moulin")
 
 
 def _supervisor_seconds() -> float:

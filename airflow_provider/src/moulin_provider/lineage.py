@@ -1,0 +1,137 @@
+"""What a landing tells OpenLineage: files in, table out, columns, counts. Loaded only where that is installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.providers.openlineage.extractors import OperatorLineage
+from openlineage.client.event_v2 import InputDataset, OutputDataset
+from openlineage.client.facet_v2 import (
+    DatasetFacet,
+    JobFacet,
+    column_lineage_dataset,
+    input_statistics_input_dataset,
+    output_statistics_output_dataset,
+    schema_dataset,
+    sql_job,
+    symlinks_dataset,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from moulin.job import Receipt
+    from moulin.plan import JobPlan, PlannedColumn
+    from moulin.spec import JobSpec
+
+# More files than this are told by their folders.
+_MAX_FILES = 100
+
+
+def begun(spec: JobSpec, catalog: str) -> OperatorLineage[Any, Any]:
+    """What is known before the job: the patterns it reads and the table it lands in."""
+    inputs = [InputDataset(namespace, name) for namespace, name in _names(spec.source.uris)]
+    return OperatorLineage(
+        inputs=inputs, outputs=[OutputDataset(f"iceberg://{catalog}", spec.target.table)], job_facets=_job_facets(spec)
+    )
+
+
+def ended(spec: JobSpec, catalog: str, receipt: Receipt, plan: JobPlan | None) -> OperatorLineage[Any, Any]:
+    """What came of it. Without a plan (the worker did not say) the files are the patterns, and columns are missing."""
+    if plan is None:
+        found = begun(spec, catalog)
+        found.outputs = [_output(spec, catalog, receipt, None, [])]
+        return found
+    names = _names(file.uri for file in plan.files)
+    inputs = [InputDataset(*name, facets={"schema": _schema(plan.input)}) for name in names]
+    if len(plan.files) == len(names):
+        for one, file in zip(inputs, plan.files, strict=True):
+            size = input_statistics_input_dataset.InputStatisticsInputDatasetFacet(size=file.size_bytes)
+            one.inputFacets = {"inputStatistics": size}
+    return OperatorLineage(
+        inputs=inputs, outputs=[_output(spec, catalog, receipt, plan, names)], job_facets=_job_facets(spec)
+    )
+
+
+def _output(
+    spec: JobSpec, catalog: str, receipt: Receipt, plan: JobPlan | None, inputs: list[tuple[str, str]]
+) -> OutputDataset:
+    facets: dict[str, DatasetFacet] = {}
+    location, found, _ = receipt.metadata_location.rpartition("/metadata/")
+    if found:
+        physical = symlinks_dataset.Identifier(*_name(location), type="LOCATION")
+        facets["symlinks"] = symlinks_dataset.SymlinksDatasetFacet(identifiers=[physical])
+    if plan is not None:
+        facets["schema"] = _schema(plan.output)
+        if columns := _column_lineage(spec, plan):
+            made_of = {to: _made_of(inputs, sources) for to, sources in columns.items()}
+            facets["columnLineage"] = column_lineage_dataset.ColumnLineageDatasetFacet(fields=made_of)
+    statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
+        rowCount=receipt.rows_landed, size=receipt.bytes_written, fileCount=receipt.data_files
+    )
+    return OutputDataset(
+        f"iceberg://{catalog}", spec.target.table, facets=facets, outputFacets={"outputStatistics": statistics}
+    )
+
+
+def _job_facets(spec: JobSpec) -> dict[str, JobFacet]:
+    from moulin.transform import Sql
+
+    return {"sql": sql_job.SQLJobFacet(query=spec.transform.query)} if isinstance(spec.transform, Sql) else {}
+
+
+def _schema(columns: Iterable[PlannedColumn]) -> schema_dataset.SchemaDatasetFacet:
+    fields = [schema_dataset.SchemaDatasetFacetFields(name=one.name, type=one.type) for one in columns]
+    return schema_dataset.SchemaDatasetFacet(fields=fields)
+
+
+def _made_of(inputs: list[tuple[str, str]], columns: list[str]) -> column_lineage_dataset.Fields:
+    fields = [column_lineage_dataset.InputField(*name, field=one) for name in inputs for one in columns]
+    return column_lineage_dataset.Fields(inputFields=fields)
+
+
+def _column_lineage(spec: JobSpec, plan: JobPlan) -> Mapping[str, list[str]]:
+    """Which columns of the input each column of the table is made of, where that can be known."""
+    from moulin.transform import Sql
+
+    incoming = [one.name for one in plan.input]
+    if spec.transform is None:
+        return {one.name: [one.name] for one in plan.output if one.name in incoming}
+    if not isinstance(spec.transform, Sql):
+        return {}
+    known = _sql_lineage(spec.transform.query)
+    found = {}
+    for one in plan.output:
+        if one.name in known:
+            found[one.name] = [name for name in known[one.name] if name in incoming]
+        elif "*" in spec.transform.query and one.name in incoming:
+            found[one.name] = [one.name]
+    return {name: sources for name, sources in found.items() if sources}
+
+
+def _sql_lineage(query: str) -> dict[str, list[str]]:
+    try:
+        from openlineage_sql import parse
+
+        read = parse([query])
+    except Exception:  # a parser of its own, which need not know everything that the worker does
+        return {}
+    lineage = read.column_lineage if read is not None else []
+    return {one.descendant.name: [source.name for source in one.lineage] for one in lineage}
+
+
+def _names(uris: Iterable[str]) -> list[tuple[str, str]]:
+    """Namespace and name of each file, as OpenLineage names them; of very many files those of their folders."""
+    listed = list(uris)
+    if len(listed) > _MAX_FILES:
+        listed = sorted({uri.rpartition("/")[0] for uri in listed})[:_MAX_FILES]
+    return [_name(uri) for uri in listed]
+
+
+def _name(uri: str) -> tuple[str, str]:
+    parts = urlsplit(uri)
+    if parts.scheme in ("", "file"):
+        return "file", parts.path
+    name = parts.path if parts.scheme in ("http", "https") else parts.path.lstrip("/")
+    return f"{parts.scheme}://{parts.netloc}", name or "/"

@@ -1,0 +1,126 @@
+"""What OpenLineage hears of a landing. `tests/airflow` sees it sent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+from airflow.sdk import DAG, task
+from moulin import csv, iceberg, sql
+from moulin.plan import PlannedFile
+
+from moulin_provider import lineage
+from moulin_provider.assets import iceberg_asset
+from moulin_provider.operators.moulin import MoulinLandOperator
+
+TABLE = ("iceberg://moulin", "lineage.t")
+
+
+@pytest.fixture
+def source(worker, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("id,delay,origin\n1,20,JFK\n2,1,EWR\n")
+    return tmp_path
+
+
+def context():
+    ti = SimpleNamespace(
+        dag_id="d", run_id=str(datetime.now(UTC)), task_id="t", map_index=-1, try_number=1, max_tries=0,
+        xcom_push=lambda **_: None,
+    )  # fmt: skip
+    return {"ti": ti, "outlet_events": {}}
+
+
+def landing(folder, **changes) -> MoulinLandOperator:
+    values = {"task_id": "t", "source": csv(f"{folder}/*.csv"), "target": iceberg("lineage.t"), "deferrable": False}
+    return MoulinLandOperator(**{**values, **changes})
+
+
+def lineage_of(operator):
+    operator.execute(context())
+    return operator.get_openlineage_facets_on_complete(None)
+
+
+def columns(output) -> dict[str, set[str]]:
+    fields = output.facets["columnLineage"].fields
+    return {name: {one.field for one in made.inputFields} for name, made in fields.items()}
+
+
+def test_files_go_in_and_a_table_comes_out_with_columns_and_counts(source):
+    query = "SELECT *, delay > 15 AS late FROM input WHERE origin <> 'EWR'"
+    found = lineage_of(landing(source, transform=sql(query), target=iceberg("lineage.sql")))
+    assert [(one.namespace, one.name) for one in found.inputs] == [
+        ("file", f"{source}/a.csv"),
+        ("file", f"{source}/b.csv"),
+    ]
+    assert [(field.name, field.type) for field in found.inputs[0].facets["schema"].fields] == [
+        ("id", "long"), ("delay", "long"), ("origin", "string"),
+    ]  # fmt: skip
+    assert found.inputs[0].inputFacets["inputStatistics"].size == (source / "a.csv").stat().st_size
+    (output,) = found.outputs
+    statistics = output.outputFacets["outputStatistics"]
+    assert (statistics.rowCount, statistics.fileCount) == (2, 1)
+    assert statistics.size > 0
+    assert [field.name for field in output.facets["schema"].fields] == ["id", "delay", "origin", "late"]
+    assert columns(output) == {"id": {"id"}, "delay": {"delay"}, "origin": {"origin"}, "late": {"delay"}}
+    assert found.job_facets["sql"].query == query
+    (physical,) = output.facets["symlinks"].identifiers
+    assert physical.name.endswith("/warehouse/lineage/sql")
+
+
+def test_without_a_transform_columns_are_themselves(source):
+    (output,) = lineage_of(landing(source)).outputs
+    assert (output.namespace, output.name) == TABLE
+    assert columns(output) == {"id": {"id"}, "delay": {"delay"}, "origin": {"origin"}}
+
+
+def test_only_columns_that_the_query_names_are_claimed(source):
+    query = sql("SELECT origin, sum(delay) AS total, 1 AS one FROM input GROUP BY origin")
+    (output,) = lineage_of(landing(source, transform=query, target=iceberg("lineage.grouped"))).outputs
+    assert columns(output) == {"origin": {"origin"}, "total": {"delay"}}
+
+
+def test_a_plan_of_polars_gives_columns_but_not_what_they_are_made_of(source):
+    @task.moulin(source=csv(f"{source}/*.csv"), target=iceberg("lineage.polars"), deferrable=False)
+    def late(frame: pl.LazyFrame) -> pl.LazyFrame:
+        return frame.select(late=pl.col("delay") > 15)
+
+    with DAG("d", schedule=None):
+        operator = late().operator
+    (output,) = lineage_of(operator).outputs
+    assert [field.name for field in output.facets["schema"].fields] == ["late"]
+    assert "columnLineage" not in output.facets
+    # After a deferral nobody knows the plan: better no columns than those of the source.
+    operator.transform = None
+    (output,) = operator.get_openlineage_facets_on_complete(None).outputs
+    assert "schema" not in output.facets
+    assert output.outputFacets["outputStatistics"].rowCount == 4
+
+
+def test_before_the_task_the_patterns_and_the_table_are_known():
+    operator = MoulinLandOperator(
+        task_id="t",
+        source=csv(["s3://raw/2024/*.csv", "https://example.com/a.csv"]),
+        target=iceberg("bronze.a"),
+        outlets=[iceberg_asset("bronze.a", catalog="lake")],
+    )
+    found = operator.get_openlineage_facets_on_start()
+    assert [(one.namespace, one.name) for one in found.inputs] == [
+        ("s3://raw", "2024/*.csv"), ("https://example.com", "/a.csv"),
+    ]  # fmt: skip
+    assert [(one.namespace, one.name) for one in found.outputs] == [("iceberg://lake", "bronze.a")]
+
+
+def test_a_worker_that_does_not_answer_leaves_the_counts(make_receipt, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_MOULIN_DEFAULT", "moulin://127.0.0.1:1")
+    operator = MoulinLandOperator(task_id="t", source=csv("s3://raw/a.csv"), target=iceberg("bronze.flights"))
+    operator._receipt = make_receipt()
+    (output,) = operator.get_openlineage_facets_on_complete(None).outputs
+    assert output.outputFacets["outputStatistics"].rowCount == 215_941
+
+
+def test_very_many_files_are_told_by_their_folders():
+    files = [PlannedFile(f"s3://raw/{day}/{n}.csv", 1, "") for day in ("mon", "tue") for n in range(60)]
+    assert lineage._names(file.uri for file in files) == [("s3://raw", "mon"), ("s3://raw", "tue")]
