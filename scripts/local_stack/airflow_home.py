@@ -88,6 +88,11 @@ class LocalAirflow:
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             # How soon the end of a task, and a user's mark on it, is noticed.
             "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+            # How soon a killed scheduler, triggerer or task process is noticed.
+            "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
+            "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "45",
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
             "LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
             "USAGE_DATA_COLLECTION__ENABLED": "False",
@@ -141,7 +146,11 @@ class LocalAirflow:
         """Stops one of `COMPONENTS`."""
         self._processes.pop(component).stop()
 
-    def wait_healthy(self, timeout: float = 180.0) -> None:
+    def kill_component(self, component: str) -> None:
+        """SIGKILL to one of `COMPONENTS` and all it started."""
+        self._processes.pop(component).kill()
+
+    def wait_healthy(self, timeout: float = 300.0) -> None:
         """Waits until the API says that every component is healthy. A 200 alone means nothing: unknown paths answer it too."""
         wait_until("Airflow is healthy", self._healthy, timeout, every=0.5)
 
@@ -203,7 +212,7 @@ class LocalAirflow:
             ) from None
         return json.loads(text) if text else None
 
-    def wait_dag(self, dag_id: str, timeout: float = 90.0) -> None:
+    def wait_dag(self, dag_id: str, timeout: float = 240.0) -> None:
         """Waits until the DAG is known; a DAG file that cannot be imported ends the waiting with its error."""
 
         def look() -> bool:
@@ -233,7 +242,7 @@ class LocalAirflow:
         return str(self.api("GET", f"/dags/{_quote(dag_id)}/dagRuns/{_quote(run_id)}")["state"])
 
     def wait_run(
-        self, dag_id: str, run_id: str, timeout: float = 120.0, *, states: Sequence[str] = FINAL_RUN_STATES
+        self, dag_id: str, run_id: str, timeout: float = 300.0, *, states: Sequence[str] = FINAL_RUN_STATES
     ) -> str:
         """Waits for the end of a run and gives back its state."""
 
@@ -249,7 +258,7 @@ class LocalAirflow:
         return found
 
     def wait_task(
-        self, dag_id: str, run_id: str, task_id: str, *states: str, timeout: float = 90.0, try_number: int = 0
+        self, dag_id: str, run_id: str, task_id: str, *states: str, timeout: float = 240.0, try_number: int = 0
     ) -> dict[str, Any]:
         """Waits until the task instance (of at least the given try) is in one of the states."""
 
@@ -279,7 +288,7 @@ class LocalAirflow:
         return "\n".join(lines)
 
     def wait_task_log(
-        self, dag_id: str, run_id: str, task_id: str, text: str, try_number: int = 1, timeout: float = 60.0
+        self, dag_id: str, run_id: str, task_id: str, text: str, try_number: int = 1, timeout: float = 180.0
     ) -> str:
         """Waits until the log of one try holds the text."""
 
@@ -299,6 +308,10 @@ class LocalAirflow:
         """What the UI's "mark as failed / success" does."""
         body = {"new_state": state, "include_downstream": False}
         self.api("PATCH", _task_path(dag_id, run_id, task_id), body)
+
+    def set_run_state(self, dag_id: str, run_id: str, state: str) -> None:
+        """What the UI's "mark the run as failed / success" does."""
+        self.api("PATCH", f"/dags/{_quote(dag_id)}/dagRuns/{_quote(run_id)}", {"state": state})
 
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
         """What the UI's "clear" does."""

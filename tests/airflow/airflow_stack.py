@@ -28,10 +28,16 @@ class Stack:
 
     def table(self, table: str) -> Any:
         """The PyIceberg table."""
+        return self._catalog().load_table(table)
+
+    def exists(self, table: str) -> bool:
+        """Whether anybody has made the table."""
+        return bool(self._catalog().table_exists(table))
+
+    def _catalog(self) -> Any:
         from pyiceberg.catalog.sql import SqlCatalog
 
-        catalog = SqlCatalog("moulin", uri=self.worker.catalog_uri, warehouse=self.worker.warehouse)
-        return catalog.load_table(table)
+        return SqlCatalog("moulin", uri=self.worker.catalog_uri, warehouse=self.worker.warehouse)
 
     def jobs(self, run_id: str) -> list[Any]:
         """The worker's jobs of one DAG run, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -12,12 +13,14 @@ from typing import Any
 
 import pytest
 from airflow_stack import Stack
+from case import Case
 from gated_files import GatedFiles
 
 import build
 import flights
 from local_stack import LocalAirflow, LocalWorker
 
+LINEAGE = "lineage.ndjson"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -40,7 +43,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         home / "airflow",
         python=Path(sys.executable),
         dag_folders={"examples": ROOT / "dags", "cases": Path(__file__).parent / "dags"},
-        env={"AIRFLOW_CONN_MOULIN_DEFAULT": f"moulin://{worker.address}"},
+        env={
+            "AIRFLOW_CONN_MOULIN_DEFAULT": f"moulin://{worker.address}",
+            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
+                {"type": "file", "log_file_path": str(home / LINEAGE), "append": True}
+            ),
+            "MOULIN_RAW": str(home / "raw"),
+        },
         mark=mark,
     )
     files = GatedFiles()
@@ -56,6 +65,24 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         files.close()
         worker.stop()
         airflow.stop()
+
+
+@pytest.fixture
+def start(stack: Stack):
+    """Starts a run whose input stops half way until its gate opens."""
+
+    names = []
+
+    def start(dag_id: str) -> Case:
+        name = f"t_{uuid.uuid4().hex[:8]}"
+        names.append(name)
+        uri = stack.files.add(name)
+        run_id = stack.airflow.trigger(dag_id, {"uri": uri, "table": f"cases.{name}"})
+        return Case(stack, dag_id, run_id, name)
+
+    yield start
+    for name in names:
+        stack.files.open(name)
 
 
 @pytest.hookimpl(hookwrapper=True)

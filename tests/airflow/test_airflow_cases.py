@@ -4,80 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow_stack import Stack
+from case import Case
 from gated_files import GatedFiles, rows_csv
 
-from local_stack import marked_processes
-
 ROWS = GatedFiles.ROWS
-
-
-@dataclass
-class Case:
-    """One run of a case's DAG, and the gate of the file it reads."""
-
-    stack: Stack
-    dag_id: str
-    run_id: str
-    name: str
-
-    @property
-    def table(self) -> str:
-        return f"cases.{self.name}"
-
-    def wait(self, *states: str, try_number: int = 0) -> dict[str, Any]:
-        return self.stack.airflow.wait_task(self.dag_id, self.run_id, "land", *states, try_number=try_number)
-
-    def wait_job(self, *states: str) -> Any:
-        (submitted,) = self.stack.jobs(self.run_id)
-        seen = []
-        for job in self.stack.client.watch(submitted.job_id, timeout=30, interval=0.1):
-            if job.state in states:
-                return job
-            seen.append(job.state.value)
-        raise AssertionError(f"the job went through {seen}, expected {states}")
-
-    def wait_attempt(self) -> None:
-        """Until the job reads: the task is in the middle of its work."""
-        assert self.wait_job("running", "succeeded").state == "running"
-
-    def open(self) -> None:
-        self.stack.files.open(self.name)
-
-    def log(self, try_number: int = 1) -> str:
-        return self.stack.airflow.task_log(self.dag_id, self.run_id, "land", try_number)
-
-    def wait_log(self, text: str, try_number: int = 1) -> str:
-        return self.stack.airflow.wait_task_log(self.dag_id, self.run_id, "land", text, try_number)
-
-    def mark(self, state: str) -> None:
-        self.stack.airflow.set_task_state(self.dag_id, self.run_id, "land", state)
-
-    def clear(self) -> None:
-        self.stack.airflow.clear(self.dag_id, self.run_id, "land")
-
-
-@pytest.fixture
-def start(stack: Stack):
-    """Starts a run whose input stops half way until its gate opens."""
-
-    names = []
-
-    def start(dag_id: str) -> Case:
-        name = f"t_{uuid.uuid4().hex[:8]}"
-        names.append(name)
-        uri = stack.files.add(name)
-        run_id = stack.airflow.trigger(dag_id, {"uri": uri, "table": f"cases.{name}"})
-        return Case(stack, dag_id, run_id, name)
-
-    yield start
-    for name in names:
-        stack.files.open(name)
 
 
 @pytest.fixture
@@ -252,7 +186,7 @@ def test_a_function_that_makes_no_plan_is_refused_in_plain_words(stack, small_cs
     assert said in stack.airflow.task_log(dag_id, run_id, task_id)
 
 
-# -- the connection, and the end ---------------------------------------------------------------------------------------
+# -- the connection -----------------------------------------------------------------------------------------------------
 
 
 def test_the_test_button_reaches_the_worker(stack):
@@ -267,11 +201,3 @@ def test_the_test_button_reaches_the_worker(stack):
     refused = test(1)
     assert not refused["status"]
     assert "127.0.0.1:1" in refused["message"]
-
-
-def test_nothing_is_left_running(stack):
-    assert marked_processes(stack.airflow.mark)
-    stack.worker.stop()
-    outlived = stack.airflow.stop()
-    assert outlived == {}
-    assert marked_processes(stack.airflow.mark) == {}

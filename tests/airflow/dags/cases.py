@@ -27,7 +27,17 @@ class LostOnFirstTry(MoulinLandOperator):
         return super()._wait(context, job)
 
 
+class LostBeforeDeferring(MoulinLandOperator):
+    """The same just before the task would be deferred."""
+
+    def _defer(self, job: Any, epoch: int) -> None:
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super()._defer(job, epoch)
+
+
 def case(dag_id: str, operator: type[MoulinLandOperator] = MoulinLandOperator, **arguments: Any) -> DAG:
+    arguments.setdefault("execution_timeout", timedelta(minutes=5))
     with DAG(dag_id, schedule=None, catchup=False, params=PARAMS) as dag:
         operator(
             task_id="land",
@@ -35,7 +45,6 @@ def case(dag_id: str, operator: type[MoulinLandOperator] = MoulinLandOperator, *
             transform="{{ params.sql }}",
             target=iceberg("{{ params.table }}"),
             poll_interval=1,
-            execution_timeout=timedelta(minutes=5),
             **arguments,
         )
     return dag
@@ -45,6 +54,9 @@ case("waits_in_worker_slot", deferrable=False)
 case("waits_in_triggerer", deferrable=True)
 case("retries", deferrable=True, retries=3, retry_delay=timedelta(seconds=1))
 case("is_lost_once", LostOnFirstTry, deferrable=False, retries=1, retry_delay=timedelta(seconds=1))
+case("is_lost_before_deferring", LostBeforeDeferring, deferrable=True, retries=1, retry_delay=timedelta(seconds=1))
+case("has_little_time_in_worker_slot", deferrable=False, execution_timeout=timedelta(seconds=5))
+case("has_little_time_in_triggerer", deferrable=True, execution_timeout=timedelta(seconds=5))
 
 with DAG("returns_rows", schedule=None, catchup=False, params=PARAMS):
 

@@ -1,0 +1,129 @@
+"""What DAG files with this provider's operators cost the dag-processor, against the same files with EmptyOperator.
+
+    python -m benches.parsing --files 200 --rounds 5
+
+Each round parses all files of one kind and then of the other; a file is parsed and serialized by the function that the
+dag-processor calls for it, and what is compared is CPU time. `--fork` does that as the dag-processor does: every file in a
+process of its own, forked from one that has Airflow loaded already. Then every file pays for the imports of this package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+EMPTY = """
+from airflow.sdk import DAG
+from airflow.providers.standard.operators.empty import EmptyOperator
+
+with DAG("empty_{n}", schedule=None):
+    tasks = [EmptyOperator(task_id=f"t{{m}}") for m in range({tasks})]
+"""
+MOULIN = """
+from airflow.sdk import DAG
+from moulin import csv, iceberg, sql
+from moulin_provider.operators.moulin import MoulinLandOperator
+
+with DAG("moulin_{n}", schedule=None):
+    tasks = [
+        MoulinLandOperator(
+            task_id=f"t{{m}}",
+            source=csv("s3://raw/flights/{{{{{{{{ ds }}}}}}}}/*.csv.gz", null_values=["NA"]),
+            transform=sql("SELECT *, dep_delay > 15 AS late FROM input WHERE origin <> 'EWR'"),
+            target=iceberg("bronze.flights", partition_by=["month(time_hour)"]),
+        )
+        for m in range({tasks})
+    ]
+"""
+BEGIN = """
+import os, resource, sys, time
+from pathlib import Path
+import structlog
+from airflow.dag_processing.processor import DagFileParseRequest, _parse_file
+import airflow.sdk, airflow.serialization.serialized_objects
+import airflow.providers.standard.operators.empty, airflow.providers.common.compat.sdk
+
+def parse(path):
+    request = DagFileParseRequest(file=str(path), bundle_path=path.parent, bundle_name="bench", callback_requests=[])
+    found = _parse_file(request, structlog.get_logger())
+    assert not found.import_errors, found.import_errors
+    assert len(found.serialized_dags) == 1
+
+files = sorted(Path(sys.argv[1]).glob("*.py"))
+"""
+IN_ONE_PROCESS = """
+parse(files[0])
+began = time.process_time()
+for path in files:
+    parse(path)
+print(time.process_time() - began)
+"""
+IN_FORKS = """
+for path in files:
+    child = os.fork()
+    if child == 0:
+        try:
+            parse(path)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime)
+"""
+
+
+def parse(folder: Path, fork: bool) -> float:
+    """CPU seconds of parsing a folder."""
+    code = BEGIN + (IN_FORKS if fork else IN_ONE_PROCESS)
+    command = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(done.stderr)
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    """Writes the files, parses them, prints what was found as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--tasks", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--fork", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        os.environ["AIRFLOW_HOME"] = str(home / "airflow")
+        os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+        for kind, text in (("empty", EMPTY), ("moulin", MOULIN)):
+            (home / kind).mkdir()
+            for n in range(options.files):
+                (home / kind / f"{kind}_{n:03}.py").write_text(text.format(n=n, tasks=options.tasks))
+        took: dict[str, list[float]] = {"empty": [], "moulin": []}
+        for _ in range(options.rounds):
+            for kind, values in took.items():
+                values.append(parse(home / kind, options.fork))
+    empty, moulin = (min(took[kind]) for kind in ("empty", "moulin"))
+    found = {
+        "files": options.files,
+        "tasks_per_file": options.tasks,
+        "a_process_for_each_file": options.fork,
+        "empty_cpu_s": round(empty, 3),
+        "moulin_cpu_s": round(moulin, 3),
+        "slower_percent": round(100 * (moulin / empty - 1), 1),
+        "median_slower_percent": round(
+            100 * statistics.median(m / e - 1 for m, e in zip(took["moulin"], took["empty"], strict=True)), 1
+        ),
+    }
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
