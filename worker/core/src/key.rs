@@ -49,6 +49,18 @@ impl Token {
         Self(format!("{key}/{generation}"))
     }
 
+    /// The text of the key: the token without its generation.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.0.rsplit_once('/').map_or(self.0.as_str(), |(key, _)| key)
+    }
+
+    /// The generation; `None`: the text is no token of a job.
+    #[must_use]
+    pub fn generation(&self) -> Option<u32> {
+        self.0.rsplit_once('/').and_then(|(_, generation)| generation.parse().ok())
+    }
+
     /// The job's name: the same for every submit of this key and generation.
     #[must_use]
     pub fn job_id(&self) -> JobId {
@@ -87,5 +99,12 @@ mod tests {
         assert_ne!(Token::new(&key("a/b", "c"), 0), Token::new(&key("a", "b/c"), 0));
         assert_ne!(Token::new(&key("a", "b"), 0).job_id(), Token::new(&key("a", "b"), 1).job_id());
         assert_eq!(Token::new(&key("a", "b"), 0).job_id(), Token::new(&key("a", "b"), 0).job_id());
+    }
+
+    #[test]
+    fn a_token_tells_key_and_generation() {
+        let key = key("a/b", "c");
+        let token = Token::new(&key, 12);
+        assert_eq!((token.key(), token.generation()), (key.to_string().as_str(), Some(12)));
     }
 }

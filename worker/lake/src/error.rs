@@ -86,6 +86,41 @@ pub enum Error {
         /// How many.
         tries: u32,
     },
+    /// The table is no more what the commit was made for; made again it may fit.
+    #[error("{table}: {found}")]
+    Moved {
+        /// The table.
+        table: TableName,
+        /// What was found.
+        found: String,
+    },
+    /// A newer generation of the same work has landed: what an older one makes must not come back.
+    #[error("{table}: generation {newer} of this job has landed already, in snapshot {snapshot_id}; {token} is older")]
+    Superseded {
+        /// The table.
+        table: TableName,
+        /// The commit's token.
+        token: Token,
+        /// The generation that has landed.
+        newer: u32,
+        /// Its snapshot.
+        snapshot_id: i64,
+    },
+    /// Data files that a commit was to replace are not in the table any more.
+    #[error("{table}: {missing} of the {of} data files to be replaced are not in the table any more, e.g. {location}")]
+    FilesGone {
+        /// The table.
+        table: TableName,
+        /// How many are missing.
+        missing: usize,
+        /// How many were to be replaced.
+        of: usize,
+        /// One of those that are missing.
+        location: String,
+    },
+    /// What ended several commits at once.
+    #[error(transparent)]
+    Shared(std::sync::Arc<Error>),
     /// The answer to a commit was lost, and looking did not tell.
     #[error("{table}: it is not known whether the commit of {token} landed")]
     CommitUnknown {
@@ -119,15 +154,28 @@ impl Error {
         match self {
             Self::Invalid { .. } => FaultKind::InvalidSpec,
             Self::SchemaMismatch { .. } | Self::Value { .. } => FaultKind::SchemaMismatch,
-            Self::NotFound { .. } => FaultKind::NotFound,
+            Self::NotFound { .. } | Self::FilesGone { .. } => FaultKind::NotFound,
             Self::Catalog { kind, .. } => *kind,
             Self::Storage { source, .. } => storage_kind(source.as_ref()),
             Self::Iceberg { source, .. } => storage_kind(source.as_ref()),
             Self::Encode { source, .. } => encode_kind(source.as_ref()),
-            Self::CommitConflict { .. } => FaultKind::CommitConflict,
+            Self::CommitConflict { .. } | Self::Moved { .. } => FaultKind::CommitConflict,
+            Self::Superseded { .. } => FaultKind::StaleEpoch,
+            Self::Shared(error) => error.kind(),
             Self::CommitUnknown { .. } => FaultKind::CommitUnknown,
             Self::Stage { fault } => fault.kind,
             Self::TaskLost { .. } => FaultKind::Internal,
+        }
+    }
+
+    // What the user can do, when more can be said than the kind does.
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Shared(error) => error.hint(),
+            Self::FilesGone { .. } => Some(
+                "they were rewritten or deleted since, by a compaction or another engine: delete the rows of the run before yourself and clear the task with on_rerun: append, or keep them with on_rerun: skip",
+            ),
+            _ => None,
         }
     }
 
@@ -153,7 +201,10 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
             Error::Stage { fault } => *fault,
-            other => Self::from_error(other.kind(), &other),
+            other => {
+                let fault = Self::from_error(other.kind(), &other);
+                other.hint().map_or(fault.clone(), |hint| fault.with_hint(hint))
+            }
         }
     }
 }

@@ -1,14 +1,14 @@
 //! The front door: one catalog, its tables, and what a job does with them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
-use iceberg::spec::{FormatVersion, SortOrder, TableMetadata, TableMetadataBuilder, TableProperties};
-use moulin_core::{Landing, StorageSettings, TableName, Token};
+use iceberg::spec::{FormatVersion, Schema, SortOrder, TableMetadata, TableMetadataBuilder, TableProperties};
+use moulin_core::{Contract, ContractMode, JobId, Landing, StorageSettings, TableName, Token};
 
 use crate::catalog::{Catalog, Loaded};
 use crate::schema::{self, Alignment};
@@ -25,7 +25,7 @@ pub struct Lake {
     catalog: Catalog,
     warehouse: Warehouse,
     root: String,
-    turns: Arc<commit::Turns>,
+    queues: Arc<commit::Queues>,
 }
 
 /// What landing would do.
@@ -46,6 +46,8 @@ pub struct Target {
     pub(crate) metadata: Arc<TableMetadata>,
     pub(crate) alignment: Arc<Alignment>,
     pub(crate) settings: Arc<FileSettings>,
+    /// Whether `metadata` has a schema that the table does not have yet: the commit brings it.
+    pub(crate) evolved: bool,
 }
 
 impl Target {
@@ -74,7 +76,7 @@ impl Lake {
 
     pub(crate) async fn over(settings: &CatalogSettings, warehouse: Warehouse, root: String) -> Result<Self, Error> {
         let catalog = Catalog::open(settings, warehouse.clone()).await?;
-        Ok(Self { catalog, warehouse, root, turns: Arc::default() })
+        Ok(Self { catalog, warehouse, root, queues: Arc::default() })
     }
 
     /// Asks the catalog something; says in words what was found.
@@ -104,11 +106,11 @@ impl Lake {
     /// What landing would do. Changes nothing.
     ///
     /// # Errors
-    /// `SchemaMismatch` when the table does not take the rows; `InvalidSpec` for partition fields or properties
-    /// that cannot be.
-    pub async fn plan(&self, landing: &Landing, schema: &SchemaRef) -> Result<TablePlan, Error> {
+    /// `SchemaMismatch` when the table does not take the rows, and the contract does not let it follow them;
+    /// `InvalidSpec` for partition fields or properties that cannot be.
+    pub async fn plan(&self, landing: &Landing, schema: &SchemaRef, contract: &Contract) -> Result<TablePlan, Error> {
         if let Some(loaded) = self.catalog.load(&landing.table).await? {
-            check_fit(landing, &loaded.metadata, schema)?;
+            fitting(landing, &loaded.metadata, schema, contract)?;
             let (table_schema, spec) = (loaded.metadata.current_schema(), loaded.metadata.default_partition_spec());
             let partition_by = schema::describe_spec(table_schema, spec);
             return Ok(TablePlan { exists: true, location: loaded.metadata.location().to_owned(), partition_by });
@@ -132,14 +134,31 @@ impl Lake {
         Ok(Some((TablePlan { exists: true, location, partition_by }, columns)))
     }
 
-    /// Loads the table for landing, creating namespace and table when they are absent; two at once is fine.
+    /// Loads the table for landing rows that it takes as it is. See [`Lake::target_that_follows`].
     ///
     /// # Errors
     /// As [`Lake::plan`].
     pub async fn target(&self, landing: &Landing, schema: &SchemaRef) -> Result<Target, Error> {
+        let freeze = ContractMode::Freeze;
+        self.target_that_follows(landing, schema, &Contract { tables: freeze, columns: freeze, types: freeze }).await
+    }
+
+    /// Loads the table for landing, creating namespace and table when they are absent; two at once is fine.
+    ///
+    /// Where the table's schema follows the rows, because `contract` evolves columns or types, it does so with the
+    /// commit: a job that fails leaves the table as it was.
+    ///
+    /// # Errors
+    /// As [`Lake::plan`].
+    pub async fn target_that_follows(
+        &self,
+        landing: &Landing,
+        schema: &SchemaRef,
+        contract: &Contract,
+    ) -> Result<Target, Error> {
         let table = &landing.table;
         if let Some(loaded) = self.catalog.load(table).await? {
-            return target_of(landing, loaded, schema);
+            return target_of(landing, loaded, schema, contract);
         }
         let location = self.new_location(table).await?;
         let metadata = new_metadata(landing, schema, location)?;
@@ -149,7 +168,7 @@ impl Lake {
         // Also the loser of two creations goes on with what the catalog now holds.
         let loaded =
             self.catalog.load(table).await?.ok_or_else(|| Error::NotFound { what: format!("table {table}") })?;
-        target_of(landing, loaded, schema)
+        target_of(landing, loaded, schema, contract)
     }
 
     /// A writer of data files for one attempt of a job.
@@ -167,17 +186,50 @@ impl Lake {
         Ok(loaded.and_then(|loaded| commit::find(&loaded, token)))
     }
 
-    /// Makes data files visible in one snapshot that carries the token; the same token never twice.
+    /// Makes the change visible in one snapshot that carries the token; the same token never twice.
+    ///
+    /// Commits that only add files and wait for the same table at the same moment share a snapshot.
     ///
     /// # Errors
-    /// `CommitConflict` when other writers win every try; `CommitUnknown` when an answer was lost and looking
-    /// does not tell. No data file is removed in any case.
+    /// `CommitConflict` when other writers win every try, or the table is no more what the files were written for;
+    /// `StaleEpoch` when a newer generation of the token's key has landed; `NotFound` when the table, or a file that
+    /// is to go, is not there; `CommitUnknown` when an answer was lost and looking does not tell. No data file is
+    /// removed from the warehouse in any case.
     ///
     /// # Cancel safety
-    /// Not cancel safe: dropped half-way, it may or may not have committed; [`Lake::find_token`] tells.
+    /// Dropped half-way, the commit goes on, and may or may not land; [`Lake::find_token`] tells.
     pub async fn commit(&self, target: &Target, commit: Commit) -> Result<Committed, Error> {
-        let _turn = self.turns.take(&target.table).await;
-        commit::run(&self.catalog, &self.warehouse, target, commit).await
+        let member = commit::Member { target: target.clone(), commit };
+        self.queues.commit(&self.catalog, &self.warehouse, member).await
+    }
+
+    /// The generations of the token's key before its own whose tokens snapshots of the table carry, newest first.
+    ///
+    /// # Errors
+    /// The catalog or the table's metadata cannot be read. A table that does not exist has none.
+    pub async fn generations_before(&self, table: &TableName, token: &Token) -> Result<Vec<(u32, i64)>, Error> {
+        let Some(loaded) = self.catalog.load(table).await? else { return Ok(Vec::new()) };
+        let own = token.generation().unwrap_or_default();
+        let mut found: Vec<_> =
+            commit::generations(&loaded.metadata, token).filter(|(generation, _)| *generation < own).collect();
+        found.sort_unstable_by_key(|(generation, _)| std::cmp::Reverse(*generation));
+        found.dedup_by_key(|(generation, _)| *generation);
+        Ok(found)
+    }
+
+    /// Where the data files are that a job added in a snapshot.
+    ///
+    /// # Errors
+    /// `NotFound` when the table or the snapshot does not exist (any more).
+    pub async fn files_added(
+        &self,
+        table: &TableName,
+        snapshot_id: i64,
+        job: &JobId,
+    ) -> Result<BTreeSet<String>, Error> {
+        let loaded = self.load(table).await?;
+        let added = read::added_files(&self.warehouse, table, &loaded.metadata, snapshot_id, Some(job)).await?;
+        Ok(added.locations().collect())
     }
 
     /// Removes data files by location; files that are absent are fine.
@@ -194,7 +246,7 @@ impl Lake {
     }
 
     /// The rows a snapshot added, exactly those of the data files it added, in the table's columns as they were
-    /// at that snapshot.
+    /// at that snapshot. A snapshot may be that of several jobs: `job` asks for the rows of one.
     ///
     /// Memory is bounded by a few batches; dropping the stream stops the reading.
     ///
@@ -204,9 +256,10 @@ impl Lake {
         &self,
         table: &TableName,
         snapshot_id: i64,
+        job: Option<&JobId>,
     ) -> Result<(SchemaRef, BoxStream<'static, Result<arrow::array::RecordBatch, Error>>), Error> {
         let loaded = self.load(table).await?;
-        let added = read::added_files(&self.warehouse, table, &loaded.metadata, snapshot_id).await?;
+        let added = read::added_files(&self.warehouse, table, &loaded.metadata, snapshot_id, job).await?;
         let schema = schema::arrow_schema(table, &added.schema)?;
         let schema = without_metadata(&schema);
         let stream = read::stream(self.warehouse.clone(), added, schema.clone());
@@ -221,6 +274,16 @@ impl Lake {
         let loaded = self.load(table).await?;
         let schema = schema::arrow_schema(table, loaded.metadata.current_schema())?;
         Ok(without_metadata(&schema))
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn loaded(&self, table: &TableName) -> Loaded {
+        self.load(table).await.unwrap()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn files(&self) -> &Warehouse {
+        &self.warehouse
     }
 
     async fn load(&self, table: &TableName) -> Result<Loaded, Error> {
@@ -277,15 +340,28 @@ fn new_metadata(landing: &Landing, schema: &ArrowSchema, location: String) -> Re
         .map_err(|e| Error::invalid(format!("{table} cannot be made: {}", e.message())))
 }
 
-fn check_fit(landing: &Landing, metadata: &TableMetadata, schema: &ArrowSchema) -> Result<(), Error> {
+// The table's schema as it must be for the rows; `None`: as it is.
+fn fitting(
+    landing: &Landing,
+    metadata: &TableMetadata,
+    schema: &ArrowSchema,
+    contract: &Contract,
+) -> Result<Option<Schema>, Error> {
     let table_schema = metadata.current_schema();
-    schema::compare(&landing.table, table_schema, &schema::table_schema(&landing.table, schema)?)?;
-    schema::check_spec(&landing.table, table_schema, metadata.default_partition_spec(), &landing.partition_by)
+    schema::check_spec(&landing.table, table_schema, metadata.default_partition_spec(), &landing.partition_by)?;
+    let rows = schema::table_schema(&landing.table, schema)?;
+    schema::evolve(&landing.table, table_schema, metadata.last_column_id(), &rows, contract)
 }
 
-fn target_of(landing: &Landing, loaded: Loaded, schema: &ArrowSchema) -> Result<Target, Error> {
-    let (table, metadata) = (landing.table.clone(), loaded.metadata);
-    check_fit(landing, &metadata, schema)?;
+fn target_of(landing: &Landing, loaded: Loaded, schema: &ArrowSchema, contract: &Contract) -> Result<Target, Error> {
+    let (table, mut metadata) = (landing.table.clone(), loaded.metadata);
+    let followed = fitting(landing, &metadata, schema, contract)?;
+    let evolved = followed.is_some();
+    if let Some(followed) = followed {
+        let builder = metadata.into_builder(None).add_current_schema(followed);
+        let built = builder.and_then(TableMetadataBuilder::build);
+        metadata = built.map_err(Error::iceberg(&table, "let its schema follow the rows"))?.metadata;
+    }
     let table_schema = metadata.current_schema();
     let spec = metadata.default_partition_spec();
     let partitioned_by: HashSet<&str> =
@@ -293,7 +369,7 @@ fn target_of(landing: &Landing, loaded: Loaded, schema: &ArrowSchema) -> Result<
     let arrow = schema::arrow_schema(&table, table_schema)?;
     let alignment = Arc::new(Alignment::new(&table, &arrow, schema, &partitioned_by));
     let settings = Arc::new(FileSettings::from_properties(metadata.properties(), metadata.location())?);
-    Ok(Target { table, metadata: Arc::new(metadata), alignment, settings })
+    Ok(Target { table, metadata: Arc::new(metadata), alignment, settings, evolved })
 }
 
 // Field ids are for files; a reader of rows has no use for them.

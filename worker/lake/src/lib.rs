@@ -20,7 +20,7 @@ mod warehouse;
 mod write;
 
 pub use catalog::CatalogSettings;
-pub use commit::{Commit, Committed};
+pub use commit::{Commit, Committed, Removed, Requirement};
 pub use error::Error;
 pub use lake::{Lake, TablePlan, Target};
 pub use write::{Landed, StageFile, WriteOptions, Writer};

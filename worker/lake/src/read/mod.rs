@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::Stream;
 use iceberg::spec::{ManifestContentType, ManifestStatus, Schema, TableMetadata};
-use moulin_core::TableName;
+use moulin_core::{JobId, TableName};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use tokio::sync::mpsc;
 
@@ -21,11 +21,17 @@ const BATCH_ROWS: usize = 8192;
 /// Batches between the reading thread and whoever takes them.
 const AHEAD: usize = 2;
 
-/// The data files that a snapshot added.
+/// The data files that a snapshot added, or those of them that one job wrote.
 pub(crate) struct Added {
     pub(crate) schema: Arc<Schema>,
     table: TableName,
     files: Vec<(String, u64)>,
+}
+
+impl Added {
+    pub(crate) fn locations(self) -> impl Iterator<Item = String> {
+        self.files.into_iter().map(|(location, _)| location)
+    }
 }
 
 pub(crate) async fn added_files(
@@ -33,6 +39,7 @@ pub(crate) async fn added_files(
     table: &TableName,
     metadata: &TableMetadata,
     snapshot_id: i64,
+    job: Option<&JobId>,
 ) -> Result<Added, Error> {
     let snapshot = metadata.snapshot_by_id(snapshot_id).ok_or_else(|| Error::NotFound {
         what: format!("snapshot {snapshot_id} of table {table} (it may have expired)"),
@@ -47,12 +54,19 @@ pub(crate) async fn added_files(
         let loaded =
             manifest.load_manifest(warehouse.io(&path)).await.map_err(Error::iceberg(table, "read a manifest"))?;
         for entry in loaded.entries() {
-            if entry.status() == ManifestStatus::Added && entry.snapshot_id() == Some(snapshot_id) {
+            let is_asked_for = job.is_none_or(|job| is_of(job, entry.file_path()));
+            if entry.status() == ManifestStatus::Added && entry.snapshot_id() == Some(snapshot_id) && is_asked_for {
                 files.push((entry.file_path().to_owned(), entry.file_size_in_bytes()));
             }
         }
     }
     Ok(Added { schema, table: table.clone(), files })
+}
+
+// Data files carry the name of their job.
+fn is_of(job: &JobId, location: &str) -> bool {
+    let name = location.rsplit('/').next().unwrap_or(location);
+    name.strip_prefix(&job.0).is_some_and(|rest| rest.starts_with('-'))
 }
 
 /// Reads the files one after the other on a blocking thread, a few batches ahead.

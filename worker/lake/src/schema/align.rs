@@ -4,14 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
-use arrow::util::display::FormatOptions;
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 use moulin_core::TableName;
 
+use super::way::Way;
 use crate::Error;
-
-const CHECKED: CastOptions<'static> = CastOptions { safe: false, format_options: FormatOptions::new() };
 
 /// How each column of the table is made from a batch of the job; built once, used by all lanes.
 #[derive(Debug, Clone)]
@@ -21,15 +18,8 @@ pub(crate) struct Alignment {
     steps: Vec<Step>,
 }
 
-#[derive(Debug, Clone)]
-enum Step {
-    /// The column as it is.
-    Keep(usize),
-    Cast(usize),
-    /// A cast that must not lose digits.
-    CastExactly(usize),
-    Null,
-}
+/// How one column is made: nothing of it, or a column of the batch in some way.
+type Step = Option<(usize, Way)>;
 
 impl Alignment {
     /// Plans the way from `incoming` to the columns of `table_schema` (own Arrow types with field ids);
@@ -45,19 +35,19 @@ impl Alignment {
         for to in table_schema.fields() {
             let Some(index) = incoming.fields().iter().position(|f| f.name() == to.name()) else {
                 fields.push(to.as_ref().clone());
-                steps.push(Step::Null);
+                steps.push(None);
                 continue;
             };
             let from = incoming.field(index).data_type();
             if from == to.data_type() {
                 fields.push(to.as_ref().clone());
-                steps.push(Step::Keep(index));
+                steps.push(Some((index, Way::Keep)));
             } else if written_alike(from, to.data_type()) && !partitioned_by.contains(to.name().as_str()) {
                 fields.push(to.as_ref().clone().with_data_type(from.clone()));
-                steps.push(Step::Keep(index));
+                steps.push(Some((index, Way::Keep)));
             } else {
                 fields.push(to.as_ref().clone());
-                steps.push(if may_lose_digits(from) { Step::CastExactly(index) } else { Step::Cast(index) });
+                steps.push(Some((index, Way::new(from, to.data_type()))));
             }
         }
         Self { table: table.clone(), schema: Arc::new(ArrowSchema::new(fields)), steps }
@@ -86,31 +76,12 @@ impl Alignment {
     fn column(&self, batch: &RecordBatch, step: &Step, field: &Field) -> Result<ArrayRef, Error> {
         let refused =
             |message: String| Error::Value { table: self.table.clone(), column: field.name().clone(), message };
-        let incoming = |index: usize| {
-            batch
-                .columns()
-                .get(index)
-                .ok_or_else(|| refused("the batch does not have it, though it was announced".to_owned()))
-        };
         let column = match step {
-            Step::Null => new_null_array(field.data_type(), batch.num_rows()),
-            Step::Keep(index) => incoming(*index)?.clone(),
-            Step::Cast(index) => {
-                cast_with_options(incoming(*index)?, field.data_type(), &CHECKED).map_err(|e| refused(e.to_string()))?
-            }
-            Step::CastExactly(index) => {
-                let from = incoming(*index)?;
-                let to = cast_with_options(from, field.data_type(), &CHECKED).map_err(|e| refused(e.to_string()))?;
-                let back = cast_with_options(&to, from.data_type(), &CHECKED).map_err(|e| refused(e.to_string()))?;
-                if back.as_ref() != from.as_ref() {
-                    return Err(refused(format!(
-                        "a value of {} has more digits than {} holds; round it in the transform, e.g. date_trunc('microsecond', {})",
-                        from.data_type(),
-                        field.data_type(),
-                        field.name()
-                    )));
-                }
-                to
+            None => new_null_array(field.data_type(), batch.num_rows()),
+            Some((index, way)) => {
+                let incoming = batch.columns().get(*index);
+                let missing = || refused("the batch does not have it, though it was announced".to_owned());
+                way.go(incoming.ok_or_else(missing)?, field).map_err(refused)?
             }
         };
         if !field.is_nullable() && column.null_count() > 0 {
@@ -129,22 +100,10 @@ fn written_alike(from: &DataType, to: &DataType) -> bool {
     }
 }
 
-// Iceberg (v2) holds microseconds.
-fn may_lose_digits(from: &DataType) -> bool {
-    match from {
-        DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Time64(TimeUnit::Nanosecond) => true,
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::FixedSizeList(item, _)
-        | DataType::Map(item, _) => may_lose_digits(item.data_type()),
-        DataType::Struct(fields) => fields.iter().any(|f| may_lose_digits(f.data_type())),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::{Int32Array, Int64Array, StringViewArray, TimestampNanosecondArray, UInt64Array};
+    use arrow::datatypes::TimeUnit;
 
     use super::*;
 

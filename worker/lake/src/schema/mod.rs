@@ -2,11 +2,12 @@
 //! whether an existing table takes it.
 
 mod align;
-mod compare;
 mod convert;
+mod evolve;
 mod partition;
+mod way;
 
 pub(crate) use align::Alignment;
-pub(crate) use compare::compare;
 pub(crate) use convert::{arrow_schema, table_schema};
+pub(crate) use evolve::{evolve, reconcile, same_fields};
 pub(crate) use partition::{check_spec, describe_spec, partition_spec};

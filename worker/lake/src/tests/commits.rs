@@ -80,7 +80,9 @@ async fn many_writers_of_many_processes_all_land_once() {
     }
     let committed = tasks.join_all().await;
     let ids: HashSet<i64> = committed.iter().map(|c| c.snapshot_id).collect();
-    assert_eq!(ids.len(), 16);
+    // Those of one process that waited together share a snapshot.
+    assert!((1..=16).contains(&ids.len()));
+    let snapshots = ids.len();
     let mut found = Vec::new();
     for id in ids {
         found.extend(sorted(&added(&lakes[0], id).await));
@@ -90,10 +92,10 @@ async fn many_writers_of_many_processes_all_land_once() {
     let now = lakes[0].target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
     let summary = &now.metadata.current_snapshot().unwrap().summary().additional_properties;
     assert_eq!((summary["total-records"].as_str(), summary["total-data-files"].as_str()), ("1600", "16"));
-    assert_eq!(now.metadata.snapshots().len(), 16);
+    assert_eq!(now.metadata.snapshots().len(), snapshots);
     // Tries that lost left nothing behind: one list per snapshot, one metadata file per version.
-    assert_eq!(place.files(".avro").iter().filter(|f| f.contains("/snap-")).count(), 16);
-    assert_eq!(place.files(".metadata.json").len(), 17);
+    assert_eq!(place.files(".avro").iter().filter(|f| f.contains("/snap-")).count(), snapshots);
+    assert_eq!(place.files(".metadata.json").len(), snapshots + 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,13 +1,12 @@
 //! A lake in a temporary folder, and short ways to say what a test needs.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt as _;
-use moulin_core::{Counters, JobKey, Landing, StorageSettings, TableName, Token};
+use moulin_core::{Contract, ContractMode, Counters, JobKey, Landing, StorageSettings, TableName, Token};
 
 use crate::{CatalogSettings, Commit, Committed, Error, Lake, Landed, StageFile, Target, WriteOptions};
 
@@ -65,6 +64,10 @@ impl Place {
     }
 }
 
+/// A contract that lets nothing change.
+pub(super) const FROZEN: Contract =
+    Contract { tables: ContractMode::Freeze, columns: ContractMode::Freeze, types: ContractMode::Freeze };
+
 pub(super) fn table() -> TableName {
     "bronze.t".parse().unwrap()
 }
@@ -119,7 +122,9 @@ pub(super) async fn write(
 }
 
 pub(super) fn commit(name: &str, added: Landed) -> Commit {
-    Commit { token: token(name), added, summary: BTreeMap::from([("moulin.dag".into(), "d".into())]), attempt: 1 }
+    let mut commit = Commit::new(token(name), 1, added);
+    commit.summary.insert("moulin.dag".into(), "d".into());
+    commit
 }
 
 /// Lands batches in one commit of a job with this name.
@@ -136,7 +141,7 @@ pub(super) async fn land(
 
 /// The rows a snapshot added, in one batch.
 pub(super) async fn added(lake: &Lake, snapshot_id: i64) -> RecordBatch {
-    let (schema, stream) = lake.added_by(&table(), snapshot_id).await.unwrap();
+    let (schema, stream) = lake.added_by(&table(), snapshot_id, None).await.unwrap();
     let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap();
     let batches = batches.iter().map(|b| with_schema(b, &schema)).collect::<Vec<_>>();
     concat_batches(&schema, &batches).unwrap()

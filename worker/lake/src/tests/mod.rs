@@ -2,8 +2,11 @@
 
 mod catalogs;
 mod commits;
+mod evolving;
 mod fixture;
+mod groups;
 mod partitions;
 mod postgres;
+mod replacing;
 mod round_trip;
 mod tables;

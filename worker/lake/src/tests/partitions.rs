@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use moulin_core::FaultKind;
 
-use super::fixture::{Place, added, commit, landing, options, sorted, write};
+use super::fixture::{FROZEN, Place, added, commit, landing, options, sorted, write};
 use crate::Landed;
 
 const DAY: i64 = 86_400_000_000;
@@ -99,7 +99,7 @@ async fn impossible_partition_fields_are_refused_by_name() {
         ("month(origin)", "month does not take string"),
         ("hour(day)", "hour does not take date"),
     ] {
-        let error = lake.plan(&landing(&[field], &[]), &schema).await.unwrap_err();
+        let error = lake.plan(&landing(&[field], &[]), &schema, &FROZEN).await.unwrap_err();
         assert_eq!(error.kind(), FaultKind::InvalidSpec);
         assert!(error.to_string().contains(words) && error.to_string().contains(field), "{error}");
     }

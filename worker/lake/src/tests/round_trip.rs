@@ -152,7 +152,7 @@ async fn a_snapshot_gives_its_own_rows_after_another_append() {
     let second = land(&lake, &landing(&[], &[]), "b", &[numbers(10..15)]).await.unwrap();
     assert_eq!(sorted(&added(&lake, first.snapshot_id).await), (0..10).collect::<Vec<_>>());
     assert_eq!(sorted(&added(&lake, second.snapshot_id).await), (10..15).collect::<Vec<_>>());
-    let error = lake.added_by(&table(), 42).await.err().unwrap();
+    let error = lake.added_by(&table(), 42, None).await.err().unwrap();
     assert_eq!(error.to_string(), "snapshot 42 of table bronze.t (it may have expired) does not exist");
 }
 

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use moulin_core::FaultKind;
 
-use super::fixture::{Place, added, commit, land, landing, numbers, options, sorted, table, write};
+use super::fixture::{FROZEN, Place, added, commit, land, landing, numbers, options, sorted, table, write};
 use crate::TablePlan;
 
 #[tokio::test]
@@ -14,14 +14,14 @@ async fn a_plan_changes_nothing() {
     let place = Place::new();
     let lake = place.lake().await;
     let location = format!("file://{}/warehouse/bronze/t", place.folder.path().display());
-    let plan = lake.plan(&landing(&["bucket(4, n)"], &[]), &numbers(0..1).schema()).await.unwrap();
+    let plan = lake.plan(&landing(&["bucket(4, n)"], &[]), &numbers(0..1).schema(), &FROZEN).await.unwrap();
     assert_eq!(
         plan,
         TablePlan { exists: false, location: location.clone(), partition_by: vec!["bucket(4, n)".into()] }
     );
     assert!(!place.folder.path().join("warehouse").exists());
     lake.target(&landing(&["bucket(4, n)"], &[]), &numbers(0..1).schema()).await.unwrap();
-    let plan = lake.plan(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    let plan = lake.plan(&landing(&[], &[]), &numbers(0..1).schema(), &FROZEN).await.unwrap();
     assert_eq!(plan, TablePlan { exists: true, location, partition_by: vec!["bucket(4, n)".into()] });
 }
 
@@ -44,7 +44,7 @@ async fn a_table_has_the_properties_of_its_maker() {
     let properties = target.metadata.properties();
     assert_eq!(properties["write.parquet.compression-level"], "3");
     assert_eq!(properties["write.parquet.compression-codec"], "zstd");
-    let error = lake.plan(&landing(&[], &[("format-version", "1")]), &numbers(0..1).schema()).await;
+    let error = lake.plan(&landing(&[], &[("format-version", "1")]), &numbers(0..1).schema(), &FROZEN).await;
     assert!(error.is_ok(), "properties are for a new table only");
 }
 
@@ -78,14 +78,14 @@ async fn columns_that_do_not_fit_are_refused_by_name_before_a_row_is_written() {
         ("n", DataType::Null, "column `n` has the Arrow type Null"),
     ] {
         for error in [
-            lake.plan(&landing(&[], &[]), &schema(name, ty.clone())).await.unwrap_err(),
+            lake.plan(&landing(&[], &[]), &schema(name, ty.clone()), &FROZEN).await.unwrap_err(),
             lake.target(&landing(&[], &[]), &schema(name, ty.clone())).await.unwrap_err(),
         ] {
             assert_eq!(error.kind(), FaultKind::SchemaMismatch);
             assert!(error.to_string().contains(words), "{error}");
         }
     }
-    let error = lake.plan(&landing(&["bucket(4, n)"], &[]), &numbers(0..1).schema()).await.unwrap_err();
+    let error = lake.plan(&landing(&["bucket(4, n)"], &[]), &numbers(0..1).schema(), &FROZEN).await.unwrap_err();
     assert!(
         error.to_string().contains("the table is not partitioned, but the job says partition_by bucket(4, n)"),
         "{error}"

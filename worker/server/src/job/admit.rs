@@ -138,7 +138,7 @@ pub(crate) async fn plan(worker: &Worker, spec: &JobSpec) -> Result<JobPlan, Fau
 pub(crate) async fn plan_anyway(worker: &Worker, spec: &JobSpec) -> Result<Planned, Fault> {
     let input = look(worker, spec).await?;
     let fit = compared(worker, spec, input.prepared.output()).await?;
-    let lake = worker.lake.plan(&spec.landing, &fit.schema).await.map_err(Fault::from);
+    let lake = worker.lake.plan(&spec.landing, &fit.schema, &spec.source.contract).await.map_err(Fault::from);
     let (table, refused) = match (lake, &fit.table) {
         (Ok(table), _) => (table, refusal(spec, &fit)),
         (Err(fault), Some(table)) if fault.kind == FaultKind::SchemaMismatch => {

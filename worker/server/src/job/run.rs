@@ -129,7 +129,8 @@ impl Attempt {
         let landing = async {
             let input = admit::look(&self.worker, spec).await?;
             let fit = admit::fit(&self.worker, spec, input.prepared.output()).await?;
-            let target = self.worker.lake.target(&spec.landing, &fit.schema).await?;
+            let contract = &spec.source.contract;
+            let target = self.worker.lake.target_that_follows(&spec.landing, &fit.schema, contract).await?;
             self.land(spec, input, &fit, target, rejects).await
         };
         let result = tokio::select! {
@@ -351,7 +352,12 @@ fn account(receipt: &Receipt) {
 fn surely_not_committed(kind: FaultKind) -> bool {
     matches!(
         kind,
-        FaultKind::Cancelled | FaultKind::DeadlineExceeded | FaultKind::CommitConflict | FaultKind::SchemaMismatch
+        FaultKind::Cancelled
+            | FaultKind::DeadlineExceeded
+            | FaultKind::CommitConflict
+            | FaultKind::StaleEpoch
+            | FaultKind::NotFound
+            | FaultKind::SchemaMismatch
     )
 }
 

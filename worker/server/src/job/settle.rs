@@ -69,8 +69,8 @@ impl Settlement {
     pub(crate) async fn commit(&self, target: &Target, landed: Landed, intent: &Receipt) -> Result<Receipt, Fault> {
         // Fenced: an attempt that was overtaken while it wrote stops here.
         self.worker.store.record_intent(&self.lease, intent, SystemTime::now()).await?;
-        let commit =
-            Commit { token: self.token.clone(), added: landed, summary: summary(intent), attempt: self.lease.attempt };
+        let mut commit = Commit::new(self.token.clone(), self.lease.attempt, landed);
+        commit.summary = summary(intent);
         let committed = self.worker.lake.commit(target, commit).await?;
         FaultPoint::CommittedNotRecorded.pass();
         self.record(&committed).await?;

@@ -196,7 +196,7 @@ impl Flights {
             Rows::Running(tap) => Box::pin(tapped(&tap)),
             Rows::Landed { job, snapshot_id, .. } => {
                 let table = job.table.parse().map_err(|e: String| Fault::new(FaultKind::Internal, e))?;
-                let (schema, batches) = self.worker.lake.added_by(&table, snapshot_id).await?;
+                let (schema, batches) = self.worker.lake.added_by(&table, snapshot_id, Some(&job.id)).await?;
                 Box::pin(encoded(&schema, batches.map(|batch| Ok((batch?, None)))))
             }
             Rows::None { schema } => Box::pin(encoded(&schema, stream::empty())),

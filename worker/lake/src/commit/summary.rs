@@ -1,0 +1,94 @@
+//! The summary of a snapshot: the keys and rules of Java's `SnapshotSummary`.
+
+use std::collections::HashMap;
+
+use iceberg::spec::{
+    DataFile, Operation, PartitionSpecRef, SchemaRef, Snapshot, SnapshotSummaryCollector, Summary, TableMetadata,
+};
+use moulin_core::Token;
+
+use super::Commit;
+use super::token::{ATTEMPT_KEY, Carried, JOBS_KEY};
+use crate::Error;
+
+/// Total, what adds to it, what takes from it.
+const TOTALS: [(&str, &str, &str); 6] = [
+    ("total-data-files", "added-data-files", "deleted-data-files"),
+    ("total-delete-files", "added-delete-files", "removed-delete-files"),
+    ("total-records", "added-records", "deleted-records"),
+    ("total-files-size", "added-files-size", "removed-files-size"),
+    ("total-position-deletes", "added-position-deletes", "removed-position-deletes"),
+    ("total-equality-deletes", "added-equality-deletes", "removed-equality-deletes"),
+];
+
+/// The data files that a snapshot adds and removes, each with the spec it was written with.
+pub(super) struct Changes<'a> {
+    pub(super) added: Vec<(&'a DataFile, PartitionSpecRef)>,
+    pub(super) removed: Vec<(DataFile, PartitionSpecRef)>,
+}
+
+impl Changes<'_> {
+    fn operation(&self) -> Operation {
+        match (self.added.is_empty(), self.removed.is_empty()) {
+            (_, true) => Operation::Append,
+            (true, false) => Operation::Delete,
+            (false, false) => Operation::Overwrite,
+        }
+    }
+}
+
+/// What is computed wins over what a caller passes.
+pub(super) fn summary(
+    metadata: &TableMetadata,
+    schema: &SchemaRef,
+    parent: Option<&Snapshot>,
+    commits: &[&Commit],
+    changes: &Changes<'_>,
+) -> Result<Summary, Error> {
+    let mut collector = SnapshotSummaryCollector::default();
+    let limit = metadata.properties().get("write.summary.partition-limit").and_then(|text| text.parse().ok());
+    collector.set_partition_summary_limit(limit.unwrap_or_default());
+    for (file, spec) in &changes.added {
+        collector.add_file(file, schema.clone(), spec.clone());
+    }
+    for (file, spec) in &changes.removed {
+        collector.remove_file(file, schema.clone(), spec.clone());
+    }
+    let mut properties = carried(commits)?;
+    properties.extend(collector.build());
+    let before = parent.map(|snapshot| &snapshot.summary().additional_properties);
+    for (total, added, removed) in TOTALS {
+        let number = |key: &str| properties.get(key).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+        let before = match before {
+            None => Some(0),
+            Some(before) => before.get(total).and_then(|text| text.parse::<u64>().ok()),
+        };
+        // A writer that kept no totals leaves them unknown for ever after.
+        let Some(before) = before else { continue };
+        let now = before.saturating_add(number(added)).saturating_sub(number(removed));
+        properties.insert(total.to_owned(), now.to_string());
+    }
+    Ok(Summary { operation: changes.operation(), additional_properties: properties })
+}
+
+// What the commits say of themselves.
+fn carried(commits: &[&Commit]) -> Result<HashMap<String, String>, Error> {
+    let mut properties = HashMap::new();
+    if let [one] = commits {
+        properties.extend(one.summary.clone());
+    } else {
+        let all = commits.iter().map(|commit| Carried {
+            job: commit.token.0.clone(),
+            attempt: commit.attempt,
+            summary: commit.summary.clone(),
+        });
+        let all = serde_json::to_string(&all.collect::<Vec<_>>());
+        let all = all.map_err(|e| Error::invalid(format!("the commits of a snapshot cannot be named: {e}")))?;
+        properties.insert(JOBS_KEY.to_owned(), all);
+    }
+    if let Some(first) = commits.first() {
+        properties.insert(Token::SUMMARY_KEY.to_owned(), first.token.0.clone());
+        properties.insert(ATTEMPT_KEY.to_owned(), first.attempt.to_string());
+    }
+    Ok(properties)
+}
