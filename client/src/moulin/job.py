@@ -128,6 +128,12 @@ class Receipt:
     """The first hundred of the files that were left out because they are damaged."""
     files_skipped: int = 0
     """Files that were left out in all."""
+    rows_replaced: int = 0
+    """Rows of the generation before that went in the same snapshot."""
+    replaced_snapshot_id: int | None = None
+    """The snapshot that had added them; None: nothing was replaced."""
+    attached_to: str = ""
+    """The token of the generation whose result this job took for its own; empty: the rows are this job's."""
 
     def to_dict(self) -> dict[str, Any]:
         """The receipt as JSON values. The snapshot id is a text: 64 bits do not survive JavaScript."""
@@ -140,12 +146,16 @@ class Receipt:
         ]
         found["skipped_files"] = [{"uri": one.uri, "reason": one.reason} for one in self.skipped_files]
         found["files_skipped"] = self.files_skipped
+        found["rows_replaced"] = self.rows_replaced
+        replaced = self.replaced_snapshot_id
+        found["replaced_snapshot_id"] = None if replaced is None else str(replaced)
+        found["attached_to"] = self.attached_to
         return found
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Receipt:
         """Reads what `to_dict` wrote."""
-        snapshot_id = value["snapshot_id"]
+        snapshot_id, replaced = value["snapshot_id"], value.get("replaced_snapshot_id")
         return cls(
             **{name: value[name] for name in _PLAIN_FIELDS},
             snapshot_id=None if snapshot_id is None else int(snapshot_id),
@@ -156,16 +166,22 @@ class Receipt:
             ),
             skipped_files=tuple(SkippedFile(**one) for one in value.get("skipped_files", ())),
             files_skipped=value.get("files_skipped", 0),
+            rows_replaced=value.get("rows_replaced", 0),
+            replaced_snapshot_id=None if replaced is None else int(replaced),
+            attached_to=value.get("attached_to", ""),
         )
 
     def __str__(self) -> str:
         filtered = "" if self.rows_filtered is None else f", {self.rows_filtered:,} filtered"
         snapshot = "no snapshot" if self.snapshot_id is None else f"snapshot {self.snapshot_id}"
         skipped = f", {self.files_skipped:,} files left out" if self.files_skipped else ""
+        replaced = f", {self.rows_replaced:,} rows replaced" if self.rows_replaced else ""
+        attached = f", the result of {self.attached_to}" if self.attached_to else ""
         files = "1 file" if self.files == 1 else f"{self.files:,} files"
         return (
             f"{self.table}: {self.rows_landed:,} rows landed of {self.rows_read:,} read from {files} "
-            f"({self.rows_rejected:,} rejected{filtered}){skipped}, {snapshot}, {self.elapsed.total_seconds():.1f} s"
+            f"({self.rows_rejected:,} rejected{filtered}){skipped}{replaced}{attached}, {snapshot}, "
+            f"{self.elapsed.total_seconds():.1f} s"
         )
 
 

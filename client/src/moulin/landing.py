@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from moulin import _argument as argument
+
+OnRerun = Literal["replace", "skip", "append"]
+Nanoseconds = Literal["refuse", "floor"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +19,9 @@ class Landing:
     table: str
     partition_by: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict, hash=False)
+    on_rerun: OnRerun = "replace"
+    sort_by: tuple[str, ...] = ()
+    nanoseconds: Nanoseconds = "refuse"
 
     def __post_init__(self) -> None:
         argument.table_name("iceberg table", self.table)
@@ -23,6 +29,9 @@ class Landing:
         checked = (argument.partition_field(f"iceberg partition_by[{at}]", one) for at, one in enumerate(fields))
         object.__setattr__(self, "partition_by", tuple(checked))
         object.__setattr__(self, "properties", argument.properties("iceberg properties", self.properties))
+        argument.choice("iceberg on_rerun", self.on_rerun, get_args(OnRerun))
+        object.__setattr__(self, "sort_by", argument.texts("iceberg sort_by", self.sort_by))
+        argument.choice("iceberg nanoseconds", self.nanoseconds, get_args(Nanoseconds))
 
     def to_dict(self) -> dict[str, Any]:
         """The target as JSON values in the shape of a job file; defaults are left out."""
@@ -31,16 +40,26 @@ class Landing:
             found["partition_by"] = list(self.partition_by)
         if self.properties:
             found["properties"] = dict(self.properties)
+        if self.on_rerun != "replace":
+            found["on_rerun"] = self.on_rerun
+        if self.sort_by:
+            found["sort_by"] = list(self.sort_by)
+        if self.nanoseconds != "refuse":
+            found["nanoseconds"] = self.nanoseconds
         return found
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Landing:
         """Reads the `target` of a job file, or what `to_dict` wrote."""
-        found = argument.fields("target", value, ("table", "partition_by", "properties"))
+        known = ("table", "partition_by", "properties", "on_rerun", "sort_by", "nanoseconds")
+        found = argument.fields("target", value, known)
         return cls(
             table=argument.required("target", found, "table"),
             partition_by=found.get("partition_by", ()),
             properties=found.get("properties", {}),
+            on_rerun=found.get("on_rerun", "replace"),
+            sort_by=found.get("sort_by", ()),
+            nanoseconds=found.get("nanoseconds", "refuse"),
         )
 
 
@@ -49,14 +68,27 @@ def iceberg(
     *,
     partition_by: str | Iterable[str] = (),
     properties: Mapping[str, str | int | float | bool] | None = None,
+    on_rerun: OnRerun = "replace",
+    sort_by: str | Iterable[str] = (),
+    nanoseconds: Nanoseconds = "refuse",
 ) -> Landing:
     """An Iceberg table, `namespace.table`; namespace and table are made when absent.
 
-    `partition_by` (`month(time_hour)`, `bucket(16, id)`, a column) and `properties` are for the table this job
-    makes; for one that exists `partition_by` must be empty or equal to what it has.
+    `partition_by` (`month(time_hour)`, `bucket(16, id)`, a column), `sort_by` (`time_hour`, `delay desc nulls last`)
+    and `properties` are for the table this job makes; for one that exists `partition_by` and `sort_by` must be empty
+    or equal to what it has.
+
+    `on_rerun` says what becomes of the rows that this work landed before its task was cleared: the new ones
+    `replace` them in one snapshot, the new run takes them for its own and is done (`skip`), or the new ones come to
+    them (`append`).
+
+    `nanoseconds`: times that are not whole microseconds are refused, or rounded down (`floor`).
     """
     return Landing(
         table=table,
         partition_by=argument.texts("iceberg partition_by", partition_by),
         properties=argument.properties("iceberg properties", properties or {}),
+        on_rerun=on_rerun,
+        sort_by=argument.texts("iceberg sort_by", sort_by),
+        nanoseconds=nanoseconds,
     )

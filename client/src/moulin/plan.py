@@ -77,3 +77,5 @@ class JobPlan:
     """The parts that the files are read in; each may be read by itself."""
     changes: tuple[SchemaChange, ...] = ()
     """What differs between the rows and the table."""
+    on_rerun: str = "replace"
+    """What would become of the rows of the generation before, when the job is a redo."""

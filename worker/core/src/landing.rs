@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::SortField;
+
 /// An Iceberg table in the worker's catalog, made when it is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,6 +20,51 @@ pub struct Landing {
     /// Table properties set when this job makes the table.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
+    /// What becomes of the rows of the generation before, when this one is a redo.
+    #[serde(default)]
+    pub on_rerun: OnRerun,
+    /// Sort order of a table that this job makes; must be empty or equal for one that exists.
+    #[serde(default)]
+    pub sort_by: Vec<SortField>,
+    /// What to do with digits below the microsecond.
+    #[serde(default)]
+    pub nanoseconds: Nanoseconds,
+}
+
+/// What becomes of the rows of the generation before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRerun {
+    /// They go in the snapshot that brings the new ones.
+    #[default]
+    Replace,
+    /// They stay, and the new generation takes them for its own.
+    Skip,
+    /// They stay, and the new ones come to them.
+    Append,
+}
+
+impl OnRerun {
+    /// `replace`, `skip` or `append`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Replace => "replace",
+            Self::Skip => "skip",
+            Self::Append => "append",
+        }
+    }
+}
+
+/// What to do with a timestamp or time of day that is not whole microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Nanoseconds {
+    /// The job fails and names the column.
+    #[default]
+    Refuse,
+    /// It is rounded down, towards the earlier moment.
+    Floor,
 }
 
 /// `namespace.table`, or with a nested namespace `a.b.table`.
@@ -77,6 +124,8 @@ pub enum PartitionTransform {
     Day,
     /// Hours since 1970-01-01T00.
     Hour,
+    /// Nothing: a field that was dropped from the spec of a table of format version 1.
+    Void,
 }
 
 impl PartitionField {
@@ -92,6 +141,7 @@ impl PartitionField {
             PartitionTransform::Month => format!("{column}_month"),
             PartitionTransform::Day => format!("{column}_day"),
             PartitionTransform::Hour => format!("{column}_hour"),
+            PartitionTransform::Void => format!("{column}_null"),
         }
     }
 }
@@ -107,6 +157,7 @@ impl fmt::Display for PartitionField {
             PartitionTransform::Month => write!(f, "month({column})"),
             PartitionTransform::Day => write!(f, "day({column})"),
             PartitionTransform::Hour => write!(f, "hour({column})"),
+            PartitionTransform::Void => write!(f, "void({column})"),
         }
     }
 }
@@ -118,7 +169,7 @@ impl FromStr for PartitionField {
         let text = text.trim();
         let refused = || {
             format!(
-                "`{text}` is not a partition field; write a column, or year(c), month(c), day(c), hour(c), bucket(n, c), truncate(n, c)"
+                "`{text}` is not a partition field; write a column, or year(c), month(c), day(c), hour(c), bucket(n, c), truncate(n, c), void(c)"
             )
         };
         let Some((function, rest)) = text.split_once('(') else {
@@ -142,6 +193,7 @@ impl FromStr for PartitionField {
             ("month" | "months", None) => PartitionTransform::Month,
             ("day" | "days", None) => PartitionTransform::Day,
             ("hour" | "hours", None) => PartitionTransform::Hour,
+            ("void", None) => PartitionTransform::Void,
             ("bucket", Some(n)) => PartitionTransform::Bucket(n),
             ("truncate", Some(n)) => PartitionTransform::Truncate(n),
             _ => return Err(refused()),
@@ -172,9 +224,16 @@ mod tests {
 
     #[test]
     fn partition_fields_come_back_from_their_text() {
-        for text in
-            ["origin", "month(time_hour)", "bucket(16, id)", "truncate(4, name)", "year(d)", "day(d)", "hour(t)"]
-        {
+        for text in [
+            "origin",
+            "month(time_hour)",
+            "bucket(16, id)",
+            "truncate(4, name)",
+            "year(d)",
+            "day(d)",
+            "hour(t)",
+            "void(d)",
+        ] {
             assert_eq!(text.parse::<PartitionField>().unwrap().to_string(), text);
         }
         assert_eq!("months(d)".parse::<PartitionField>().unwrap().to_string(), "month(d)");

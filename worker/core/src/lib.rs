@@ -15,6 +15,7 @@ mod landing;
 mod progress;
 mod receipt;
 mod schema_change;
+mod sort_field;
 mod source;
 mod spec;
 mod state;
@@ -27,13 +28,14 @@ pub use fault::{Fault, FaultKind, Place};
 pub use fault_point::FaultPoint;
 pub use job::Job;
 pub use key::{JobId, JobKey, Token};
-pub use landing::{Landing, PartitionField, PartitionTransform, TableName};
+pub use landing::{Landing, Nanoseconds, OnRerun, PartitionField, PartitionTransform, TableName};
 pub use progress::{Counters, Progress, Room};
 pub use receipt::{
     InferReport, InferredColumn, JobPlan, PlannedColumn, PlannedFile, PlannedOption, Receipt, Reject, RejectedRow,
     RoomTime, SkippedFile,
 };
 pub use schema_change::{SchemaChange, SchemaChangeKind, schema_changes};
+pub use sort_field::SortField;
 pub use source::{
     Compression, CsvFormat, DuplicateKeys, Encoding, Format, Inference, JsonFormat, LineEnding, NdjsonFormat,
     OnBadFile, OnBadRow, ProvenanceColumn, RaggedRows, ReadLimits, Source,

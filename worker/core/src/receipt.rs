@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, FaultKind, Place, SchemaChange, progress::Room};
+use crate::{Fault, FaultKind, OnRerun, Place, SchemaChange, progress::Room};
 
 /// Proof that every row is accounted for. Written once, when a job succeeds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,15 @@ pub struct Receipt {
     /// Files that were left out in all.
     #[serde(default)]
     pub files_skipped: u64,
+    /// Rows of the generation before that went in the same snapshot.
+    #[serde(default)]
+    pub rows_replaced: u64,
+    /// The snapshot that had added them; `None`: nothing was replaced.
+    #[serde(default)]
+    pub replaced_snapshot_id: Option<i64>,
+    /// The token of the generation whose result this job took for its own; all figures are of that job.
+    #[serde(default)]
+    pub attached_to: Option<String>,
 }
 
 /// A file that was left out.
@@ -149,6 +158,9 @@ pub struct JobPlan {
     pub shards: u64,
     /// What differs between the rows and the table.
     pub changes: Vec<SchemaChange>,
+    /// What would become of the rows of the generation before, when the job is a redo.
+    #[serde(default)]
+    pub on_rerun: OnRerun,
 }
 
 /// An option of the reader.
@@ -252,6 +264,9 @@ mod tests {
             token: String::new(),
             skipped_files: vec![],
             files_skipped: 0,
+            rows_replaced: 0,
+            replaced_snapshot_id: None,
+            attached_to: None,
         };
         assert!(receipt.check().is_ok());
         receipt.rows_landed = 6;

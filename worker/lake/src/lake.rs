@@ -57,6 +57,12 @@ impl Target {
         &self.table
     }
 
+    /// Whether nothing has ever been committed to it.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.metadata.snapshots().len() == 0
+    }
+
     /// Where its files are.
     #[must_use]
     pub fn location(&self) -> &str {
@@ -318,6 +324,9 @@ fn warehouse_root(text: &str) -> Result<String, Error> {
 
 fn new_metadata(landing: &Landing, schema: &ArrowSchema, location: String) -> Result<TableMetadata, Error> {
     let table = &landing.table;
+    if !landing.sort_by.is_empty() {
+        return Err(Error::invalid("target.sort_by is not in this version"));
+    }
     let schema = schema::table_schema(table, schema)?;
     let spec = schema::partition_spec(&schema, &landing.partition_by)?;
     let mut properties: HashMap<String, String> =
@@ -367,7 +376,7 @@ fn target_of(landing: &Landing, loaded: Loaded, schema: &ArrowSchema, contract: 
     let partitioned_by: HashSet<&str> =
         spec.fields().iter().filter_map(|f| table_schema.name_by_field_id(f.source_id)).collect();
     let arrow = schema::arrow_schema(&table, table_schema)?;
-    let alignment = Arc::new(Alignment::new(&table, &arrow, schema, &partitioned_by));
+    let alignment = Arc::new(Alignment::new(&table, &arrow, schema, &partitioned_by, landing.nanoseconds));
     let settings = Arc::new(FileSettings::from_properties(metadata.properties(), metadata.location())?);
     Ok(Target { table, metadata: Arc::new(metadata), alignment, settings, evolved })
 }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use moulin_core::{JobId, Progress, Receipt, Token};
+use moulin_core::{JobId, JobKey, Progress, Receipt, Token};
 use sqlx::postgres::PgConnectOptions;
 
 use database::Database;
@@ -111,7 +111,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// The receipt an attempt was about to commit.
     async fn intent(&self, id: &JobId, attempt: u32) -> Result<Option<Receipt>, Error>;
 
-    /// Writes a commit into the ledger, which outlives jobs and snapshots. Writing the same commit again is fine.
+    /// Writes a commit into the ledger, which outlives jobs and snapshots, with the files that its attempt had staged:
+    /// those of an attempt that committed are all in the table. Writing the same commit again is fine.
     ///
     /// # Errors
     /// `LeaseLost`; `LedgerConflict` when the token stands there with another snapshot.
@@ -119,6 +120,12 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// The commit of a token.
     async fn ledger(&self, token: &Token) -> Result<Option<LedgerEntry>, Error>;
+
+    /// The newest commit of an earlier generation of the key.
+    async fn commit_before(&self, key: &JobKey, generation: u32) -> Result<Option<LedgerEntry>, Error>;
+
+    /// The data files of a commit in the ledger, by name; none: it was recorded before the ledger knew them.
+    async fn committed_files(&self, token: &Token) -> Result<Vec<String>, Error>;
 
     /// Ends the attempt. Saying the same final outcome again is fine.
     ///

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use moulin_core::{JobId, JobKey, JobState};
+use moulin_core::{JobId, JobKey, JobState, Token};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::database::Row;
-use crate::{Error, StoredJob};
+use crate::{Error, LedgerEntry, StoredJob};
 
 const FOUND_SHOWN_CHARS: usize = 80;
 
@@ -38,6 +38,17 @@ pub(crate) fn job_from_row(row: &Row) -> Result<StoredJob, Error> {
         receipt: json_from_row(row, "receipt")?,
         fault: json_from_row(row, "fault")?,
         cancel_requested: row.get("cancel_reason"),
+    })
+}
+
+pub(crate) fn entry_from_row(row: &Row) -> Result<LedgerEntry, Error> {
+    Ok(LedgerEntry {
+        token: Token(row.get("token")),
+        table: row.get("table_name"),
+        snapshot_id: row.get("snapshot_id"),
+        metadata_location: row.get("metadata_location"),
+        attempt: count("attempt", row.get("attempt"))?,
+        job_id: JobId(row.get("job_id")),
     })
 }
 

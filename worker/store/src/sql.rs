@@ -6,10 +6,12 @@
 //! Times are microseconds since 1970, progress, receipts and faults are JSON.
 
 /// The schema of SQLite, one text a version; a text that was released never changes.
-pub(crate) const SQLITE_SCHEMA: [&str; 1] = [include_str!("schema/sqlite_0001.sql")];
+pub(crate) const SQLITE_SCHEMA: [&str; 2] =
+    [include_str!("schema/sqlite_0001.sql"), include_str!("schema/sqlite_0002.sql")];
 
 /// The same schema for PostgreSQL, version by version.
-pub(crate) const POSTGRES_SCHEMA: [&str; 1] = [include_str!("schema/postgres_0001.sql")];
+pub(crate) const POSTGRES_SCHEMA: [&str; 2] =
+    [include_str!("schema/postgres_0001.sql"), include_str!("schema/postgres_0002.sql")];
 
 // What stands in every statement that a lease guards. Its three values are always the first three.
 macro_rules! fence {
@@ -134,6 +136,21 @@ pub(crate) const RECORD_COMMIT: &str = concat!(
 
 pub(crate) const LEDGER: &str =
     "SELECT token, table_name, snapshot_id, metadata_location, attempt, job_id FROM ledger WHERE token = $1";
+
+// The files of the attempt that committed, while they are still known as staged ones.
+pub(crate) const RECORD_FILES: &str = "\
+    INSERT INTO committed_files (token, uri) \
+    SELECT CAST($1 AS TEXT), uri FROM staged_files WHERE job_id = $2 AND attempt = $3 \
+    ON CONFLICT DO NOTHING";
+
+pub(crate) const COMMITTED_FILES: &str = "SELECT uri FROM committed_files WHERE token = $1 ORDER BY uri";
+
+pub(crate) const COMMIT_BEFORE: &str = "\
+    SELECT l.token AS token, l.table_name AS table_name, l.snapshot_id AS snapshot_id, \
+           l.metadata_location AS metadata_location, l.attempt AS attempt, l.job_id AS job_id \
+    FROM ledger l JOIN jobs j ON j.job_id = l.job_id \
+    WHERE j.dag_id = $1 AND j.run_id = $2 AND j.task_id = $3 AND j.map_index = $4 AND j.generation < $5 \
+    ORDER BY j.generation DESC LIMIT 1";
 
 pub(crate) const FINISH: &str = concat!(
     "UPDATE jobs SET state = $4, receipt = $5, fault = $6, finished_at = $7, not_before = $8, lease_until = NULL WHERE ",

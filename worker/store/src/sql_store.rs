@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use moulin_core::{Fault, FaultKind, JobId, JobState, Progress, Receipt, Token};
+use moulin_core::{Fault, FaultKind, JobId, JobKey, JobState, Progress, Receipt, Token};
 
 use crate::database::{Database, Query, Row, Transaction, Tries, query};
-use crate::row::{self, job_from_row, json_from_row, micros, to_json};
+use crate::row::{self, entry_from_row, job_from_row, json_from_row, micros, to_json};
 use crate::{
     CancelOutcome, Claim, Error, JobFilter, JobPage, JobStore, Lease, LedgerEntry, NewJob, Outcome, Renewed,
     StagedFile, StoredJob, Submitted, sql,
@@ -129,6 +129,28 @@ impl SqlStore {
         transaction.execute(attempts).await.map_err(self.failed(ACTION))?;
         transaction.commit().await.map_err(self.failed(ACTION))?;
         Ok(released)
+    }
+
+    // Whether the entry was written.
+    async fn record_once(&self, lease: &Lease, entry: &LedgerEntry, now: SystemTime) -> Result<bool, Error> {
+        const ACTION: &str = "record a commit";
+        let mut transaction = self.begin(ACTION).await?;
+        let ledger = fenced(sql::RECORD_COMMIT, lease)
+            .bind(&entry.token.0)
+            .bind(&entry.table)
+            .bind(entry.snapshot_id)
+            .bind(&entry.metadata_location)
+            .bind(i64::from(entry.attempt))
+            .bind(&entry.job_id.0)
+            .bind(micros(now));
+        if transaction.execute(ledger).await.map_err(self.failed(ACTION))? == 0 {
+            transaction.rollback().await.map_err(self.failed(ACTION))?;
+            return Ok(false);
+        }
+        let files = query(sql::RECORD_FILES).bind(&entry.token.0).bind(&entry.job_id.0).bind(i64::from(entry.attempt));
+        transaction.execute(files).await.map_err(self.failed(ACTION))?;
+        transaction.commit().await.map_err(self.failed(ACTION))?;
+        Ok(true)
     }
 
     async fn finish_once(&self, lease: &Lease, ended: &Ended, now: SystemTime) -> Result<StoredJob, Error> {
@@ -308,15 +330,7 @@ impl JobStore for SqlStore {
     }
 
     async fn record_commit(&self, lease: &Lease, entry: &LedgerEntry, now: SystemTime) -> Result<(), Error> {
-        let query = fenced(sql::RECORD_COMMIT, lease)
-            .bind(&entry.token.0)
-            .bind(&entry.table)
-            .bind(entry.snapshot_id)
-            .bind(&entry.metadata_location)
-            .bind(i64::from(entry.attempt))
-            .bind(&entry.job_id.0)
-            .bind(micros(now));
-        if self.write("record a commit", query).await? == 1 {
+        if again!(self.record_once(lease, entry, now))? {
             return Ok(());
         }
         // Nothing was written: the commit stands there already, or the lease is lost.
@@ -333,17 +347,23 @@ impl JobStore for SqlStore {
 
     async fn ledger(&self, token: &Token) -> Result<Option<LedgerEntry>, Error> {
         let row = self.row("read the ledger", query(sql::LEDGER).bind(&token.0)).await?;
-        row.map(|row| {
-            Ok(LedgerEntry {
-                token: Token(row.get("token")),
-                table: row.get("table_name"),
-                snapshot_id: row.get("snapshot_id"),
-                metadata_location: row.get("metadata_location"),
-                attempt: row::count("attempt", row.get("attempt"))?,
-                job_id: JobId(row.get("job_id")),
-            })
-        })
-        .transpose()
+        row.as_ref().map(entry_from_row).transpose()
+    }
+
+    async fn commit_before(&self, key: &JobKey, generation: u32) -> Result<Option<LedgerEntry>, Error> {
+        let query = query(sql::COMMIT_BEFORE)
+            .bind(&key.dag_id)
+            .bind(&key.run_id)
+            .bind(&key.task_id)
+            .bind(i64::from(key.map_index))
+            .bind(i64::from(generation));
+        let row = self.row("look for an earlier generation", query).await?;
+        row.as_ref().map(entry_from_row).transpose()
+    }
+
+    async fn committed_files(&self, token: &Token) -> Result<Vec<String>, Error> {
+        let rows = self.rows("list the files of a commit", query(sql::COMMITTED_FILES).bind(&token.0)).await?;
+        Ok(rows.iter().map(|row| row.get("uri")).collect())
     }
 
     async fn finish(&self, lease: &Lease, outcome: Outcome, now: SystemTime) -> Result<StoredJob, Error> {

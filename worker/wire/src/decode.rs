@@ -6,7 +6,8 @@ use moulin_core as core;
 use moulin_core::{Fault, FaultKind};
 
 use crate::enums::{
-    from_contract_mode, from_fault_kind, from_job_state, from_on_bad_row, from_room, from_schema_change_kind,
+    from_contract_mode, from_fault_kind, from_job_state, from_nanoseconds, from_on_bad_row, from_on_rerun, from_room,
+    from_schema_change_kind,
 };
 use crate::time::{from_duration, from_timestamp};
 use crate::v1;
@@ -68,6 +69,10 @@ fn transform(transform: v1::Transform) -> Result<core::Transform, Fault> {
 }
 
 fn landing(landing: v1::Landing) -> Result<core::Landing, Fault> {
+    let on_rerun = v1::OnRerun::try_from(landing.on_rerun)
+        .map_err(|_| wrong(format!("target.on_rerun {} is unknown to this worker", landing.on_rerun)))?;
+    let nanoseconds = v1::Nanoseconds::try_from(landing.nanoseconds)
+        .map_err(|_| wrong(format!("target.nanoseconds {} is unknown to this worker", landing.nanoseconds)))?;
     Ok(core::Landing {
         table: landing.table.parse().map_err(|reason| wrong(format!("target.table: {reason}")))?,
         partition_by: landing
@@ -76,6 +81,13 @@ fn landing(landing: v1::Landing) -> Result<core::Landing, Fault> {
             .map(|field| field.parse().map_err(|reason| wrong(format!("target.partition_by: {reason}"))))
             .collect::<Result<_, _>>()?,
         properties: landing.properties.into_iter().collect(),
+        on_rerun: from_on_rerun(on_rerun).unwrap_or_default(),
+        sort_by: landing
+            .sort_by
+            .iter()
+            .map(|field| field.parse().map_err(|reason| wrong(format!("target.sort_by: {reason}"))))
+            .collect::<Result<_, _>>()?,
+        nanoseconds: from_nanoseconds(nanoseconds).unwrap_or_default(),
     })
 }
 
@@ -143,6 +155,9 @@ fn receipt(receipt: v1::Receipt) -> core::Receipt {
             .map(|file| core::SkippedFile { uri: file.uri, reason: file.reason })
             .collect(),
         files_skipped: receipt.files_skipped,
+        rows_replaced: receipt.rows_replaced,
+        replaced_snapshot_id: receipt.replaced_snapshot_id,
+        attached_to: Some(receipt.attached_to).filter(|token| !token.is_empty()),
     }
 }
 
@@ -191,6 +206,7 @@ pub fn plan(plan: v1::JobPlan) -> core::JobPlan {
         row_wise: plan.row_wise,
         options: plan.options.into_iter().map(planned_option).collect(),
         shards: plan.shards,
+        on_rerun: v1::OnRerun::try_from(plan.on_rerun).ok().and_then(from_on_rerun).unwrap_or_default(),
         changes: plan.changes.into_iter().filter_map(schema_change).collect(),
     }
 }

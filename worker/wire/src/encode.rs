@@ -2,7 +2,7 @@
 
 use moulin_core as core;
 
-use crate::enums::{contract_mode, fault_kind, job_state, on_bad_row, room, schema_change_kind};
+use crate::enums::{contract_mode, fault_kind, job_state, nanoseconds, on_bad_row, on_rerun, room, schema_change_kind};
 use crate::time::{duration, timestamp};
 use crate::v1;
 
@@ -85,6 +85,9 @@ pub fn receipt(receipt: &core::Receipt) -> v1::Receipt {
             .map(|file| v1::SkippedFile { uri: file.uri.clone(), reason: file.reason.clone() })
             .collect(),
         files_skipped: receipt.files_skipped,
+        rows_replaced: receipt.rows_replaced,
+        replaced_snapshot_id: receipt.replaced_snapshot_id,
+        attached_to: receipt.attached_to.clone().unwrap_or_default(),
     }
 }
 
@@ -132,6 +135,7 @@ pub fn plan(plan: &core::JobPlan) -> v1::JobPlan {
         options: plan.options.iter().map(planned_option).collect(),
         shards: plan.shards,
         changes: plan.changes.iter().map(schema_change).collect(),
+        on_rerun: on_rerun(plan.on_rerun).into(),
     }
 }
 
@@ -222,6 +226,9 @@ fn landing(landing: &core::Landing) -> v1::Landing {
         table: landing.table.to_string(),
         partition_by: landing.partition_by.iter().map(ToString::to_string).collect(),
         properties: landing.properties.clone().into_iter().collect(),
+        on_rerun: on_rerun(landing.on_rerun).into(),
+        sort_by: landing.sort_by.iter().map(ToString::to_string).collect(),
+        nanoseconds: nanoseconds(landing.nanoseconds).into(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The enums that stand one for one on both sides.
 
 use moulin_core::{
-    Compression, ContractMode, DuplicateKeys, Encoding, FaultKind, JobState, LineEnding, OnBadFile, OnBadRow,
-    ProvenanceColumn, RaggedRows, Room, SchemaChangeKind,
+    Compression, ContractMode, DuplicateKeys, Encoding, FaultKind, JobState, LineEnding, Nanoseconds, OnBadFile,
+    OnBadRow, OnRerun, ProvenanceColumn, RaggedRows, Room, SchemaChangeKind,
 };
 
 use crate::v1;
@@ -47,6 +47,8 @@ one_for_one!(job_state, from_job_state, JobState { Queued, Running, Succeeded, F
 one_for_one!(room, from_room, Room { Fetch, Read, Transform, Land, Commit });
 one_for_one!(on_bad_row, from_on_bad_row, OnBadRow { Fail, Skip, Quarantine });
 
+one_for_one!(on_rerun, from_on_rerun, OnRerun { Replace, Skip, Append });
+one_for_one!(nanoseconds, from_nanoseconds, Nanoseconds { Refuse, Floor });
 one_for_one!(on_bad_file, from_on_bad_file, OnBadFile { Fail, Skip });
 one_for_one!(provenance_column, from_provenance_column, ProvenanceColumn { File, Row, Offset });
 one_for_one!(ragged_rows, from_ragged_rows, RaggedRows { Reject, Pad, Truncate, Fit });

@@ -383,6 +383,9 @@ class Receipt(google.protobuf.message.Message):
     TOKEN_FIELD_NUMBER: builtins.int
     SKIPPED_FILES_FIELD_NUMBER: builtins.int
     FILES_SKIPPED_FIELD_NUMBER: builtins.int
+    ROWS_REPLACED_FIELD_NUMBER: builtins.int
+    REPLACED_SNAPSHOT_ID_FIELD_NUMBER: builtins.int
+    ATTACHED_TO_FIELD_NUMBER: builtins.int
     job_id: builtins.str
     """The job's name."""
     table: builtins.str
@@ -415,6 +418,14 @@ class Receipt(google.protobuf.message.Message):
     """The commit token found in the snapshot summary under `moulin.job`."""
     files_skipped: builtins.int
     """Files that were left out in all."""
+    rows_replaced: builtins.int
+    """Rows of the generation before that went in the same snapshot, because `on_rerun` is replace."""
+    replaced_snapshot_id: builtins.int
+    """The snapshot that had added those rows. Absent: nothing was replaced."""
+    attached_to: builtins.str
+    """The token of the generation whose result this job took for its own, because `on_rerun` is skip; all figures are of that
+    job. Empty: the rows are this job's.
+    """
     @property
     def elapsed(self) -> google.protobuf.duration_pb2.Duration:
         """From the start of the successful attempt to the report."""
@@ -453,9 +464,14 @@ class Receipt(google.protobuf.message.Message):
         token: builtins.str = ...,
         skipped_files: collections.abc.Iterable[global___SkippedFile] | None = ...,
         files_skipped: builtins.int = ...,
+        rows_replaced: builtins.int = ...,
+        replaced_snapshot_id: builtins.int | None = ...,
+        attached_to: builtins.str = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "elapsed", b"elapsed", "rows_filtered", b"rows_filtered", "snapshot_id", b"snapshot_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "attempt", b"attempt", "bytes_read", b"bytes_read", "bytes_written", b"bytes_written", "data_files", b"data_files", "elapsed", b"elapsed", "files", b"files", "files_skipped", b"files_skipped", "job_id", b"job_id", "metadata_location", b"metadata_location", "rejects", b"rejects", "rooms", b"rooms", "rows_filtered", b"rows_filtered", "rows_landed", b"rows_landed", "rows_read", b"rows_read", "rows_rejected", b"rows_rejected", "skipped_files", b"skipped_files", "snapshot_id", b"snapshot_id", "table", b"table", "token", b"token"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "elapsed", b"elapsed", "replaced_snapshot_id", b"replaced_snapshot_id", "rows_filtered", b"rows_filtered", "snapshot_id", b"snapshot_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "attached_to", b"attached_to", "attempt", b"attempt", "bytes_read", b"bytes_read", "bytes_written", b"bytes_written", "data_files", b"data_files", "elapsed", b"elapsed", "files", b"files", "files_skipped", b"files_skipped", "job_id", b"job_id", "metadata_location", b"metadata_location", "rejects", b"rejects", "replaced_snapshot_id", b"replaced_snapshot_id", "rooms", b"rooms", "rows_filtered", b"rows_filtered", "rows_landed", b"rows_landed", "rows_read", b"rows_read", "rows_rejected", b"rows_rejected", "rows_replaced", b"rows_replaced", "skipped_files", b"skipped_files", "snapshot_id", b"snapshot_id", "table", b"table", "token", b"token"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_replaced_snapshot_id", b"_replaced_snapshot_id"]) -> typing.Literal["replaced_snapshot_id"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_rows_filtered", b"_rows_filtered"]) -> typing.Literal["rows_filtered"] | None: ...
     @typing.overload
@@ -556,6 +572,7 @@ class JobPlan(google.protobuf.message.Message):
     OPTIONS_FIELD_NUMBER: builtins.int
     SHARDS_FIELD_NUMBER: builtins.int
     CHANGES_FIELD_NUMBER: builtins.int
+    ON_RERUN_FIELD_NUMBER: builtins.int
     table: builtins.str
     """`namespace.table`."""
     table_exists: builtins.bool
@@ -566,6 +583,8 @@ class JobPlan(google.protobuf.message.Message):
     """Whether the transform keeps one row for one row, so that it runs in constant memory."""
     shards: builtins.int
     """The parts that the files are read in; each may be read by itself."""
+    on_rerun: moulin.v1.landing_pb2.OnRerun.ValueType
+    """What would become of the rows of the generation before, when the job is a redo."""
     @property
     def files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PlannedFile]:
         """Input files in the order they are read."""
@@ -604,8 +623,9 @@ class JobPlan(google.protobuf.message.Message):
         options: collections.abc.Iterable[global___PlannedOption] | None = ...,
         shards: builtins.int = ...,
         changes: collections.abc.Iterable[global___SchemaChange] | None = ...,
+        on_rerun: moulin.v1.landing_pb2.OnRerun.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["changes", b"changes", "files", b"files", "input", b"input", "options", b"options", "output", b"output", "partition_by", b"partition_by", "row_wise", b"row_wise", "shards", b"shards", "table", b"table", "table_exists", b"table_exists", "table_location", b"table_location"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "files", b"files", "input", b"input", "on_rerun", b"on_rerun", "options", b"options", "output", b"output", "partition_by", b"partition_by", "row_wise", b"row_wise", "shards", b"shards", "table", b"table", "table_exists", b"table_exists", "table_location", b"table_location"]) -> None: ...
 
 global___JobPlan = JobPlan
 

@@ -7,10 +7,77 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
+import sys
 import typing
 
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
+else:
+    import typing_extensions
+
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _OnRerun:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _OnRerunEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_OnRerun.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    ON_RERUN_UNSPECIFIED: _OnRerun.ValueType  # 0
+    """REPLACE."""
+    ON_RERUN_REPLACE: _OnRerun.ValueType  # 1
+    """The commit takes the data files of the generation before out of the table and adds its own, in one snapshot. When
+    those files were rewritten or deleted since, the job is refused.
+    """
+    ON_RERUN_SKIP: _OnRerun.ValueType  # 2
+    """The job takes the result of the generation before for its own and reads nothing; its receipt says so. When there is
+    none, it runs.
+    """
+    ON_RERUN_APPEND: _OnRerun.ValueType  # 3
+    """The rows come to those of the generation before."""
+
+class OnRerun(_OnRerun, metaclass=_OnRerunEnumTypeWrapper):
+    """What becomes of the rows of the generation before."""
+
+ON_RERUN_UNSPECIFIED: OnRerun.ValueType  # 0
+"""REPLACE."""
+ON_RERUN_REPLACE: OnRerun.ValueType  # 1
+"""The commit takes the data files of the generation before out of the table and adds its own, in one snapshot. When
+those files were rewritten or deleted since, the job is refused.
+"""
+ON_RERUN_SKIP: OnRerun.ValueType  # 2
+"""The job takes the result of the generation before for its own and reads nothing; its receipt says so. When there is
+none, it runs.
+"""
+ON_RERUN_APPEND: OnRerun.ValueType  # 3
+"""The rows come to those of the generation before."""
+global___OnRerun = OnRerun
+
+class _Nanoseconds:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _NanosecondsEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Nanoseconds.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    NANOSECONDS_UNSPECIFIED: _Nanoseconds.ValueType  # 0
+    """REFUSE."""
+    NANOSECONDS_REFUSE: _Nanoseconds.ValueType  # 1
+    """The job fails and names the column."""
+    NANOSECONDS_FLOOR: _Nanoseconds.ValueType  # 2
+    """They are rounded down, towards the earlier moment."""
+
+class Nanoseconds(_Nanoseconds, metaclass=_NanosecondsEnumTypeWrapper):
+    """What to do with digits below the microsecond."""
+
+NANOSECONDS_UNSPECIFIED: Nanoseconds.ValueType  # 0
+"""REFUSE."""
+NANOSECONDS_REFUSE: Nanoseconds.ValueType  # 1
+"""The job fails and names the column."""
+NANOSECONDS_FLOOR: Nanoseconds.ValueType  # 2
+"""They are rounded down, towards the earlier moment."""
+global___Nanoseconds = Nanoseconds
 
 @typing.final
 class Landing(google.protobuf.message.Message):
@@ -37,8 +104,19 @@ class Landing(google.protobuf.message.Message):
     TABLE_FIELD_NUMBER: builtins.int
     PARTITION_BY_FIELD_NUMBER: builtins.int
     PROPERTIES_FIELD_NUMBER: builtins.int
+    ON_RERUN_FIELD_NUMBER: builtins.int
+    SORT_BY_FIELD_NUMBER: builtins.int
+    NANOSECONDS_FIELD_NUMBER: builtins.int
     table: builtins.str
     """`namespace.table`, or with a nested namespace `a.b.table`. Namespace and table are created when absent."""
+    on_rerun: global___OnRerun.ValueType
+    """What becomes of the rows of the generation before, when this one is a redo of work that has landed: the task was
+    cleared, so that the same key comes with a higher generation.
+    """
+    nanoseconds: global___Nanoseconds.ValueType
+    """What to do with a timestamp or time of day that is not whole microseconds, the finest that Iceberg's format
+    version 2 holds.
+    """
     @property
     def partition_by(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Partition fields of a table that this job creates: `month(time_hour)`, `bucket(16, id)`,
@@ -50,13 +128,23 @@ class Landing(google.protobuf.message.Message):
     def properties(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Table properties set when this job creates the table, e.g. `write.target-file-size-bytes`."""
 
+    @property
+    def sort_by(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Sort order of a table that this job creates: `time_hour`, `dep_delay desc`, `carrier asc nulls last`. Rows of each
+        data file are sorted by it. Nulls are first when ascending and last when descending, unless it is said. For a table
+        that exists it must be empty or equal to its sort order, which is followed in any case.
+        """
+
     def __init__(
         self,
         *,
         table: builtins.str = ...,
         partition_by: collections.abc.Iterable[builtins.str] | None = ...,
         properties: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        on_rerun: global___OnRerun.ValueType = ...,
+        sort_by: collections.abc.Iterable[builtins.str] | None = ...,
+        nanoseconds: global___Nanoseconds.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["partition_by", b"partition_by", "properties", b"properties", "table", b"table"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["nanoseconds", b"nanoseconds", "on_rerun", b"on_rerun", "partition_by", b"partition_by", "properties", b"properties", "sort_by", b"sort_by", "table", b"table"]) -> None: ...
 
 global___Landing = Landing

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use iceberg::spec::Schema;
-use moulin_core::TableName;
+use moulin_core::{Nanoseconds, TableName};
 use parquet::arrow::ProjectionMask;
 use parquet::schema::types::SchemaDescriptor;
 
@@ -46,7 +46,7 @@ impl Projection {
         }
         let renamed = std::sync::Arc::new(ArrowSchema::new(fields));
         let every_column: HashSet<&str> = columns.as_struct().fields().iter().map(|c| c.name.as_str()).collect();
-        let alignment = Alignment::new(table, schema, &renamed, &every_column);
+        let alignment = Alignment::new(table, schema, &renamed, &every_column, Nanoseconds::Refuse);
         Self { mask: ProjectionMask::roots(parquet, kept), alignment, renamed, location: location.to_owned() }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
-use moulin_core::TableName;
+use moulin_core::{Nanoseconds, TableName};
 
 use super::way::Way;
 use crate::Error;
@@ -23,12 +23,13 @@ type Step = Option<(usize, Way)>;
 
 impl Alignment {
     /// Plans the way from `incoming` to the columns of `table_schema` (own Arrow types with field ids);
-    /// `partitioned_by` are columns whose values are looked at, which need the table's very type.
+    /// `looked_at` are columns whose values the writer looks at, which need the table's very type.
     pub(crate) fn new(
         table: &TableName,
         table_schema: &ArrowSchema,
         incoming: &ArrowSchema,
-        partitioned_by: &HashSet<&str>,
+        looked_at: &HashSet<&str>,
+        nanoseconds: Nanoseconds,
     ) -> Self {
         let mut fields = Vec::with_capacity(table_schema.fields().len());
         let mut steps = Vec::with_capacity(table_schema.fields().len());
@@ -42,12 +43,12 @@ impl Alignment {
             if from == to.data_type() {
                 fields.push(to.as_ref().clone());
                 steps.push(Some((index, Way::Keep)));
-            } else if written_alike(from, to.data_type()) && !partitioned_by.contains(to.name().as_str()) {
+            } else if written_alike(from, to.data_type()) && !looked_at.contains(to.name().as_str()) {
                 fields.push(to.as_ref().clone().with_data_type(from.clone()));
                 steps.push(Some((index, Way::Keep)));
             } else {
                 fields.push(to.as_ref().clone());
-                steps.push(Some((index, Way::new(from, to.data_type()))));
+                steps.push(Some((index, Way::new(from, to.data_type(), nanoseconds))));
             }
         }
         Self { table: table.clone(), schema: Arc::new(ArrowSchema::new(fields)), steps }
@@ -102,16 +103,22 @@ fn written_alike(from: &DataType, to: &DataType) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int32Array, Int64Array, StringViewArray, TimestampNanosecondArray, UInt64Array};
+    use arrow::array::{
+        Int32Array, Int64Array, StringViewArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt64Array,
+    };
     use arrow::datatypes::TimeUnit;
 
     use super::*;
 
     fn aligned(to: Field, name: &str, column: ArrayRef) -> Result<RecordBatch, Error> {
+        aligned_with(Nanoseconds::Refuse, to, name, column)
+    }
+
+    fn aligned_with(nanoseconds: Nanoseconds, to: Field, name: &str, column: ArrayRef) -> Result<RecordBatch, Error> {
         let incoming = ArrowSchema::new(vec![Field::new(name, column.data_type().clone(), true)]);
         let batch = RecordBatch::try_new(Arc::new(incoming.clone()), vec![column]).unwrap();
         let table = "bronze.t".parse().unwrap();
-        Alignment::new(&table, &ArrowSchema::new(vec![to]), &incoming, &HashSet::new()).align(&batch)
+        Alignment::new(&table, &ArrowSchema::new(vec![to]), &incoming, &HashSet::new(), nanoseconds).align(&batch)
     }
 
     #[test]
@@ -137,6 +144,8 @@ mod tests {
         let micros = Field::new("t", DataType::Timestamp(TimeUnit::Microsecond, None), true);
         let column = |ns| Arc::new(TimestampNanosecondArray::from(vec![Some(ns), None])) as ArrayRef;
         aligned(micros.clone(), "t", column(5_000)).unwrap();
+        let floored = aligned_with(Nanoseconds::Floor, micros.clone(), "t", column(-1)).unwrap();
+        assert_eq!(floored.column(0).as_ref(), &TimestampMicrosecondArray::from(vec![Some(-1), None]) as &dyn Array);
         let error = aligned(micros, "t", column(5_001)).unwrap_err().to_string();
         assert!(error.starts_with("bronze.t: column `t`: a value of Timestamp(ns) has more digits"), "{error}");
         let error = aligned(Field::new("n", DataType::Int64, true), "n", Arc::new(UInt64Array::from(vec![u64::MAX])))

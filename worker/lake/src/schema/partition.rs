@@ -97,6 +97,7 @@ fn transform(transform: PartitionTransform) -> Transform {
         PartitionTransform::Month => Transform::Month,
         PartitionTransform::Day => Transform::Day,
         PartitionTransform::Hour => Transform::Hour,
+        PartitionTransform::Void => Transform::Void,
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, ListArray, MapArray, StructArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type, TimeUnit};
 use arrow::util::display::FormatOptions;
+use moulin_core::Nanoseconds;
 
 const CHECKED: CastOptions<'static> = CastOptions { safe: false, format_options: FormatOptions::new() };
 
@@ -17,6 +18,8 @@ pub(super) enum Way {
     Cast,
     /// A cast that must not lose digits.
     CastExactly,
+    /// Nanoseconds to microseconds, rounded down.
+    Floor,
     /// Each field of a struct by the place it has in the rows; `None`: the rows do not have it.
     Fields(Vec<Option<(usize, Way)>>),
     /// The elements of a list.
@@ -27,22 +30,26 @@ pub(super) enum Way {
 
 impl Way {
     /// The way from one type to another, which [`super::evolve`] has found to fit.
-    pub(super) fn new(from: &DataType, to: &DataType) -> Self {
+    pub(super) fn new(from: &DataType, to: &DataType, nanoseconds: Nanoseconds) -> Self {
         match (from, to) {
             _ if from == to => Self::Keep,
-            (DataType::Struct(from), DataType::Struct(to)) => Self::Fields(by_name(from, to)),
+            (DataType::Struct(from), DataType::Struct(to)) => Self::Fields(by_name(from, to, nanoseconds)),
             (
                 DataType::List(from) | DataType::LargeList(from) | DataType::FixedSizeList(from, _),
                 DataType::List(to),
-            ) => Self::Elements(Box::new(Self::new(from.data_type(), to.data_type()))),
+            ) => Self::Elements(Box::new(Self::new(from.data_type(), to.data_type(), nanoseconds))),
             (DataType::Map(from, _), DataType::Map(to, _)) => match (pair(from), pair(to)) {
                 (Some((key, value)), Some((to_key, to_value))) => Self::Entries(
-                    Box::new(Self::new(key.data_type(), to_key.data_type())),
-                    Box::new(Self::new(value.data_type(), to_value.data_type())),
+                    Box::new(Self::new(key.data_type(), to_key.data_type(), nanoseconds)),
+                    Box::new(Self::new(value.data_type(), to_value.data_type(), nanoseconds)),
                 ),
                 _ => Self::Cast,
             },
             // Iceberg (v2) holds microseconds.
+            (
+                DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Time64(TimeUnit::Nanosecond),
+                DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Time64(TimeUnit::Microsecond),
+            ) if nanoseconds == Nanoseconds::Floor => Self::Floor,
             (DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Time64(TimeUnit::Nanosecond), _) => {
                 Self::CastExactly
             }
@@ -60,6 +67,7 @@ impl Way {
             (Self::Keep, _) => Ok(array.clone()),
             (Self::Cast, _) => cast(array, to),
             (Self::CastExactly, _) => cast_exactly(array, field),
+            (Self::Floor, _) => floor(array, to),
             (Self::Fields(ways), DataType::Struct(fields)) => structs(ways, array.as_struct(), fields),
             (Self::Elements(way), DataType::List(element)) => lists(way, array, element),
             (Self::Entries(key, value), DataType::Map(entries, sorted)) => {
@@ -70,10 +78,10 @@ impl Way {
     }
 }
 
-fn by_name(from: &Fields, to: &Fields) -> Vec<Option<(usize, Way)>> {
+fn by_name(from: &Fields, to: &Fields, nanoseconds: Nanoseconds) -> Vec<Option<(usize, Way)>> {
     let way = |to: &FieldRef| {
         let (index, from) = from.find(to.name())?;
-        Some((index, Way::new(from.data_type(), to.data_type())))
+        Some((index, Way::new(from.data_type(), to.data_type(), nanoseconds)))
     };
     to.iter().map(way).collect()
 }
@@ -95,11 +103,18 @@ fn cast_exactly(array: &ArrayRef, field: &Field) -> Result<ArrayRef, String> {
         return Ok(there);
     }
     Err(format!(
-        "a value of {} has more digits than {} holds; round it in the transform, e.g. date_trunc('microsecond', {})",
+        "a value of {} has more digits than {} holds; say target.nanoseconds: floor, or round `{}` in the transform",
         array.data_type(),
         field.data_type(),
         field.name()
     ))
+}
+
+// Towards the earlier moment, also before 1970: a cast would round those up.
+fn floor(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
+    let nanoseconds = cast(array, &DataType::Int64)?;
+    let microseconds = nanoseconds.as_primitive::<Int64Type>().unary::<_, Int64Type>(|ns| ns.div_euclid(1_000));
+    cast(&(Arc::new(microseconds) as ArrayRef), to)
 }
 
 fn structs(ways: &[Option<(usize, Way)>], array: &StructArray, fields: &Fields) -> Result<ArrayRef, String> {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use moulin_core::{InferReport, Job, JobPlan, PlannedColumn, PlannedFile, PlannedOption, Progress, Receipt};
+use moulin_core::{InferReport, Job, JobPlan, OnRerun, PlannedColumn, PlannedFile, PlannedOption, Progress, Receipt};
 
 pub(super) fn count(n: u64) -> String {
     let digits = n.to_string();
@@ -56,6 +56,12 @@ pub(super) fn receipt(receipt: &Receipt) -> String {
         Some(id) => line!(text, "snapshot      {id}"),
         None => line!(text, "snapshot      none (no row landed)"),
     }
+    if let Some(id) = receipt.replaced_snapshot_id {
+        line!(text, "replaced      {} rows of snapshot {id}", count(receipt.rows_replaced));
+    }
+    if let Some(token) = &receipt.attached_to {
+        line!(text, "result of     {token}, which landed before: nothing was read");
+    }
     line!(text, "took          {} (attempt {})", seconds(receipt.elapsed), receipt.attempt);
     let rooms: Vec<String> = receipt.rooms.iter().map(|t| format!("{} {}", t.room.name(), seconds(t.busy))).collect();
     line!(text, "busy          {}", rooms.join(", "));
@@ -93,6 +99,12 @@ pub(super) fn plan(plan: &JobPlan) -> String {
     } else {
         line!(text, "partitioned by {}", plan.partition_by.join(", "));
     }
+    let again = match plan.on_rerun {
+        OnRerun::Replace => "its rows replace those it landed before",
+        OnRerun::Skip => "it takes what it landed before and reads nothing",
+        OnRerun::Append => "its rows come to those it landed before",
+    };
+    line!(text, "run again after a clear: {again}");
     line!(
         text,
         "the transform {}",

@@ -175,6 +175,7 @@ fn describe(spec: &JobSpec, input: &Input, fit: &Fit, table: TablePlan) -> JobPl
         options: spec.source.options(&input.schema.sample.sniffed),
         shards: 0,
         changes: fit.changes.clone(),
+        on_rerun: spec.landing.on_rerun,
     }
 }
 

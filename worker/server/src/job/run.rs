@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 
 use super::admit::{self, Fit, Input};
 use super::lease::Kept;
+use super::redo::{self, Redo};
 use super::rejects::{Quarantine, Spool};
 use super::settle::Settlement;
 use crate::worker::Worker;
@@ -84,6 +85,10 @@ impl Attempt {
         if let Some(reason) = &self.claim.job.cancel_requested {
             return Err(Fault::new(FaultKind::Cancelled, format!("cancelled: {reason}")));
         }
+        let before = redo::before(&self.worker, &self.claim.job, &token).await?;
+        if let Some(receipt) = redo::attached(&settle, &spec.landing, before.as_ref(), started).await? {
+            return Ok(receipt);
+        }
         let (target, landed, row_wise) = match self.fill(&spec, &spool).await {
             Ok(done) => done,
             Err(fault) => {
@@ -93,14 +98,22 @@ impl Attempt {
             }
         };
         FaultPoint::FilesWritten.pass();
-        let receipt = self.receipt(&token, &spec, &landed, row_wise, started)?;
-        if landed.rows() == 0 {
+        let redo = match Redo::new(&self.worker, &spec.landing, &target, before).await {
+            Ok(redo) => redo,
+            Err(fault) => {
+                settle.sweep(None).await;
+                return Err(fault);
+            }
+        };
+        let mut receipt = self.receipt(&token, &spec, &landed, row_wise, started)?;
+        redo.note(&mut receipt);
+        if landed.rows() == 0 && redo.is_empty() {
             spool.keep_only(&self.claim.lease.job_id, receipt.attempt);
             return Ok(receipt);
         }
         self.counters.enter(Room::Commit);
         let committing = Instant::now();
-        let committed = settle.commit(&target, landed, &receipt).instrument(tracing::info_span!("commit")).await;
+        let committed = settle.commit(&target, landed, &redo, &receipt).instrument(tracing::info_span!("commit")).await;
         let mut receipt = match committed {
             Ok(receipt) => receipt,
             Err(fault) => {
@@ -319,6 +332,9 @@ impl Attempt {
             token: token.to_string(),
             skipped_files: counters.skipped_files(),
             files_skipped: counters.files_skipped.load(Relaxed),
+            rows_replaced: 0,
+            replaced_snapshot_id: None,
+            attached_to: None,
         };
         receipt.check()?;
         Ok(receipt)

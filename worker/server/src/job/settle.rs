@@ -11,9 +11,11 @@ use moulin_core::{Fault, FaultKind, FaultPoint, JobId, Receipt, TableName, Token
 use moulin_lake::{Commit, Committed, Landed, Target};
 use moulin_store::{Lease, LedgerEntry};
 
+use super::redo::Redo;
 use crate::worker::Worker;
 
 /// An attempt on its way to commit.
+#[derive(Clone)]
 pub(crate) struct Settlement {
     pub(crate) worker: Arc<Worker>,
     pub(crate) lease: Lease,
@@ -66,11 +68,18 @@ impl Settlement {
     ///
     /// # Errors
     /// `LeaseLost` before the commit; `CommitConflict`, `CommitUnknown`, `Unavailable` from it.
-    pub(crate) async fn commit(&self, target: &Target, landed: Landed, intent: &Receipt) -> Result<Receipt, Fault> {
+    pub(crate) async fn commit(
+        &self,
+        target: &Target,
+        landed: Landed,
+        redo: &Redo,
+        intent: &Receipt,
+    ) -> Result<Receipt, Fault> {
         // Fenced: an attempt that was overtaken while it wrote stops here.
         self.worker.store.record_intent(&self.lease, intent, SystemTime::now()).await?;
         let mut commit = Commit::new(self.token.clone(), self.lease.attempt, landed);
         commit.summary = summary(intent);
+        redo.fill(&mut commit);
         let committed = self.worker.lake.commit(target, commit).await?;
         FaultPoint::CommittedNotRecorded.pass();
         self.record(&committed).await?;
@@ -91,7 +100,7 @@ impl Settlement {
     }
 
     // The attempt that committed wrote its receipt down before: its figures are the true ones, whoever reports them.
-    async fn receipt_of(&self, id: &JobId, committed: Committed) -> Result<Receipt, Fault> {
+    pub(crate) async fn receipt_of(&self, id: &JobId, committed: Committed) -> Result<Receipt, Fault> {
         let intent = self.worker.store.intent(id, committed.attempt).await?.ok_or_else(|| {
             Fault::new(
                 FaultKind::Internal,
@@ -142,6 +151,9 @@ fn summary(receipt: &Receipt) -> BTreeMap<String, String> {
         ("moulin.rows-read".to_owned(), receipt.rows_read.to_string()),
         ("moulin.rows-rejected".to_owned(), receipt.rows_rejected.to_string()),
     ]);
+    if receipt.rows_replaced > 0 {
+        summary.insert("moulin.rows-replaced".to_owned(), receipt.rows_replaced.to_string());
+    }
     if let Some(filtered) = receipt.rows_filtered {
         summary.insert("moulin.rows-filtered".to_owned(), filtered.to_string());
     }

@@ -17,7 +17,7 @@ use arrow_flight::{
     HandshakeResponse, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
 };
 use futures::{Stream, StreamExt as _, stream};
-use moulin_core::{Fault, FaultKind, Job, JobId, JobState};
+use moulin_core::{Fault, FaultKind, Job, JobId, JobState, Token};
 use moulin_engine::stream::{Tap, TapItem};
 use moulin_read::reject_schema;
 use moulin_store::JobFilter;
@@ -196,7 +196,10 @@ impl Flights {
             Rows::Running(tap) => Box::pin(tapped(&tap)),
             Rows::Landed { job, snapshot_id, .. } => {
                 let table = job.table.parse().map_err(|e: String| Fault::new(FaultKind::Internal, e))?;
-                let (schema, batches) = self.worker.lake.added_by(&table, snapshot_id, Some(&job.id)).await?;
+                // The rows of a job that took an earlier one's result are in files with that one's name.
+                let attached = job.receipt.as_ref().and_then(|receipt| receipt.attached_to.clone());
+                let id = attached.map_or_else(|| job.id.clone(), |token| Token(token).job_id());
+                let (schema, batches) = self.worker.lake.added_by(&table, snapshot_id, Some(&id)).await?;
                 Box::pin(encoded(&schema, batches.map(|batch| Ok((batch?, None)))))
             }
             Rows::None { schema } => Box::pin(encoded(&schema, stream::empty())),

@@ -70,5 +70,8 @@ pub(super) fn receipt(lease: &Lease) -> Receipt {
         token: "dag/run/t/-1/0".into(),
         skipped_files: vec![],
         files_skipped: 0,
+        rows_replaced: 0,
+        replaced_snapshot_id: None,
+        attached_to: None,
     }
 }

@@ -37,6 +37,7 @@ macro_rules! on_every_store {
 on_every_store!(
     a_second_submit_finds_the_first_job,
     sixteen_submits_at_once_make_one_job,
+    a_commit_keeps_the_names_of_its_files_and_is_found_by_the_next_generation,
     a_new_generation_is_another_job,
     a_newer_epoch_takes_over_and_an_older_one_attaches,
     a_newer_try_begins_a_failed_job_again_and_the_same_try_does_not,
@@ -498,4 +499,26 @@ async fn tasks(store: &Store, mut filter: JobFilter) -> String {
 
 fn is_lost<T: std::fmt::Debug>(answer: Result<T, Error>) {
     assert!(matches!(answer, Err(Error::LeaseLost { .. })), "{answer:?}");
+}
+
+async fn a_commit_keeps_the_names_of_its_files_and_is_found_by_the_next_generation(store: Store) {
+    let clock = FakeClock::default();
+    let first = claim_new(&store, &clock, "t").await.lease;
+    store.stage_file(&first, "file:///lost", clock.now()).await.unwrap();
+    clock.advance(LEASE);
+    let second = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
+    for uri in ["file:///b", "file:///a"] {
+        store.stage_file(&second, uri, clock.now()).await.unwrap();
+    }
+    let token = Token::new(&key("t"), 0);
+    assert_eq!(store.commit_before(&key("t"), 5).await.unwrap(), None);
+    store.record_commit(&second, &entry(&second, &token, 7), clock.now()).await.unwrap();
+    store.record_commit(&second, &entry(&second, &token, 7), clock.now()).await.unwrap();
+    store.forget_staged(&id("t"), u32::MAX).await.unwrap();
+    assert_eq!(store.committed_files(&token).await.unwrap(), ["file:///a", "file:///b"]);
+    let found = store.commit_before(&key("t"), 5).await.unwrap().unwrap();
+    assert_eq!((found.token, found.snapshot_id, found.attempt), (token, 7, 2));
+    // Not its own, and not another key's.
+    assert_eq!(store.commit_before(&key("t"), 0).await.unwrap(), None);
+    assert_eq!(store.commit_before(&key("other"), 5).await.unwrap(), None);
 }

@@ -150,6 +150,91 @@ pub struct Landing {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// What becomes of the rows of the generation before, when this one is a redo of work that has landed: the task was
+    /// cleared, so that the same key comes with a higher generation.
+    #[prost(enumeration = "OnRerun", tag = "4")]
+    pub on_rerun: i32,
+    /// Sort order of a table that this job creates: `time_hour`, `dep_delay desc`, `carrier asc nulls last`. Rows of each
+    /// data file are sorted by it. Nulls are first when ascending and last when descending, unless it is said. For a table
+    /// that exists it must be empty or equal to its sort order, which is followed in any case.
+    #[prost(string, repeated, tag = "6")]
+    pub sort_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What to do with a timestamp or time of day that is not whole microseconds, the finest that Iceberg's format
+    /// version 2 holds.
+    #[prost(enumeration = "Nanoseconds", tag = "7")]
+    pub nanoseconds: i32,
+}
+/// What becomes of the rows of the generation before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OnRerun {
+    /// REPLACE.
+    Unspecified = 0,
+    /// The commit takes the data files of the generation before out of the table and adds its own, in one snapshot. When
+    /// those files were rewritten or deleted since, the job is refused.
+    Replace = 1,
+    /// The job takes the result of the generation before for its own and reads nothing; its receipt says so. When there is
+    /// none, it runs.
+    Skip = 2,
+    /// The rows come to those of the generation before.
+    Append = 3,
+}
+impl OnRerun {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ON_RERUN_UNSPECIFIED",
+            Self::Replace => "ON_RERUN_REPLACE",
+            Self::Skip => "ON_RERUN_SKIP",
+            Self::Append => "ON_RERUN_APPEND",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ON_RERUN_UNSPECIFIED" => Some(Self::Unspecified),
+            "ON_RERUN_REPLACE" => Some(Self::Replace),
+            "ON_RERUN_SKIP" => Some(Self::Skip),
+            "ON_RERUN_APPEND" => Some(Self::Append),
+            _ => None,
+        }
+    }
+}
+/// What to do with digits below the microsecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Nanoseconds {
+    /// REFUSE.
+    Unspecified = 0,
+    /// The job fails and names the column.
+    Refuse = 1,
+    /// They are rounded down, towards the earlier moment.
+    Floor = 2,
+}
+impl Nanoseconds {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "NANOSECONDS_UNSPECIFIED",
+            Self::Refuse => "NANOSECONDS_REFUSE",
+            Self::Floor => "NANOSECONDS_FLOOR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NANOSECONDS_UNSPECIFIED" => Some(Self::Unspecified),
+            "NANOSECONDS_REFUSE" => Some(Self::Refuse),
+            "NANOSECONDS_FLOOR" => Some(Self::Floor),
+            _ => None,
+        }
+    }
 }
 /// The input of a job: files of one format and one schema.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -974,6 +1059,16 @@ pub struct Receipt {
     /// Files that were left out in all.
     #[prost(uint64, tag = "19")]
     pub files_skipped: u64,
+    /// Rows of the generation before that went in the same snapshot, because `on_rerun` is replace.
+    #[prost(uint64, tag = "20")]
+    pub rows_replaced: u64,
+    /// The snapshot that had added those rows. Absent: nothing was replaced.
+    #[prost(int64, optional, tag = "21")]
+    pub replaced_snapshot_id: ::core::option::Option<i64>,
+    /// The token of the generation whose result this job took for its own, because `on_rerun` is skip; all figures are of that
+    /// job. Empty: the rows are this job's.
+    #[prost(string, tag = "22")]
+    pub attached_to: ::prost::alloc::string::String,
 }
 /// Time spent in one room.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1044,6 +1139,9 @@ pub struct JobPlan {
     /// What differs between the rows and the table.
     #[prost(message, repeated, tag = "11")]
     pub changes: ::prost::alloc::vec::Vec<SchemaChange>,
+    /// What would become of the rows of the generation before, when the job is a redo.
+    #[prost(enumeration = "OnRerun", tag = "12")]
+    pub on_rerun: i32,
 }
 /// An option of the reader.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
