@@ -5,7 +5,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-stop test check gen fmt bench fuzz clean
+.PHONY: help setup build demo demo-stop test airflow-matrix wheel check gen fmt bench fuzz clean
 
 PYTHON := .venv/bin/python
 
@@ -29,6 +29,12 @@ test: setup ## Run all tests: Rust, Python, end to end with a real Airflow
 
 check: setup ## Run what needs no test: formats, lints, types, licences, generated code, links
 	@scripts/check.sh
+
+airflow-matrix: setup ## Test the provider in Airflow 3.1, 3.2 and 3.3, its wheels installed; AIRFLOW=3.1 SUITE=provider|airflow
+	@$(PYTHON) scripts/airflow_matrix.py $(addprefix --airflow ,$(AIRFLOW)) $(addprefix --suite ,$(SUITE))
+
+wheel: setup ## See whether the wheels install with pip alone and Airflow finds the provider
+	@$(PYTHON) scripts/airflow_matrix.py --pip
 
 gen: setup ## Write the generated code of proto/ (Rust, Python) and the reference of all options
 	@scripts/gen.sh

@@ -7,7 +7,7 @@ import json
 import pytest
 from airflow.providers_manager import ProvidersManager
 from airflow.sdk import Asset
-from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+from airflow_names import ProvidersManagerTaskRuntime
 
 from moulin_provider.assets import (
     asset_uri,

@@ -6,15 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
-from airflow.serialization.serialized_objects import DagSerialization
+from airflow_names import DagSerialization, ParamValidationError, parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def dags():
-    bag = DagBag(dag_folder=str(ROOT / "dags"), bundle_name="dags")
+    bag = parsed(str(ROOT / "dags"))
     assert bag.import_errors == {}
     return bag.dags
 
@@ -49,8 +48,6 @@ def test_an_example_can_be_stored_and_explains_itself(dags, dag_id):
     ],
 )
 def test_wrong_params_are_refused(dags, dag_id, name, wrong):
-    from airflow.sdk.exceptions import ParamValidationError
-
     params = dags[dag_id].params
     with pytest.raises(ParamValidationError):
         params[name] = wrong

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from importlib.resources import files
 
+import airflow
 import jsonschema
 import pytest
 from airflow.providers_manager import ProvidersManager
-from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
+from airflow_names import ProvidersManagerTaskRuntime
 
 from moulin_provider import __version__, get_provider_info
+
+AIRFLOW = tuple(int(part) for part in airflow.__version__.split(".")[:2])
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,8 @@ def test_airflow_finds_the_connection_type_and_its_fields(providers):
     assert hook is not None
     assert hook.hook_class_name == "moulin_provider.hooks.moulin.MoulinHook"
     assert hook.connection_testable
+    if AIRFLOW < (3, 2):
+        return  # its form shows the extra as one JSON field
     names = {name.removeprefix("extra__moulin__") for name in providers.connection_form_widgets}
     assert {"tls", "timeout", "reconnect"} <= {name.rpartition("__")[2] for name in names}
     assert providers.field_behaviours["moulin"]["relabeling"]["password"] == "Token"
@@ -50,6 +55,8 @@ import sys, time
 import airflow.sdk, airflow.providers.common.compat.sdk, airflow.sdk.bases.operator
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, BaseOperatorLink, conf
 conf.getboolean("operators", "default_deferrable", fallback=False)
+class Other(BaseOperator): pass
+Other(task_id="o")
 before = set(sys.modules)
 began = time.process_time()
 from moulin import csv, iceberg, sql

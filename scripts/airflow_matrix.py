@@ -1,0 +1,157 @@
+"""Tests the provider in several releases of Airflow: the newest patch of each, from the package index, in a venv of its own.
+
+    python scripts/airflow_matrix.py                          every release, the provider's tests and the real Airflow
+    python scripts/airflow_matrix.py --airflow 3.1 --suite provider
+    python scripts/airflow_matrix.py --pip                    only: do the wheels install with pip alone, and does Airflow find them
+
+The packages are installed as wheels, as a user would. Environments are kept in `.cache/airflow-matrix` and made anew when a
+release has another patch. Ends with one line a release, and with 1 when one of them failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import build
+
+ROOT = build.ROOT
+CACHE = ROOT / ".cache" / "airflow-matrix"
+RELEASES = ("3.1", "3.2", "3.3")
+PACKAGES = ("client", "airflow_provider")
+# What the tests import beside the packages' own needs; versions are those of requirements/dev.txt where they matter.
+TEST_NEEDS = (
+    "pytest>=8.3", "pytest-asyncio>=1.0", "pyiceberg[sql-sqlite,pyarrow]==0.12.*", "polars==1.41.2", "mypy", "jsonschema",
+    "apache-airflow-providers-standard", "apache-airflow-providers-openlineage", "cryptography",
+)  # fmt: skip
+SUITES = {"provider": (ROOT / "airflow_provider",), "airflow": (ROOT,)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one release."""
+
+    release: str
+    installed: str
+    failed: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"Airflow {self.release} ({self.installed}): {', '.join(self.failed) + ' failed' if self.failed else 'passed'}"
+
+
+def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> bool:
+    """Runs a command and says whether it ended well."""
+    print("+", *command, flush=True)
+    return subprocess.run([str(part) for part in command], cwd=cwd, env=env, check=False).returncode == 0
+
+
+def wheels() -> list[Path]:
+    """The wheels of both packages, built anew."""
+    folder = CACHE / "wheels"
+    shutil.rmtree(folder, ignore_errors=True)
+    for package in PACKAGES:
+        if not run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, ROOT / package):
+            raise SystemExit(f"the wheel of {package} cannot be built")
+    return sorted(folder.glob("*.whl"))
+
+
+def environment(release: str, built: list[Path]) -> Path | None:
+    """The interpreter of an environment with this release; None: it cannot be made."""
+    folder = CACHE / f"airflow-{release}"
+    python = folder / "bin" / "python"
+    uv = Path(sys.executable).parent / "uv"
+    if not python.exists() and not run(uv, "venv", "--quiet", "--python", sys.executable, folder):
+        return None
+    needs = (f"apache-airflow=={release}.*", *TEST_NEEDS)
+    installed = run(uv, "pip", "install", "--quiet", "--python", python, "--upgrade", *needs, *built)
+    # The version of the wheels stays the same while they are worked on.
+    again = run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--reinstall", *built)
+    return python if installed and again else None
+
+
+def version(python: Path) -> str:
+    """The version of Airflow in an environment."""
+    code = "from importlib.metadata import version; print(version('apache-airflow'))"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test(release: str, suites: list[str], built: list[Path]) -> Outcome:
+    """Runs the suites in one release."""
+    python = environment(release, built)
+    if python is None:
+        return Outcome(release, "not installed", ("the installation",))
+    env = {**os.environ, "MOULIN_BIN": os.environ.get("MOULIN_BIN") or str(build.worker_binary())}
+    env["PATH"] = f"{python.parent}{os.pathsep}{env['PATH']}"
+    failed = []
+    for suite in suites:
+        folder = SUITES[suite][0]
+        tests = ["tests/airflow"] if suite == "airflow" else ["tests"]
+        if not run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=folder, env=env):
+            failed.append(suite)
+    return Outcome(release, version(python), tuple(failed))
+
+
+def with_pip_alone(built: list[Path]) -> bool:
+    """Whether pip, with nothing but the wheels and the package index, makes an Airflow that knows the provider."""
+    folder = CACHE / "pip"
+    shutil.rmtree(folder, ignore_errors=True)
+    python = folder / "bin" / "python"
+    if not run(sys.executable, "-m", "venv", folder) or not run(python, "-m", "pip", "install", "--quiet", *built):
+        return False
+    env = {**os.environ, "AIRFLOW_HOME": str(folder / "home"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    command = [
+        str(python),
+        "-m",
+        "airflow",
+        "providers",
+        "get",
+        "airflow-provider-moulin",
+        "--full",
+        "--output",
+        "json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    if done.returncode != 0:
+        print(done.stdout, done.stderr)
+        return False
+    told = json.dumps(json.loads(done.stdout[done.stdout.index("[") :]))
+    wanted = (
+        "hooks",
+        "operators",
+        "sensors",
+        "triggers",
+        "task-decorators",
+        "asset-uris",
+        "extra-links",
+        "connection-types",
+    )
+    missing = [name for name in wanted if name not in told]
+    print(f"`airflow providers` does not tell {missing}" if missing else "pip alone: Airflow knows the provider")
+    return not missing and run(python, "-c", "import moulin_provider.operators.moulin, moulin")
+
+
+def main() -> None:
+    """Everything that was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--airflow", action="append", choices=RELEASES, help="this release; all when none is named")
+    parser.add_argument("--suite", action="append", choices=sorted(SUITES), help="this suite; both when none is named")
+    parser.add_argument("--pip", action="store_true", help="only look whether the wheels install with pip alone")
+    options = parser.parse_args()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    built = wheels()
+    if options.pip:
+        sys.exit(0 if with_pip_alone(built) else 1)
+    suites = options.suite or ["provider", "airflow"]
+    outcomes = [test(release, suites, built) for release in options.airflow or RELEASES]
+    print(*outcomes, sep="\n")
+    sys.exit(any(outcome.failed for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    main()
