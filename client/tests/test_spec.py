@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import moulin
-from moulin import JobKey, JobSpec, csv, iceberg, json, ndjson, parquet, polars_plan, sql, tsv
+from moulin import JobKey, JobSpec, csv, iceberg, json, ndjson, parquet, polars_plan, request, sql, tsv
 
 
 def test_the_shape_is_that_of_a_job_file() -> None:
@@ -315,6 +315,16 @@ def test_a_wrong_value_names_the_argument(build: Callable[[], object], said: str
     assert raised.value.kind is moulin.FaultKind.INVALID_SPEC
     assert not raised.value.retryable
     assert "what to do: " in str(raised.value)
+
+
+def test_a_key_that_is_no_key_says_what_one_is() -> None:
+    with pytest.raises(
+        moulin.SpecError, match=r"key: found 'k' of type str, expected a JobKey or its fields"
+    ) as raised:
+        request.submit(_spec(), cast("Any", "k"), 0, 1)
+    assert isinstance(raised.value, TypeError)
+    # Its fields do as well.
+    assert request.submit(_spec(), {"task_id": "k"}, 0, 1).message.key.task_id == "k"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,50 @@ def test_a_table_that_may_not_be_made_is_refused(state: Path, table: LandedTable
     assert done.returncode == 2
     assert all(word in done.stderr for word in ("bronze.numbers", "source.contract.tables is freeze"))
     assert table.files_on_disk() == []
+
+
+def _run(state: Path, text: str, contract: dict[str, str], **source: Any) -> subprocess.CompletedProcess[str]:
+    job = _job(state, text, contract)
+    spec = json.loads(job.read_text())
+    spec["source"].update(source)
+    spec["on_bad_row"] = "skip"
+    job.write_text(json.dumps(spec))
+    return run_moulin(state, "run", job)
+
+
+@pytest.mark.usefixtures("landed")
+@pytest.mark.parametrize(
+    ("text", "contract", "words"),
+    [
+        ("id,name,new\n2,b,x\n", {"columns": "freeze"}, ("`new`", "source.contract.columns")),
+        ("id,name\nx,b\n", {"types": "freeze"}, ("`id`", "source.contract.types")),
+    ],
+)
+def test_a_frozen_table_takes_no_other_columns_or_types(
+    state: Path, table: LandedTable, text: str, contract: dict[str, str], words: tuple[str, ...]
+) -> None:
+    done = _run(state, text, contract)
+    assert done.returncode == 2, done.stdout
+    assert all(word in done.stderr for word in words), done.stderr
+    assert table.load().scan().to_arrow().to_pylist() == [{"id": 1, "name": "a"}]
+
+
+COLUMNS = [{"name": "id", "type": "long"}, {"name": "name", "type": "string"}]
+
+
+@pytest.mark.usefixtures("landed")
+def test_discarded_values_are_left_out_and_their_rows_land(state: Path, table: LandedTable) -> None:
+    contract = {"columns": "discard_value", "types": "discard_value"}
+    done = _run(state, "id,name,new\n2,b,x\nbad,c,\n", contract, columns=COLUMNS)
+    assert done.returncode == 0, done.stderr
+    rows = sorted(table.load().scan().to_arrow().to_pylist(), key=lambda row: row["name"])
+    assert rows == [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}, {"id": None, "name": "c"}]
+
+
+@pytest.mark.usefixtures("landed")
+def test_discarded_rows_are_rejected_with_their_reason(state: Path, table: LandedTable) -> None:
+    contract = {"columns": "discard_row", "types": "discard_row"}
+    done = _run(state, "id,name,new\n2,b,x\nbad,c,\n4,d,\n", contract, columns=COLUMNS)
+    assert done.returncode == 0, done.stderr
+    assert sorted(row["id"] for row in table.load().scan().to_arrow().to_pylist()) == [1, 4]
+    assert all(word in done.stdout for word in ("contract.column", "type.long", "line 2", "line 3")), done.stdout

@@ -56,6 +56,10 @@ def submit(
         key = JobKey.fresh(made.target.table)
     elif isinstance(key, Mapping):
         key = JobKey(**argument.fields("key", key, ("dag_id", "run_id", "task_id", "map_index")))
+    elif not isinstance(key, JobKey):
+        raise SpecTypeError.about(
+            "key", key, "a JobKey or its fields, such as JobKey(task_id='load', run_id='2026-01-01')"
+        )
     message = pb.SubmitRequest(
         key=encode_key(key),
         generation=argument.count("generation", generation, _U32),

@@ -139,7 +139,7 @@ impl fmt::Display for Place {
         } else if self.record > 0 {
             write!(f, ", record {}", self.record)?;
         }
-        if self.line > 0 || self.record > 0 {
+        if self.line > 0 || self.byte_offset > 0 {
             write!(f, ", byte {}", self.byte_offset)?;
         }
         Ok(())

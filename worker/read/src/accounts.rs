@@ -138,6 +138,8 @@ impl Accounts {
         if self.bad as f64 <= limit * self.rows as f64 {
             return Ok(());
         }
-        Err(Error::TooManyBadRows { bad: self.bad, rows: self.rows, limit: format!("max_bad_ratio = {limit}") })
+        let share = self.bad as f64 / self.rows as f64;
+        let limit = format!("max_bad_ratio = {limit} (their share is {share:.4})");
+        Err(Error::TooManyBadRows { bad: self.bad, rows: self.rows, limit })
     }
 }

@@ -19,8 +19,8 @@ pub(crate) struct BadRow {
     pub(crate) bad: Bad,
     /// Records of the block before it.
     pub(crate) records_before: u64,
-    /// Line ends of the block before it.
-    pub(crate) lines_before: u64,
+    /// Line ends of the block before it; `None`: the format has no lines.
+    pub(crate) lines_before: Option<u64>,
     /// Offset in the decompressed file.
     pub(crate) byte_offset: u64,
     /// Of the record, its line end left out.
@@ -34,6 +34,7 @@ impl BadRow {
     pub(crate) fn new(bad: Bad, record: &[u8], records_before: u64, lines_before: u64, byte_offset: u64) -> Self {
         let record = without_line_end(record);
         let raw = record[..record.len().min(RejectedRow::RAW_BYTES)].to_vec();
+        let lines_before = Some(lines_before);
         Self { bad, records_before, lines_before, byte_offset, length_bytes: record.len() as u64, raw }
     }
 
@@ -43,7 +44,7 @@ impl BadRow {
             place: Place {
                 uri: uri.to_owned(),
                 record: records + self.records_before + 1,
-                line: lines + self.lines_before + 1,
+                line: self.lines_before.map_or(0, |before| lines + before + 1),
                 byte_offset: self.byte_offset,
                 column: self.bad.column,
             },

@@ -17,7 +17,7 @@ const PIECE_BYTES: usize = 512 << 10;
 /// Pieces that wait for the reader.
 const PIECES_AHEAD: usize = 3;
 /// Bytes that may come out of any file, however small.
-const RATIO_FROM_BYTES: u64 = 16 << 20;
+pub(crate) const RATIO_FROM_BYTES: u64 = 16 << 20;
 /// Compressed bytes that are asked for at once.
 const INPUT_BYTES: usize = 256 << 10;
 

@@ -6,6 +6,7 @@
 //!
 //! The files of a source have one schema, that of the first: columns are matched by name.
 
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -45,7 +46,6 @@ mod rejects;
 mod report;
 mod shards;
 mod type_names;
-mod unbuilt;
 mod values;
 
 pub use condition::{Comparison, Condition, Literal, Test};
@@ -201,7 +201,6 @@ fn schema_blocking(
     files: &[PlannedFile],
     runtime: &Handle,
 ) -> Result<InputSchema, Error> {
-    unbuilt::refuse(source)?;
     let stop = CancellationToken::new();
     let _stopped_on_return = stop.clone().drop_guard();
     let added = Added::new(source, files)?;
@@ -234,7 +233,7 @@ fn schema_of_file(
     stop: &CancellationToken,
 ) -> Result<Option<InputSchema>, Error> {
     match &source.format {
-        Format::Parquet => parquet::schema(fetcher, file, &source.columns, runtime).map(Some),
+        Format::Parquet => parquet::schema(fetcher, file, source, runtime).map(Some),
         Format::Csv(format) => {
             let mut splitter = sample(fetcher, source, file, runtime, stop)?;
             csv::sample::schema(&file.uri, source, format, &mut splitter)
@@ -364,16 +363,26 @@ pub fn batches(
     let Some(names) = options.projection.clone() else {
         return all_batches(fetcher, source, files, schema, options);
     };
-    if let Some(name) = names.iter().find(|name| schema.arrow.index_of(name).is_err()) {
+    let known: HashSet<&str> = schema.arrow.fields().iter().map(|field| field.name().as_str()).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(name.as_str())) {
         let error = Error::Schema(format!("no column `{name}` to read; there are {}", column_names(&schema.arrow)));
         return Box::pin(futures::stream::once(async { Err(error) }));
     }
+    let mut places: Option<Vec<usize>> = None;
     let projected = move |batch: Result<RecordBatch, Error>| {
         let batch = batch?;
-        let places = names.iter().map(|name| batch.schema().index_of(name)).collect::<Result<Vec<_>, _>>();
-        places.and_then(|places| batch.project(&places)).map_err(pipeline::batch_error)
+        // All batches have one schema; which one, the first says.
+        let places = places.get_or_insert_with(|| places_of(&names, &batch.schema()));
+        batch.project(places).map_err(pipeline::batch_error)
     };
     Box::pin(all_batches(fetcher, source, files, schema, options).map(projected))
+}
+
+/// Where columns stand in a schema that has them all.
+fn places_of(names: &[String], schema: &Schema) -> Vec<usize> {
+    let fields = schema.fields().iter().enumerate();
+    let places: HashMap<&str, usize> = fields.map(|(place, field)| (field.name().as_str(), place)).collect();
+    names.iter().filter_map(|name| places.get(name.as_str()).copied()).collect()
 }
 
 fn column_names(schema: &Schema) -> String {

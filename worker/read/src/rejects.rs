@@ -37,7 +37,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 /// | `column` | string | empty: about the record as a whole |
 /// | `code` | string | stable, see `docs/errors.md` |
 /// | `reason` | string | in words, with the value (at most 100 characters of it) |
-/// | `raw` | binary | the record's bytes, exact; at most [`RejectedRow::RAW_BYTES`] of them |
+/// | `raw` | binary | the record's bytes, exact; at most [`RejectedRow::RAW_BYTES`] of them. Of a Parquet row, which has none, the value as text |
 #[must_use]
 pub fn reject_schema() -> SchemaRef {
     Arc::clone(&SCHEMA)

@@ -397,7 +397,10 @@ global___Source = Source
 
 @typing.final
 class Column(google.protobuf.message.Message):
-    """One declared column. What it leaves empty is as the format says."""
+    """One declared column. What it leaves empty is as the format says. All but name and type say how texts are read: fields
+    of CSV, texts of JSON, and columns of texts of Parquet; a Parquet column that is no text is refused with them, for its
+    values are not written.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -660,7 +663,9 @@ class Contract(google.protobuf.message.Message):
     tables: global___ContractMode.ValueType
     """A table that is not there."""
     columns: global___ContractMode.ValueType
-    """A column that the schema does not have."""
+    """A column that the schema does not have: a key of JSON, also inside of structs, or a field of CSV or a column of
+    Parquet that is not null in the row. Unless it is EVOLVE, the declared columns, if there are any, are all there are.
+    """
     types: global___ContractMode.ValueType
     """A value that is none of its column's type."""
     def __init__(
@@ -709,13 +714,15 @@ class ReadLimits(google.protobuf.message.Message):
     INFLATION_RATIO_FIELD_NUMBER: builtins.int
     INFLATED_BYTES_FIELD_NUMBER: builtins.int
     field_bytes: builtins.int
-    """Bytes of one field. 0: 16 MiB."""
+    """Bytes of one field; more make a bad row. Text formats only: a Parquet file is read in pages. 0: 16 MiB."""
     record_bytes: builtins.int
-    """Bytes of one record. 0: 64 MiB."""
+    """Bytes of one record; more make a bad row (an element of a JSON document: a damaged file). Text formats only. 0: 64
+    MiB.
+    """
     columns: builtins.int
     """Columns. 0: 20,000."""
     depth: builtins.int
-    """Levels of JSON objects and lists in each other. 0: 128."""
+    """Levels of objects and lists in each other, in JSON and in the types of Parquet. 0: 128."""
     inflation_ratio: builtins.int
     """Decompressed bytes for one compressed byte of a file, once 16 MiB have come out of it. 0: 1,000."""
     inflated_bytes: builtins.int

@@ -92,9 +92,27 @@ impl<'de> Deserialize<'de> for Format {
                     Err(error) => Err(D::Error::custom(format!("{name}: {error}"))),
                 }
             }
-            _ => Err(D::Error::custom(
-                "expected csv, ndjson, json, parquet, or one of them with its options: {csv: {delimiter: \";\"}}",
-            )),
+            Some((name, _)) if Self::named(name).is_none() => {
+                Err(D::Error::custom(format!("no format `{name}`; there are csv, ndjson, json, parquet")))
+            }
+            _ => Err(D::Error::custom(format!(
+                "format is {value}, expected csv, ndjson, json, parquet, or one of them with its options: {{csv: {{delimiter: \";\"}}}}",
+            ))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_that_is_none_is_quoted() {
+        let refused = |text: &str| serde_json::from_str::<Format>(text).unwrap_err().to_string();
+        for text in [r#""csvv""#, r#"{"csvv":{"delimiter":";"}}"#, r#"{"csvv":null}"#] {
+            assert_eq!(refused(text), "no format `csvv`; there are csv, ndjson, json, parquet");
+        }
+        assert!(refused("7").starts_with("format is 7, expected csv, "), "{}", refused("7"));
+        assert!(refused(r#"{"parquet":{"x":1}}"#).starts_with(r#"format is {"parquet":{"x":1}}, expected "#));
     }
 }

@@ -137,7 +137,8 @@ impl Source {
             Format::Parquet if self.compression != Compression::Auto => {
                 wrong("source.compression is for text formats; a parquet file carries its own".into())
             }
-            Format::Parquet | Format::Ndjson(_) => Ok(()),
+            Format::Parquet => self.limits.validate_of_parquet(),
+            Format::Ndjson(_) => Ok(()),
         }
     }
 

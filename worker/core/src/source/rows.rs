@@ -116,6 +116,24 @@ impl Default for ReadLimits {
     }
 }
 
+impl ReadLimits {
+    /// A row of a Parquet file has no bytes of its own, and columns that nobody wants are not read.
+    pub(super) fn validate_of_parquet(self) -> Result<(), Fault> {
+        let usual = Self::default();
+        let said = [
+            ("field_bytes", self.field_bytes != usual.field_bytes),
+            ("record_bytes", self.record_bytes != usual.record_bytes),
+        ];
+        match said.into_iter().find(|(_, said)| *said) {
+            Some((name, _)) => {
+                let message = format!("source.limits.{name} is for text formats: a parquet file is read in pages");
+                Err(Fault::new(FaultKind::InvalidSpec, message))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,5 +146,12 @@ mod tests {
         {
             assert!(Inference { sample_rows, sample_bytes }.validate().unwrap_err().message.contains(word));
         }
+    }
+
+    #[test]
+    fn limits_of_texts_are_none_of_parquet() {
+        assert!(ReadLimits { columns: 3, depth: 1, ..ReadLimits::default() }.validate_of_parquet().is_ok());
+        let refused = ReadLimits { record_bytes: 3, ..ReadLimits::default() }.validate_of_parquet().unwrap_err();
+        assert_eq!(refused.message, "source.limits.record_bytes is for text formats: a parquet file is read in pages");
     }
 }

@@ -32,7 +32,7 @@ impl Long {
         let row = BadRow {
             bad,
             records_before: 0,
-            lines_before: 0,
+            lines_before: Some(0),
             byte_offset: block.offset,
             length_bytes: self.length_bytes,
             raw: block.bytes().to_vec(),

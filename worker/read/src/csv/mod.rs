@@ -57,6 +57,7 @@ mod sniff;
 
 pub(crate) use cut::Cut;
 use header::More;
+pub(crate) use rescue::Rescued;
 
 /// Which unquoted texts are null in a column.
 #[derive(Debug, Clone)]

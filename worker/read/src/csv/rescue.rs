@@ -7,19 +7,19 @@ use moulin_core::PrimitiveType;
 use crate::columns::Column;
 
 /// The column of them.
-pub(super) struct Rescued {
+pub(crate) struct Rescued {
     column: Column,
     /// The object of the record that is being read, without its last brace; empty: there is none.
     object: Vec<u8>,
 }
 
 impl Rescued {
-    pub(super) fn new(rows: usize) -> Self {
+    pub(crate) fn new(rows: usize) -> Self {
         Self { column: Column::new(PrimitiveType::String, rows, 0), object: Vec::new() }
     }
 
     /// Keeps a text of the record under a name.
-    pub(super) fn keep(&mut self, name: &str, text: &str) {
+    pub(crate) fn keep(&mut self, name: &str, text: &str) {
         self.object.push(if self.object.is_empty() { b'{' } else { b',' });
         for (part, end) in [(name, b':'), (text, b'}')] {
             self.object.extend_from_slice(serde_json::Value::from(part).to_string().as_bytes());
@@ -29,13 +29,13 @@ impl Rescued {
     }
 
     /// Takes away all but so many rows.
-    pub(super) fn truncate(&mut self, rows: usize) {
+    pub(crate) fn truncate(&mut self, rows: usize) {
         self.column.truncate(rows);
         self.object.clear();
     }
 
     /// Makes the row of the record that was read: null, when nothing of it was kept.
-    pub(super) fn end_record(&mut self) {
+    pub(crate) fn end_record(&mut self) {
         if self.object.is_empty() {
             self.column.push_null();
             return;
@@ -46,11 +46,11 @@ impl Rescued {
     }
 
     /// Rows of which nothing was kept.
-    pub(super) fn end_records(&mut self, rows: usize) {
+    pub(crate) fn end_records(&mut self, rows: usize) {
         (0..rows).for_each(|_| self.column.push_null());
     }
 
-    pub(super) fn finish(self) -> Result<ArrayRef, ArrowError> {
+    pub(crate) fn finish(self) -> Result<ArrayRef, ArrowError> {
         self.column.finish()
     }
 }

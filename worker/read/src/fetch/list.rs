@@ -15,7 +15,10 @@ use crate::Error;
 
 /// Files of this machine. A name that exists as it is written is that file, wildcards or not.
 pub(super) fn local(uri: &str, path: &Path) -> Result<Vec<PlannedFile>, Error> {
-    let not_found = || Error::FileNotFound { uri: uri.to_owned() };
+    // A relative path says nothing without the folder that it was looked for in.
+    let is_relative = !uri.contains("://") && !Path::new(uri).is_absolute();
+    let said = if is_relative { format!("{uri}, which is {}", path.display()) } else { uri.to_owned() };
+    let not_found = || Error::FileNotFound { uri: said.clone() };
     if let Some(file) = local_file(uri, path)? {
         return Ok(vec![file]);
     }

@@ -195,3 +195,10 @@ fn stopping_ends_a_stream_that_nobody_reads() {
     std::io::Read::read_to_end(&mut stream, &mut rest).unwrap();
     assert!(rest.len() < 64 << 20, "what was under way comes, and then the end");
 }
+
+#[test]
+fn a_relative_path_that_is_not_there_is_named_with_its_folder() {
+    let (uri, folder) = ("no-such-folder/a.csv", std::env::current_dir().unwrap());
+    let error = on_runtime(Fetcher::new(&StorageSettings::default()).unwrap().list(&[uri.to_owned()])).unwrap_err();
+    assert_eq!(error.to_string(), format!("no file at {uri}, which is {}/{uri}", folder.display()));
+}

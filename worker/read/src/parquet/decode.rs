@@ -1,34 +1,31 @@
 //! A row group becomes batches.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::Field;
 use moulin_core::{PlannedFile, Room};
 use parquet::DecodeResult;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 
+use super::fit::Fit;
 use super::footer::{damaged, guarded};
 use super::{Reading, prune};
-use crate::pipeline::batch_error;
-use crate::{Error, iceberg_type_name};
+use crate::Error;
+use crate::pipeline::Parsed;
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 32 << 10;
 
 impl Reading {
-    /// Decodes the columns at `places` of a row group until nobody takes its batches.
+    /// Decodes a row group until nobody takes its batches.
     pub(super) fn decode(
         &self,
         file: &PlannedFile,
         footer: ArrowReaderMetadata,
         group: usize,
-        places: &[usize],
-        mut emit: impl FnMut(RecordBatch) -> bool,
+        fit: &Fit,
+        mut emit: impl FnMut(Parsed) -> bool,
     ) -> Result<(), Error> {
+        let places = &fit.places();
         let rows =
             if self.conditions.is_empty() { None } else { prune::rows(&footer, &self.all, &self.conditions, group) };
         let expected = match &rows {
@@ -36,10 +33,6 @@ impl Reading {
             None => u64::try_from(footer.metadata().row_group(group).num_rows()).unwrap_or(0),
         };
         let mut found = 0;
-        // A batch has the columns that were asked for, in the order of the file.
-        let mut in_order = places.to_vec();
-        in_order.sort_unstable();
-        let ranks: Vec<usize> = places.iter().map(|place| in_order.partition_point(|other| other < place)).collect();
         let mut decoder = decoder(&footer, group, places, rows)
             .map_err(|reason| self.blame(file, &footer, group, places, &reason))?;
         loop {
@@ -51,8 +44,8 @@ impl Reading {
                 }
                 DecodeResult::Data(batch) => {
                     found += batch.num_rows() as u64;
-                    let batch = self.counters.timed(Room::Read, || self.fitted(file, &batch, &ranks))?;
-                    if !emit(batch) {
+                    let parsed = self.counters.timed(Room::Read, || self.fitted(file, &batch, fit))?;
+                    if !emit(parsed) {
                         return Ok(());
                     }
                 }
@@ -95,24 +88,6 @@ impl Reading {
                 }
             }
         }
-    }
-
-    /// The batch with the columns and types of the schema, of which each has its place in the batch.
-    fn fitted(&self, file: &PlannedFile, batch: &RecordBatch, ranks: &[usize]) -> Result<RecordBatch, Error> {
-        let options = CastOptions { safe: false, ..CastOptions::default() };
-        let column = |(field, rank): (&Arc<Field>, &usize)| -> Result<ArrayRef, Error> {
-            let array = batch.column(*rank);
-            if array.data_type() == field.data_type() {
-                return Ok(Arc::clone(array));
-            }
-            cast_with_options(array, field.data_type(), &options).map_err(|error| {
-                let ty = iceberg_type_name(field.data_type());
-                damaged(file, format!("column `{}` cannot be made {ty}: {error}", field.name()))
-            })
-        };
-        let columns = self.schema.fields().iter().zip(ranks).map(column).collect::<Result<Vec<_>, _>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(batch_error)
     }
 }
 

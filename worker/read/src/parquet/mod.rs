@@ -2,32 +2,37 @@
 //!
 //! Rows come with the types that land (see `landable`): short and unsigned integers widened, dictionaries and views
 //! plain, times in microseconds. Up to two row groups are decoded at once, on blocking threads, and come out in order.
-//! A Parquet file has no bad rows: what cannot be decoded or cast makes the file a bad one, with the row group and the
-//! column that are damaged.
+//! What cannot be decoded makes the file a bad one, with the row group and the column that are damaged. A value that is
+//! none of the type that is declared for its column makes its row a bad one: texts are read by the rules of all formats
+//! (`make`), all else is cast, and must come back from the cast as it was.
 //!
 //! Columns that nobody asks for are not fetched, nor are row groups and pages whose statistics say that they hold no
-//! wanted row (`prune`). Where rows are numbered none are passed over.
+//! wanted row (`prune`). Where rows are numbered none are passed over, and where a row may be a bad one neither are they
+//! nor the columns that say so.
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::can_cast_types;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use moulin_core::{Column, Counters, PlannedFile, ProvenanceColumn, Room};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use moulin_core::{ContractMode, Counters, PlannedFile, ProvenanceColumn, Room, Source};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::columns::arrow_type_of;
-use super::{InputSchema, Origin, ReadOptions};
+use super::{InputSchema, ReadOptions};
+use crate::accounts::{Accounts, FilePlace};
 use crate::added::Places;
 use crate::condition::Condition;
 use crate::fetch::Fetcher;
-use crate::landable::landable;
-use crate::{BatchStream, Error, Input, iceberg_type_name};
+use crate::pipeline::Parsed;
+use crate::{BatchStream, Error, Input};
 use footer::footer;
+use make::Make;
 
 mod decode;
+mod fit;
 mod footer;
+mod limits;
+mod make;
 mod prune;
 
 /// Row groups decoded at once at the most: each holds its compressed bytes in memory.
@@ -37,43 +42,34 @@ const GROUPS_AT_ONCE: usize = 2;
 pub(super) fn schema(
     fetcher: &Fetcher,
     file: &PlannedFile,
-    declared: &[Column],
+    source: &Source,
     runtime: &Handle,
 ) -> Result<InputSchema, Error> {
     let footer = footer(fetcher, file, false, &Counters::default(), runtime)?;
+    limits::check(file, &footer, &source.limits)?;
     let found = footer.schema();
-    if let Some(missing) = declared.iter().find(|column| found.index_of(&column.name).is_err()) {
+    let (declared, places) = (make::by_name(&source.columns), make::places(found));
+    if let Some(missing) = source.columns.iter().find(|column| !places.contains_key(column.name.as_str())) {
         return Err(missing_column(file, &missing.name, found));
     }
-    let mut columns = Vec::with_capacity(found.fields().len());
-    for field in found.fields() {
-        let declared = declared.iter().find(|column| column.name == *field.name());
-        let (ty, origin) = match declared {
-            Some(column) => (arrow_type_of(&column.ty), Origin::Declared),
-            None => (landed_type(file, field)?, Origin::File),
-        };
-        check_cast(file, field, &ty)?;
-        columns.push((Field::new(field.name(), ty, true), origin));
+    // A contract that takes no new columns makes the declared ones, if there are any, all there are.
+    let only_declared = !declared.is_empty() && source.contract.columns != ContractMode::Evolve;
+    if only_declared {
+        fit::extras(file, source, found, |name| declared.contains_key(name))?;
     }
-    let (fields, origins): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    let (mut fields, mut origins) = (Vec::new(), Vec::new());
+    for found in found.fields() {
+        let declared = declared.get(found.name().as_str()).copied();
+        if declared.is_none() && only_declared {
+            continue;
+        }
+        let (ty, origin) = make::type_of(file, found, declared)?;
+        let field = Field::new(found.name(), ty, true);
+        Make::new(file, found, &field, declared)?;
+        fields.push(field);
+        origins.push(origin);
+    }
     Ok(InputSchema::new(Arc::new(Schema::new(fields)), origins))
-}
-
-fn landed_type(file: &PlannedFile, field: &Field) -> Result<DataType, Error> {
-    landable(field.data_type()).map_err(|why| Error::Schema(format!("column `{}` of {} {why}", field.name(), file.uri)))
-}
-
-fn check_cast(file: &PlannedFile, field: &Field, ty: &DataType) -> Result<(), Error> {
-    if field.data_type() == ty || can_cast_types(field.data_type(), ty) {
-        return Ok(());
-    }
-    Err(Error::Schema(format!(
-        "column `{}` of {} is {}, which cannot be made {}",
-        field.name(),
-        file.uri,
-        iceberg_type_name(field.data_type()),
-        iceberg_type_name(ty)
-    )))
 }
 
 fn missing_column(file: &PlannedFile, column: &str, found: &Schema) -> Error {
@@ -95,6 +91,8 @@ struct Reading {
     /// Those that are read.
     schema: SchemaRef,
     conditions: Arc<[Condition]>,
+    /// Bad rows of a batch whose reason is kept.
+    bad_rows_kept: usize,
     counters: Arc<Counters>,
     runtime: Handle,
 }
@@ -102,7 +100,7 @@ struct Reading {
 /// What the opening thread hands on, in the order of the files.
 enum Step {
     File { number: usize },
-    Group(mpsc::Receiver<Result<RecordBatch, Error>>),
+    Group(mpsc::Receiver<Result<Parsed, Error>>),
     FileEnd,
 }
 
@@ -115,19 +113,24 @@ pub(super) fn batches(input: Input, schema: &InputSchema, options: ReadOptions) 
     let with_added: SchemaRef = Arc::new(Schema::new(read.iter().cloned().chain(added).collect::<Vec<_>>()));
     // The number of a row counts those before it: then all of them are read.
     let is_numbered = input.source.provenance_columns.contains(&ProvenanceColumn::Row);
-    let conditions = if is_numbered { Vec::new() } else { options.conditions };
     let input = Arc::new(input);
     Box::pin(async_stream::try_stream! {
-        let counters = options.counters;
+        let mut accounts = Accounts::new(&options);
+        let bad_rows_kept = Accounts::ask(&options).bad_rows_kept;
+        let (threads, counters) = (options.threads, Arc::clone(&options.counters));
+        let conditions: Arc<[Condition]> = if is_numbered { Vec::new() } else { options.conditions.clone() }.into();
+        // The receiver of the rejects sees their end when this stream is at its own.
+        drop(options);
         let reading = Reading {
             input: Arc::clone(&input),
             all,
             schema: Arc::new(Schema::new(read)),
-            conditions: conditions.into(),
+            conditions,
+            bad_rows_kept,
             counters: Arc::clone(&counters),
             runtime: Handle::current(),
         };
-        let at_once = options.threads.clamp(1, GROUPS_AT_ONCE);
+        let at_once = threads.clamp(1, GROUPS_AT_ONCE);
         let (sender, mut steps) = mpsc::channel(GROUPS_AT_ONCE);
         let opening = tokio::task::spawn_blocking(move || {
             if let Err(error) = reading.open_all(at_once, &sender) {
@@ -136,27 +139,27 @@ pub(super) fn batches(input: Input, schema: &InputSchema, options: ReadOptions) 
             }
         });
         let mut added = input.added.of_file(&with_added, 0, "");
-        let mut records_before = 0;
         while let Some(step) = steps.recv().await {
             match step? {
                 Step::File { number } => {
-                    added = input.added.of_file(&with_added, number, &input.files[number].uri);
-                    records_before = 0;
+                    let uri = input.files[number].uri.clone();
+                    added = input.added.of_file(&with_added, number, &uri);
+                    accounts.begin(FilePlace { uri, lines: 0, records: 0 });
                 }
                 Step::FileEnd => Counters::add(&counters.files_done, 1),
                 Step::Group(mut batches) => {
                     while let Some(batch) = batches.recv().await {
-                        let batch = batch?;
+                        let mut parsed = batch?;
                         counters.enter(Room::Read);
-                        Counters::add(&counters.rows_read, batch.num_rows() as u64);
-                        let places = Places { records_before, bad_after: &[], offsets: None };
-                        records_before += batch.num_rows() as u64;
-                        yield added.append(batch, places)?;
+                        let records_before = accounts.block(&mut parsed).await?;
+                        let places = Places { records_before, bad_after: &parsed.bad_after, offsets: None };
+                        yield added.append(parsed.batch, places)?;
                     }
                 }
             }
         }
         opening.await.map_err(|error| Error::Internal(format!("the thread that opens files ended: {error}")))?;
+        accounts.end()?;
     })
 }
 
@@ -172,9 +175,11 @@ impl Reading {
                 return Ok(());
             }
             let prunes = !self.conditions.is_empty();
-            let footer = footer(&self.input.fetcher, file, prunes, &self.counters, &self.runtime)?;
-            let order = self.order(file, footer.schema())?;
-            let wanted = prune::groups(&footer, &self.all, &self.conditions);
+            let footer = self.footer(file, prunes)?;
+            let fit = Arc::new(self.fit(file, footer.schema())?);
+            // A bad row is one whether it would be wanted or not.
+            let reading = if fit.checks { Self { conditions: Arc::default(), ..self.clone() } } else { self.clone() };
+            let wanted = prune::groups(&footer, &self.all, &reading.conditions);
             for group in wanted.into_iter().enumerate().filter_map(|(group, wanted)| wanted.then_some(group)) {
                 let permit = self.runtime.block_on(Arc::clone(&permits).acquire_owned());
                 let permit = permit.map_err(|error| Error::Internal(error.to_string()))?;
@@ -182,11 +187,11 @@ impl Reading {
                 if steps.blocking_send(Ok(Step::Group(batches))).is_err() {
                     return Ok(());
                 }
-                let (reading, file, footer, order) = (self.clone(), file.clone(), footer.clone(), order.clone());
+                let (reading, file, footer, fit) = (reading.clone(), file.clone(), footer.clone(), Arc::clone(&fit));
                 self.runtime.spawn_blocking(move || {
                     let _permit = permit;
                     let emit = |batch| sender.blocking_send(Ok(batch)).is_ok();
-                    if let Err(error) = reading.decode(&file, footer, group, &order, emit) {
+                    if let Err(error) = reading.decode(&file, footer, group, &fit, emit) {
                         // Nobody is left to tell when this fails.
                         let _ = sender.blocking_send(Err(error));
                     }
@@ -202,29 +207,18 @@ impl Reading {
     /// Decodes the whole file, and throws it away. Nothing is counted.
     fn verify(&self, file: &PlannedFile) -> Result<(), Error> {
         let reading = Self { counters: Arc::default(), conditions: Arc::default(), ..self.clone() };
-        let footer = footer(&self.input.fetcher, file, false, &reading.counters, &self.runtime)?;
-        let order = self.order(file, footer.schema())?;
+        let footer = reading.footer(file, false)?;
+        let fit = self.fit(file, footer.schema())?;
         for group in 0..footer.metadata().num_row_groups() {
-            reading.decode(file, footer.clone(), group, &order, |_| true)?;
+            reading.decode(file, footer.clone(), group, &fit, |_| true)?;
         }
         Ok(())
     }
 
-    /// The place in the file of each column that is read.
-    fn order(&self, file: &PlannedFile, found: &Schema) -> Result<Vec<usize>, Error> {
-        if let Some(extra) = found.fields().iter().find(|field| self.all.index_of(field.name()).is_err()) {
-            return Err(Error::Schema(format!(
-                "{} has a column `{}` that the first file does not have; all files of a job have the same columns",
-                file.uri,
-                extra.name()
-            )));
-        }
-        let place = |field: &Arc<Field>| {
-            let place = found.index_of(field.name()).map_err(|_| missing_column(file, field.name(), found))?;
-            check_cast(file, found.field(place), field.data_type())?;
-            Ok(place)
-        };
-        self.all.fields().iter().try_for_each(|field| place(field).map(|_| ()))?;
-        self.schema.fields().iter().map(place).collect()
+    /// The footer of a file that is within all limits.
+    fn footer(&self, file: &PlannedFile, with_pages: bool) -> Result<ArrowReaderMetadata, Error> {
+        let footer = footer(&self.input.fetcher, file, with_pages, &self.counters, &self.runtime)?;
+        limits::check(file, &footer, &self.input.source.limits)?;
+        Ok(footer)
     }
 }

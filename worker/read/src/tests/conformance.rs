@@ -1,10 +1,10 @@
 //! What every text reader does alike: the same table, written in each format, is read to the same rows, the same
-//! verdicts and the same places.
+//! verdicts and the same places. (Parquet, which has no bytes of a record, is compared with CSV in `properties`.)
 
 use std::fs;
 use std::path::PathBuf;
 
-use moulin_core::{Fault, FaultKind, NdjsonFormat};
+use moulin_core::{Fault, FaultKind, JsonFormat, NdjsonFormat};
 
 use super::rejects::{Seen, quarantined};
 use super::*;
@@ -15,8 +15,12 @@ const COLUMNS: [(&str, &str); 3] = [("id", "long"), ("name", "string"), ("price"
 struct Subject {
     name: &'static str,
     format: Format,
-    /// What stands before the first record.
+    /// What stands before the first record, between two, and behind the last.
     head: &'static str,
+    between: &'static str,
+    tail: &'static str,
+    /// Files without a record.
+    empty: &'static [&'static str],
     /// A row; a price that is not a number makes it a bad one.
     row: fn(u64, &str, &str) -> String,
     /// A row that is broken as a whole.
@@ -24,12 +28,15 @@ struct Subject {
     codes: [&'static str; 2],
 }
 
-fn subjects() -> [Subject; 2] {
+fn subjects() -> [Subject; 3] {
     [
         Subject {
             name: "csv",
             format: csv(),
             head: "id,name,price\n",
+            between: "",
+            tail: "",
+            empty: &["", "id,name,price\n", "\n", "\u{feff}"],
             row: |id, name, price| format!("{id},\"{}\",{price}", name.replace('"', "\"\"")),
             broken: "1,2",
             codes: ["type.decimal", "csv.field_count"],
@@ -38,18 +45,32 @@ fn subjects() -> [Subject; 2] {
             name: "ndjson",
             format: Format::Ndjson(NdjsonFormat::default()),
             head: "",
-            row: |id, name, price| {
-                let price = if price.starts_with(|first: char| first.is_ascii_digit()) {
-                    price.to_owned()
-                } else {
-                    format!("\"{price}\"")
-                };
-                format!("{{\"id\":{id},\"name\":{},\"price\":{price}}}", serde_json::Value::from(name))
-            },
+            between: "",
+            tail: "",
+            empty: &["", "\n", "\u{feff}"],
+            row: json_row,
             broken: "{\"id\":1",
             codes: ["type.decimal", "json.syntax"],
         },
+        Subject {
+            name: "json",
+            format: Format::Json(JsonFormat::default()),
+            head: "[\n",
+            between: ",",
+            tail: "]",
+            empty: &["[]", " [\n]\n", "\u{feff}[ ]"],
+            row: json_row,
+            // Its brackets fit: else it would be no element.
+            broken: "{\"id\":1,}",
+            codes: ["type.decimal", "json.syntax"],
+        },
     ]
+}
+
+fn json_row(id: u64, name: &str, price: &str) -> String {
+    let price =
+        if price.starts_with(|first: char| first.is_ascii_digit()) { price.to_owned() } else { format!("\"{price}\"") };
+    format!("{{\"id\":{id},\"name\":{},\"price\":{price}}}", serde_json::Value::from(name))
 }
 
 /// A file of one subject, in a folder of its own.
@@ -69,7 +90,7 @@ impl Subject {
     }
 
     fn text(&self, rows: &[String]) -> String {
-        format!("{}{}", self.head, rows.iter().map(|row| format!("{row}\n")).collect::<String>())
+        format!("{}{}\n{}", self.head, rows.join(&format!("{}\n", self.between)), self.tail)
     }
 
     fn read(&self, text: &str) -> Result<Outcome, Error> {
@@ -80,7 +101,7 @@ impl Subject {
 #[test]
 fn nothing_is_read_from_an_empty_file() {
     for subject in subjects() {
-        for text in ["", subject.head, "\n", "\u{feff}"] {
+        for text in subject.empty {
             assert_eq!(subject.read(text).unwrap(), Outcome::default(), "{} {text:?}", subject.name);
         }
     }
@@ -93,7 +114,7 @@ fn one_record_is_read_with_and_without_its_line_end_and_after_a_byte_order_mark(
         for (before, end) in
             [("", "\n"), ("", ""), ("", "\r\n"), ("", "\r\n\r\n\n"), ("\u{feff}", "\n"), ("\u{feff}", "")]
         {
-            let outcome = subject.read(&format!("{before}{}{row}{end}", subject.head)).unwrap();
+            let outcome = subject.read(&format!("{before}{}{row}{end}{}", subject.head, subject.tail)).unwrap();
             assert_eq!(outcome.rows, [["7", "a \"b\", é", "1.50"]], "{} {before:?} {end:?}", subject.name);
             assert_eq!(outcome.rows_read, 1);
         }
@@ -120,8 +141,10 @@ fn with_bad_rows(subject: &Subject, rows: u64) -> (String, Vec<Seen>) {
             expected.push((id as i64, line, offset, length, code.to_owned(), row.clone().into_bytes()));
         }
         text.push_str(&row);
+        text.push_str(if id < rows { subject.between } else { "" });
         text.push_str(if id % 5 == 0 { "\r\n" } else { "\n" });
     }
+    text.push_str(subject.tail);
     (text, expected)
 }
 

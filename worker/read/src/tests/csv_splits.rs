@@ -78,4 +78,34 @@ proptest! {
         prop_assert_eq!(&split.rows, &serial.rows);
         prop_assert_eq!(kept(&split), kept(&serial));
     }
+
+    #[test]
+    fn columns_with_notations_are_split_alike(
+        rows in prop::collection::vec(
+            ("-?[0-9]{1,3}(\\.[0-9]{3}){0,2}(,[0-9]{0,3})?|[0-9.,]{0,6}|NA", "[0-3][0-9]\\.[01][0-9]\\.20[0-9]{2}|-|", "ja|nein|true|\"ja\"|x", "20[0-9]{2}-[01][0-9]-[0-3][0-9] [0-2][0-9]:30(Z|\\+01:00)?"),
+            0..40,
+        ),
+        block in 8_usize..200,
+        window in 0_usize..300,
+    ) {
+        let types = [("n", "decimal(9,2)"), ("d", "date"), ("b", "boolean"), ("z", "timestamptz")];
+        let words = |word: &str| vec![word.to_owned()];
+        let format = CsvFormat {
+            delimiter: ";".into(),
+            decimal_separator: b',',
+            thousands_separator: Some(b'.'),
+            date_format: Some("%d.%m.%Y".into()),
+            timezone: Some("Europe/Berlin".into()),
+            true_values: words("ja"),
+            false_values: words("nein"),
+            null_values: vec!["NA".into(), "-".into()],
+            ..headless()
+        };
+        let text: String = rows.iter().map(|(n, d, b, z)| format!("{n};{d};{b};{z}\n")).collect();
+        let serial = read_serially(&reader(&format, &types).with_window(0), text.as_bytes(), 1 << 20).unwrap();
+        let split = read_serially(&reader(&format, &types).with_window(window), text.as_bytes(), block).unwrap();
+        prop_assert_eq!(&split.rows, &serial.rows);
+        prop_assert_eq!(split.rows_read, serial.rows_read);
+        prop_assert_eq!(kept(&split), kept(&serial));
+    }
 }

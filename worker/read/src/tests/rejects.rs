@@ -140,7 +140,8 @@ fn a_share_of_bad_rows_is_judged_over_all_files() {
         on_runtime(read_with(&source, options)).map(|outcome| outcome.rows.len())
     };
     assert_eq!(read(0.25).unwrap(), 6);
-    assert_eq!(read(0.2).unwrap_err().to_string(), "2 of 8 rows do not fit, more than max_bad_ratio = 0.2");
+    let error = read(0.2).unwrap_err().to_string();
+    assert_eq!(error, "2 of 8 rows do not fit, more than max_bad_ratio = 0.2 (their share is 0.2500)");
 }
 
 #[test]

@@ -299,7 +299,9 @@ pub mod source {
         Json(super::JsonFormat),
     }
 }
-/// One declared column. What it leaves empty is as the format says.
+/// One declared column. What it leaves empty is as the format says. All but name and type say how texts are read: fields
+/// of CSV, texts of JSON, and columns of texts of Parquet; a Parquet column that is no text is refused with them, for its
+/// values are not written.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Column {
     /// Name as in the header, or the key of a JSON object.
@@ -449,7 +451,8 @@ pub struct Contract {
     /// A table that is not there.
     #[prost(enumeration = "ContractMode", tag = "1")]
     pub tables: i32,
-    /// A column that the schema does not have.
+    /// A column that the schema does not have: a key of JSON, also inside of structs, or a field of CSV or a column of
+    /// Parquet that is not null in the row. Unless it is EVOLVE, the declared columns, if there are any, are all there are.
     #[prost(enumeration = "ContractMode", tag = "2")]
     pub columns: i32,
     /// A value that is none of its column's type.
@@ -469,16 +472,17 @@ pub struct Inference {
 /// What a hostile or broken file may cost at the most.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadLimits {
-    /// Bytes of one field. 0: 16 MiB.
+    /// Bytes of one field; more make a bad row. Text formats only: a Parquet file is read in pages. 0: 16 MiB.
     #[prost(uint64, tag = "1")]
     pub field_bytes: u64,
-    /// Bytes of one record. 0: 64 MiB.
+    /// Bytes of one record; more make a bad row (an element of a JSON document: a damaged file). Text formats only. 0: 64
+    /// MiB.
     #[prost(uint64, tag = "2")]
     pub record_bytes: u64,
     /// Columns. 0: 20,000.
     #[prost(uint32, tag = "3")]
     pub columns: u32,
-    /// Levels of JSON objects and lists in each other. 0: 128.
+    /// Levels of objects and lists in each other, in JSON and in the types of Parquet. 0: 128.
     #[prost(uint32, tag = "4")]
     pub depth: u32,
     /// Decompressed bytes for one compressed byte of a file, once 16 MiB have come out of it. 0: 1,000.
