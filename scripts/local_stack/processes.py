@@ -140,6 +140,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_until(what: str, look: Callable[[], T | None], timeout: float, every: float = 0.25) -> T:
     """Looks again and again until `look` gives something true; `StackError` that names `what` after `timeout` seconds."""
     until = time.monotonic() + timeout

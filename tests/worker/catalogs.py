@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyiceberg.catalog import Catalog
+from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.catalog.sql import SqlCatalog
+
+from local_stack.rest_catalog import LocalRestCatalog
+from local_stack.s3 import REGION, LocalS3
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,25 @@ def postgres(state: Path, url: str) -> CatalogUnderTest:
     return _sql(url, url.replace("postgresql:", "postgresql+psycopg2:"), f"file://{state}/warehouse")
 
 
-def _sql(ours: str, theirs: str, warehouse: str) -> CatalogUnderTest:
+def on_s3(url: str, bucket: str, s3: LocalS3) -> CatalogUnderTest:
+    """A SQL catalog whose tables are in a bucket; the worker is not told how to reach it."""
+    return _sql(url, url.replace("postgresql:", "postgresql+psycopg2:"), f"s3://{bucket}/warehouse", **s3.properties)
+
+
+def rest(server: LocalRestCatalog, s3: LocalS3) -> CatalogUnderTest:
+    """One behind a server that gives out the credentials to its tables' files."""
+    place = {"s3.endpoint": s3.endpoint, "s3.region": REGION}
+    settings = {
+        "MOULIN_CATALOG_URI": server.uri,
+        "AWS_ENDPOINT_URL": s3.endpoint,
+        "AWS_REGION": REGION,
+        "AWS_ALLOW_HTTP": "true",
+    }
+    return CatalogUnderTest(settings, lambda: load_catalog("rest", type="rest", uri=server.uri, **place))
+
+
+def _sql(ours: str, theirs: str, warehouse: str, **properties: str) -> CatalogUnderTest:
     return CatalogUnderTest(
         {"MOULIN_CATALOG_URI": ours, "MOULIN_WAREHOUSE": warehouse},
-        lambda: SqlCatalog("moulin", uri=theirs, warehouse=warehouse),
+        lambda: SqlCatalog("moulin", uri=theirs, warehouse=warehouse, **properties),
     )

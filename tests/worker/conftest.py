@@ -8,6 +8,8 @@ import pytest
 import moulin
 from landed_table import LandedTable
 from local_stack.postgres import LocalPostgres
+from local_stack.rest_catalog import LocalRestCatalog
+from local_stack.s3 import REGION, LocalS3
 from worker_process import NewWorker, WorkerProcess, binary
 
 
@@ -25,6 +27,34 @@ def postgres() -> Iterator[LocalPostgres]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalS3]:
+    """An S3-compatible server for all tests; each takes a bucket of its own (`new_bucket`)."""
+    server = LocalS3(tmp_path_factory.mktemp("s3"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def rest_catalog(s3: LocalS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRestCatalog]:
+    """A REST catalog for all tests, with its tables on `s3`; each test takes a namespace of its own."""
+    properties = {
+        "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
+        "client.region": REGION,
+        "include-credentials": "true",
+        **s3.properties,
+    }
+    server = LocalRestCatalog(tmp_path_factory.mktemp("rest"), f"s3://{s3.new_bucket()}/warehouse", **properties)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture
@@ -46,7 +76,7 @@ def new_worker(state: Path, request: pytest.FixtureRequest) -> Iterator[NewWorke
             "MOULIN_CATALOG_URI": f"sqlite://{state}/catalog.db",
             "MOULIN_WAREHOUSE": f"file://{state}/warehouse",
         }
-        made.append(WorkerProcess(state / name, **(shared if name else {}), **settings))
+        made.append(WorkerProcess(state / name, **{**(shared if name else {}), **settings}))
         return made[-1]
 
     yield make

@@ -10,17 +10,17 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
 
-def catalog(state: Path) -> SqlCatalog:
-    """The catalog of a worker with the defaults."""
-    return SqlCatalog("moulin", uri=f"sqlite:///{state}/catalog.db", warehouse=f"file://{state}/warehouse")
+def catalog(state: Path, uri: str = "") -> SqlCatalog:
+    """The catalog of a worker with the defaults, or another SQL catalog with the same warehouse."""
+    return SqlCatalog("moulin", uri=uri or f"sqlite:///{state}/catalog.db", warehouse=f"file://{state}/warehouse")
 
 
 class LandedTable:
     """One table of a worker's catalog, looked up anew at every question."""
 
-    def __init__(self, state: Path, name: str = "bronze.numbers"):
+    def __init__(self, state: Path, name: str = "bronze.numbers", uri: str = ""):
         self.name = name
-        self._catalog = catalog(state)
+        self._catalog = catalog(state, uri)
         self._warehouse = state / "warehouse"
 
     def load(self) -> Table:

@@ -54,7 +54,7 @@ class WorkerProcess:
     def __init__(self, state: Path, **settings: str):
         state.mkdir(parents=True, exist_ok=True)
         self.state = state
-        self._settings = {"MOULIN_LISTEN": "127.0.0.1:0", **settings}
+        self.settings = {"MOULIN_LISTEN": "127.0.0.1:0", **settings}
         self._log = state / "worker.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[moulin.Client] = []
@@ -62,7 +62,7 @@ class WorkerProcess:
     def start(self, **settings: str) -> moulin.Client:
         """Starts it, `settings` for this time only, and gives a client as soon as it says that it listens."""
         begin = self._log.stat().st_size if self._log.exists() else 0
-        env = environment(self.state, **{**self._settings, **settings})
+        env = environment(self.state, **{**self.settings, **settings})
         with self._log.open("ab") as log:
             self._process = subprocess.Popen([binary(), "serve"], env=env, cwd=self.state, stdout=log, stderr=log)
 
