@@ -12,7 +12,7 @@ use moulin_core::TableName;
 use uuid::Uuid;
 
 use super::Commit;
-use super::manifests::{Manifests, is_live, manifest_list};
+use super::manifests::{Manifests, Merging, is_live, manifest_list};
 use super::member::Member;
 use super::summary::{Changes, summary};
 use crate::catalog::{Loaded, Swap};
@@ -29,12 +29,24 @@ pub(super) struct Draft<'a> {
     lists: u32,
     /// Files of the last try that serve no other one.
     of_try: Vec<String>,
+    /// Metadata files that the table forgets with the last try's metadata.
+    expired: Vec<String>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(table: &'a TableName, members: Vec<&'a Member>) -> Self {
         let (id, snapshot_id) = (Uuid::new_v4(), new_snapshot_id());
-        Self { table, members, id, snapshot_id, added: None, manifests: 0, lists: 0, of_try: Vec::new() }
+        Self {
+            table,
+            members,
+            id,
+            snapshot_id,
+            added: None,
+            manifests: 0,
+            lists: 0,
+            of_try: Vec::new(),
+            expired: Vec::new(),
+        }
     }
 
     pub(super) fn snapshot_id(&self) -> i64 {
@@ -74,7 +86,7 @@ impl<'a> Draft<'a> {
     }
 
     // What the catalog has to swap, and what must still hold when it does.
-    fn swap(&self, base: &Loaded, snapshot: Snapshot, new_schema: Option<SchemaRef>) -> Result<Swap, Error> {
+    fn swap(&mut self, base: &Loaded, snapshot: Snapshot, new_schema: Option<SchemaRef>) -> Result<Swap, Error> {
         let (metadata, branch) = (&base.metadata, self.branch());
         let mut requirements = vec![
             TableRequirement::UuidMatch { uuid: metadata.uuid() },
@@ -83,7 +95,8 @@ impl<'a> Draft<'a> {
                 snapshot_id: metadata.snapshot_for_ref(branch).map(|snapshot| snapshot.snapshot_id()),
             },
         ];
-        let failed = || Error::iceberg(self.table, "add a snapshot");
+        let table = self.table;
+        let failed = || Error::iceberg(table, "add a snapshot");
         let mut builder = metadata.clone().into_builder(Some(base.location.clone()));
         if let Some(schema) = new_schema {
             let (current_schema_id, last) = (metadata.current_schema_id(), metadata.last_column_id());
@@ -96,7 +109,21 @@ impl<'a> Draft<'a> {
             .and_then(|builder| builder.set_branch_snapshot(snapshot, branch))
             .and_then(TableMetadataBuilder::build)
             .map_err(failed())?;
+        self.expired = built.expired_metadata_logs.into_iter().map(|log| log.metadata_file).collect();
         Ok(Swap { metadata: built.metadata, updates: built.changes, requirements })
+    }
+
+    /// Removes the metadata files that the table has forgotten with this commit, if it asks for that.
+    pub(super) async fn remove_expired(&mut self, base: &Loaded, warehouse: &Warehouse) {
+        let asked = base.metadata.properties().get("write.metadata.delete-after-commit.enabled");
+        if asked.is_none_or(|text| text != "true") {
+            return;
+        }
+        for location in self.expired.drain(..) {
+            if let Err(error) = warehouse.remove(&location).await {
+                tracing::debug!(%error, "left a metadata file that the table has forgotten");
+            }
+        }
     }
 
     fn branch(&self) -> &'a str {
@@ -194,6 +221,14 @@ impl<'a> Draft<'a> {
             self.of_try.extend(without.written);
             manifests = without.manifests;
             removed.extend(without.removed);
+        }
+        // What has row ids that its list gave it (version 3) is not taken from one manifest into another.
+        if let Some(merging) = Merging::of(metadata)?.filter(|_| metadata.format_version() != FormatVersion::V3) {
+            let mut writer = self.writer(metadata, warehouse);
+            let (merged, written) = writer.merged(metadata, manifests, &merging).await?;
+            self.manifests = writer.count;
+            self.of_try.extend(written);
+            manifests = merged;
         }
         Ok((manifests, removed))
     }

@@ -1,6 +1,6 @@
 //! Manifests of a snapshot: read, written, and rewritten without files that go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use iceberg::spec::{
@@ -31,6 +31,66 @@ pub(crate) async fn manifest_list(
 /// Whether a manifest names a file that is in the table; what it does not count, it may hold.
 pub(super) fn is_live(manifest: &ManifestFile) -> bool {
     manifest.has_added_files() || manifest.has_existing_files()
+}
+
+/// When manifests are merged: Iceberg's table properties of these names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Merging {
+    /// `commit.manifest.min-count-to-merge`: fewer small ones of one spec stay as they are.
+    min_count: usize,
+    /// `commit.manifest.target-size-bytes`: larger ones stay as they are, and none is made that is much larger.
+    target_bytes: u64,
+}
+
+impl Merging {
+    /// `None`: the table does not ask for it, as Moulin's appends are fast ones unless it does.
+    ///
+    /// # Errors
+    /// `InvalidSpec`, naming the property, its value and what it can be.
+    pub(super) fn of(metadata: &TableMetadata) -> Result<Option<Self>, Error> {
+        let text = |name: &str| metadata.properties().get(name).map(String::as_str);
+        match text("commit.manifest-merge.enabled") {
+            None | Some("false") => return Ok(None),
+            Some("true") => {}
+            Some(other) => {
+                return Err(Error::invalid(format!(
+                    "table property commit.manifest-merge.enabled is `{other}`, but must be true or false"
+                )));
+            }
+        }
+        let number = |name: &str, default: u64| match text(name).map(str::parse::<u64>) {
+            None => Ok(default),
+            Some(Ok(number)) if number > 0 => Ok(number),
+            _ => Err(Error::invalid(format!(
+                "table property {name} is `{}`, but must be a number above 0",
+                text(name).unwrap_or_default()
+            ))),
+        };
+        let min_count = number("commit.manifest.min-count-to-merge", 100)?;
+        Ok(Some(Self {
+            // Of one alone nothing can be merged.
+            min_count: usize::try_from(min_count).unwrap_or(usize::MAX).max(2),
+            target_bytes: number("commit.manifest.target-size-bytes", 8 << 20)?,
+        }))
+    }
+}
+
+// In their order, each bin about as large as a manifest is to become.
+fn bins(manifests: Vec<ManifestFile>, target_bytes: u64) -> Vec<Vec<ManifestFile>> {
+    let mut bins: Vec<Vec<ManifestFile>> = Vec::new();
+    let mut bytes = 0u64;
+    for manifest in manifests {
+        let length = u64::try_from(manifest.manifest_length).unwrap_or_default();
+        match bins.last_mut().filter(|_| bytes + length <= target_bytes) {
+            Some(bin) => bin.push(manifest),
+            None => {
+                bins.push(vec![manifest]);
+                bytes = 0;
+            }
+        }
+        bytes += length;
+    }
+    bins
 }
 
 /// Writes the manifests of one snapshot.
@@ -121,6 +181,79 @@ impl Manifests<'_> {
             });
         }
         Ok(done)
+    }
+
+    /// The manifests with many small ones of one partition spec made few: what a table asks for by
+    /// `commit.manifest-merge.enabled`. Those that this snapshot wrote stay, and so do those of delete files.
+    pub(super) async fn merged(
+        &mut self,
+        metadata: &TableMetadata,
+        manifests: Vec<ManifestFile>,
+        merging: &Merging,
+    ) -> Result<(Vec<ManifestFile>, Vec<String>), Error> {
+        let is_small = |m: &ManifestFile| {
+            let length = u64::try_from(m.manifest_length).unwrap_or(u64::MAX);
+            m.content == ManifestContentType::Data
+                && m.added_snapshot_id != self.snapshot_id
+                && length < merging.target_bytes
+        };
+        let mut specs: BTreeMap<i32, Vec<ManifestFile>> = BTreeMap::new();
+        let mut kept = Vec::with_capacity(manifests.len());
+        for manifest in manifests {
+            if is_small(&manifest) {
+                specs.entry(manifest.partition_spec_id).or_default().push(manifest);
+            } else {
+                kept.push(manifest);
+            }
+        }
+        let mut written = Vec::new();
+        for small in specs.into_values() {
+            if small.len() < merging.min_count {
+                kept.extend(small);
+                continue;
+            }
+            for bin in bins(small, merging.target_bytes) {
+                match bin.as_slice() {
+                    [_] => kept.extend(bin),
+                    _ => {
+                        let (location, manifest) = self.merge(metadata, &bin).await?;
+                        written.push(location);
+                        kept.push(manifest);
+                    }
+                }
+            }
+        }
+        Ok((kept, written))
+    }
+
+    async fn merge(&mut self, metadata: &TableMetadata, bin: &[ManifestFile]) -> Result<(String, ManifestFile), Error> {
+        let table = self.table;
+        let failed = || Error::iceberg(table, "merge manifests");
+        let mut loaded = Vec::with_capacity(bin.len());
+        for some in bin.chunks(READS) {
+            // A loop: a closure over borrowed manifests makes a future that cannot be spawned.
+            let mut reads = Vec::with_capacity(some.len());
+            for manifest in some {
+                reads.push(self.load(manifest));
+            }
+            loaded.extend(futures::future::try_join_all(reads).await?);
+        }
+        // The newest one's schema: it has every column that the others' specs need.
+        let Some(first) = loaded.first().map(Manifest::metadata) else {
+            return Err(Error::invalid(format!("{table}: there is no manifest to merge")));
+        };
+        let (schema, spec) = (first.schema.clone(), first.partition_spec.clone());
+        let (location, mut writer) = self.writer(metadata.format_version(), &schema, &spec)?;
+        for (manifest, loaded) in bin.iter().zip(&loaded) {
+            for entry in loaded.entries().iter().filter(|entry| entry.is_alive()) {
+                let sequence = entry.sequence_number().unwrap_or_default();
+                let file_sequence = Some(entry.file_sequence_number.unwrap_or(sequence));
+                let added_by = entry.snapshot_id().unwrap_or(manifest.added_snapshot_id);
+                let file = entry.data_file().clone();
+                writer.add_existing_file(file, added_by, sequence, file_sequence).map_err(failed())?;
+            }
+        }
+        Ok((location.clone(), self.close(location, writer).await?))
     }
 
     async fn rewrite(

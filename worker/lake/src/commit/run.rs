@@ -87,6 +87,7 @@ impl<'a> Group<'a> {
                 }
                 Ok(Swapped::Done(metadata_location)) => {
                     let snapshot_id = draft.snapshot_id();
+                    draft.remove_expired(&base, warehouse).await;
                     return self.committed(snapshot_id, &metadata_location);
                 }
                 Ok(Swapped::Conflict) => {

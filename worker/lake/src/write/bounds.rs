@@ -3,25 +3,22 @@
 use iceberg::spec::{Datum, PrimitiveType};
 use parquet::file::statistics::Statistics;
 
-/// Iceberg's default metrics mode, `truncate(16)`.
-const BOUND_LENGTH: usize = 16;
-
-/// A value that no value of the column is below.
-pub(super) fn lower_bound(ty: &PrimitiveType, statistics: &Statistics) -> Option<Datum> {
+/// A value that no value of the column is below; of a text or bytes at most `length` characters or bytes.
+pub(super) fn lower_bound(ty: &PrimitiveType, statistics: &Statistics, length: usize) -> Option<Datum> {
     let bytes = statistics.min_bytes_opt()?;
     match ty {
-        PrimitiveType::String => Some(Datum::string(first_chars(std::str::from_utf8(bytes).ok()?, BOUND_LENGTH))),
-        PrimitiveType::Binary => Some(Datum::binary(cut_bytes(bytes, BOUND_LENGTH))),
+        PrimitiveType::String => Some(Datum::string(first_chars(std::str::from_utf8(bytes).ok()?, length))),
+        PrimitiveType::Binary => Some(Datum::binary(cut_bytes(bytes, length))),
         _ => fixed_width(ty, statistics, bytes),
     }
 }
 
 /// A value that no value of the column is above; `None` also when there is none that is short enough.
-pub(super) fn upper_bound(ty: &PrimitiveType, statistics: &Statistics) -> Option<Datum> {
+pub(super) fn upper_bound(ty: &PrimitiveType, statistics: &Statistics, length: usize) -> Option<Datum> {
     let bytes = statistics.max_bytes_opt()?;
     match ty {
-        PrimitiveType::String => upper_text(std::str::from_utf8(bytes).ok()?, BOUND_LENGTH).map(Datum::string),
-        PrimitiveType::Binary => raised_bytes(bytes, BOUND_LENGTH).map(Datum::binary),
+        PrimitiveType::String => upper_text(std::str::from_utf8(bytes).ok()?, length).map(Datum::string),
+        PrimitiveType::Binary => raised_bytes(bytes, length).map(Datum::binary),
         _ => fixed_width(ty, statistics, bytes),
     }
 }
@@ -117,7 +114,7 @@ mod tests {
     fn a_decimal_held_as_a_number_keeps_its_value_and_sign() {
         let ty = PrimitiveType::Decimal { precision: 12, scale: 2 };
         let statistics = Statistics::int64(Some(-12345), Some(250), None, Some(0), false);
-        assert_eq!(lower_bound(&ty, &statistics).unwrap().to_string(), "-123.45");
-        assert_eq!(upper_bound(&ty, &statistics).unwrap().to_string(), "2.50");
+        assert_eq!(lower_bound(&ty, &statistics, 16).unwrap().to_string(), "-123.45");
+        assert_eq!(upper_bound(&ty, &statistics, 16).unwrap().to_string(), "2.50");
     }
 }

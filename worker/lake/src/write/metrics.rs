@@ -6,6 +6,7 @@ use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, 
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 
 use super::bounds::{lower_bound, upper_bound};
+use super::modes::{Mode, Modes};
 use crate::{Error, Target};
 
 /// Describes a file that has just been written.
@@ -18,7 +19,7 @@ pub(super) fn data_file(
 ) -> Result<DataFile, Error> {
     let mut metrics = Metrics::default();
     for column in parquet.row_groups().iter().flat_map(RowGroupMetaData::columns) {
-        metrics.add(target.metadata.current_schema(), column);
+        metrics.add(target.metadata.current_schema(), &target.settings.modes, column);
     }
     let rows = parquet.file_metadata().num_rows();
     let offsets = parquet.row_groups().iter().filter_map(|g| g.columns().first()).map(|c| c.byte_range().0);
@@ -51,10 +52,14 @@ struct Metrics {
 }
 
 impl Metrics {
-    fn add(&mut self, schema: &Schema, column: &ColumnChunkMetaData) {
+    fn add(&mut self, schema: &Schema, modes: &Modes, column: &ColumnChunkMetaData) {
         let descriptor = column.column_descr();
         let info = descriptor.self_type().get_basic_info();
         let Some(field) = info.has_id().then(|| schema.field_by_id(info.id())).flatten() else { return };
+        let mode = modes.of(schema.name_by_field_id(field.id).unwrap_or_default());
+        if mode == Mode::None {
+            return;
+        }
         let number = |n: i64| u64::try_from(n).unwrap_or_default();
         *self.sizes.entry(field.id).or_default() += number(column.compressed_size());
         if descriptor.max_rep_level() > 0 {
@@ -67,10 +72,15 @@ impl Metrics {
             *self.nulls.entry(field.id).or_default() += nulls;
         }
         let Type::Primitive(ty) = field.field_type.as_ref() else { return };
-        if let Some(lower) = lower_bound(ty, statistics) {
+        let length = match mode {
+            Mode::None | Mode::Counts => return,
+            Mode::Truncate(length) => length,
+            Mode::Full => usize::MAX,
+        };
+        if let Some(lower) = lower_bound(ty, statistics, length) {
             keep(&mut self.lower, field.id, lower, |new, old| new < old);
         }
-        match upper_bound(ty, statistics) {
+        match upper_bound(ty, statistics, length) {
             Some(upper) => keep(&mut self.upper, field.id, upper, |new, old| new > old),
             // A bound that cannot be written for one row group must not be taken from the others.
             None if statistics.max_bytes_opt().is_some() => self.unbounded.push(field.id),

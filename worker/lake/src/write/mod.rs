@@ -9,6 +9,7 @@ mod fanout;
 mod file;
 mod lane;
 mod metrics;
+mod modes;
 mod settings;
 mod sink;
 mod split;

@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 
+use super::modes::Modes;
 use crate::Error;
 
 /// Settings of all data files of a table.
@@ -21,6 +23,11 @@ pub(crate) struct FileSettings {
     page_bytes: usize,
     dictionary_bytes: usize,
     compression: Compression,
+    /// What is kept of each column in the table's metadata.
+    pub(crate) modes: Modes,
+    /// Columns with a bloom filter, each with its share of false positives.
+    blooms: Vec<(ColumnPath, f64)>,
+    bloom_bytes: usize,
 }
 
 impl FileSettings {
@@ -36,12 +43,22 @@ impl FileSettings {
             page_bytes: number(properties, "write.parquet.page-size-bytes", 1 << 20)?,
             dictionary_bytes: number(properties, "write.parquet.dict-size-bytes", 2 << 20)?,
             compression: compression(properties)?,
+            modes: Modes::from_properties(properties)?,
+            blooms: blooms(properties)?,
+            bloom_bytes: number(properties, "write.parquet.bloom-filter-max-bytes", 1 << 20)?,
         })
     }
 
     /// The properties of a Parquet writer.
     pub(crate) fn writer_properties(&self) -> WriterProperties {
-        WriterProperties::builder()
+        let mut builder = WriterProperties::builder();
+        for (column, fpp) in &self.blooms {
+            builder = builder
+                .set_column_bloom_filter_enabled(column.clone(), true)
+                .set_column_bloom_filter_fpp(column.clone(), *fpp)
+                .set_column_bloom_filter_ndv(column.clone(), self.bloom_values(*fpp));
+        }
+        builder
             .set_compression(self.compression)
             .set_max_row_group_row_count(Some(self.row_group_rows))
             .set_data_page_size_limit(self.page_bytes)
@@ -54,6 +71,40 @@ impl FileSettings {
             .set_created_by(format!("moulin {}", env!("CARGO_PKG_VERSION")))
             .build()
     }
+
+    // As many as a row group can hold, or as a filter of the size that is allowed is good for. Bits per value of a
+    // split block filter: parquet-format, "Bloom filter".
+    fn bloom_values(&self, fpp: f64) -> u64 {
+        let bits_per_value = -8.0 / (1.0 - fpp.powf(1.0 / 8.0)).ln();
+        let fitting = (self.bloom_bytes as f64 * 8.0 / bits_per_value) as u64;
+        fitting.min(self.row_group_rows as u64).max(1)
+    }
+}
+
+fn blooms(properties: &HashMap<String, String>) -> Result<Vec<(ColumnPath, f64)>, Error> {
+    const ENABLED: &str = "write.parquet.bloom-filter-enabled.column.";
+    const FPP: &str = "write.parquet.bloom-filter-fpp.column.";
+    let mut found = Vec::new();
+    for (name, text) in properties {
+        let Some(column) = name.strip_prefix(ENABLED) else { continue };
+        match text.as_str() {
+            "true" => {}
+            "false" => continue,
+            _ => return Err(Error::invalid(format!("table property {name} is `{text}`, but must be true or false"))),
+        }
+        let fpp = match properties.get(&format!("{FPP}{column}")).map(|text| (text, text.parse::<f64>())) {
+            None => 0.01,
+            Some((_, Ok(fpp))) if fpp > 0.0 && fpp < 1.0 => fpp,
+            Some((text, _)) => {
+                return Err(Error::invalid(format!(
+                    "table property {FPP}{column} is `{text}`, but must be a number between 0 and 1"
+                )));
+            }
+        };
+        found.push((ColumnPath::new(column.split('.').map(str::to_owned).collect()), fpp));
+    }
+    found.sort_by(|a, b| a.0.parts().cmp(b.0.parts()));
+    Ok(found)
 }
 
 fn number(properties: &HashMap<String, String>, name: &str, default: usize) -> Result<usize, Error> {
@@ -123,6 +174,9 @@ mod tests {
             ("write.target-file-size-bytes", "1 GB"),
             ("write.parquet.compression-codec", "zip"),
             ("write.parquet.compression-level", "high"),
+            ("write.metadata.metrics.default", "truncate(0)"),
+            ("write.metadata.metrics.column.a", "all"),
+            ("write.parquet.bloom-filter-enabled.column.a", "yes"),
         ] {
             let error = settings(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(value), "{error}");

@@ -3,6 +3,7 @@
 //! SQLite and PostgreSQL read the same statements; what differs between them is in [`database`].
 
 mod database;
+mod known;
 
 use std::collections::HashMap;
 
@@ -15,6 +16,7 @@ use super::{CatalogSettings, Loaded, Swap, Swapped, next_metadata_location, with
 use crate::{Error, warehouse::Warehouse};
 use database::Database;
 pub(crate) use database::Failure;
+use known::Known;
 
 // As PyIceberg 0.12 creates them (its schema "v1").
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS iceberg_tables (
@@ -47,6 +49,7 @@ pub(crate) struct Sql {
     /// Without a password.
     uri: String,
     warehouse: Warehouse,
+    known: Known,
     /// Databases made by older tools have no column `iceberg_type`.
     has_type: bool,
 }
@@ -72,7 +75,7 @@ impl Sql {
             }
         }
         let has_type = columns("iceberg_tables").await?.iter().any(|name| name == "iceberg_type");
-        Ok(Self { database, name: settings.name.clone(), uri, warehouse, has_type })
+        Ok(Self { database, name: settings.name.clone(), uri, warehouse, known: Known::default(), has_type })
     }
 
     pub(super) async fn check(&self) -> Result<String, Error> {
@@ -84,9 +87,13 @@ impl Sql {
     pub(super) async fn load(&self, table: &TableName) -> Result<Option<Loaded>, Error> {
         // A swap between the query and the read is harmless: metadata files never change.
         let Some(location) = self.location(table).await? else { return Ok(None) };
+        if let Some(metadata) = self.known.get(table, &location) {
+            return Ok(Some(Loaded { metadata, location }));
+        }
         let metadata = TableMetadata::read_from(self.warehouse.io(&location), &location)
             .await
             .map_err(Error::iceberg(format!("{table} ({location})"), "read its metadata"))?;
+        self.known.put(table, &location, &metadata);
         Ok(Some(Loaded { metadata, location }))
     }
 
@@ -155,7 +162,10 @@ impl Sql {
         let values = [&location, &base.location, &self.name, &table.namespace.join("."), &table.name];
         let doing = format!("commit to {table}");
         let refused = match self.database.execute(&statement, &values.map(String::as_str)).await {
-            Ok(1..) => return Ok(Swapped::Done(location)),
+            Ok(1..) => {
+                self.known.put(table, &location, &swap.metadata);
+                return Ok(Swapped::Done(location));
+            }
             Ok(0) | Err(Failure::GaveWay(_)) => None,
             Err(e @ (Failure::NotSent(_) | Failure::Refused(_))) => Some(self.failed(&doing, e)),
             Err(e @ (Failure::Lost(_) | Failure::TooLate)) => return Ok(Swapped::Unknown(self.failed(&doing, e))),

@@ -57,7 +57,10 @@ impl RowGroups {
         for field in schema.fields() {
             let leaves = leaf..leaf + leaf_count(field.data_type());
             leaf = leaves.end;
-            let fast = packer.as_ref().and_then(|_| fast_column(field, &descriptors[leaves.start], props));
+            // Bloom filters are the general writer's.
+            let has_bloom = leaves.clone().any(|at| props.bloom_filter_properties(descriptors[at].path()).is_some());
+            let packer = packer.as_ref().filter(|_| !has_bloom);
+            let fast = packer.and_then(|_| fast_column(field, &descriptors[leaves.start], props));
             columns.push(match fast {
                 Some(column) => Root::Fast(Box::new(column)),
                 None => Root::General { leaves, writers: Vec::new() },

@@ -1,0 +1,68 @@
+//! What grows with the number of commits, and the properties that bound it.
+
+use super::fixture::{Place, added, land, landing, numbers, sorted, table};
+use crate::commit::manifest_list;
+
+const MERGE: [(&str, &str); 2] =
+    [("commit.manifest-merge.enabled", "true"), ("commit.manifest.min-count-to-merge", "4")];
+
+#[tokio::test]
+async fn small_manifests_are_merged_when_the_table_asks_for_it_and_every_file_stays() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let mut most = 0;
+    let mut snapshots = Vec::new();
+    for n in 0..20i64 {
+        let landing = landing(&["bucket(2, n)"], &MERGE);
+        snapshots.push(land(&lake, &landing, &format!("job-{n}"), &[numbers(n * 10..n * 10 + 10)]).await.unwrap());
+        let metadata = lake.loaded(&table()).await.metadata;
+        let list =
+            manifest_list(&table(), &metadata, metadata.current_snapshot().unwrap(), lake.files()).await.unwrap();
+        most = most.max(list.len());
+    }
+    assert!(most <= 5, "{most} manifests");
+    let metadata = lake.loaded(&table()).await.metadata;
+    let current = metadata.current_snapshot().unwrap();
+    let mut files = Vec::new();
+    for manifest in manifest_list(&table(), &metadata, current, lake.files()).await.unwrap() {
+        let manifest = manifest.load_manifest(lake.files().io(&manifest.manifest_path)).await.unwrap();
+        files.extend(manifest.entries().iter().filter(|e| e.is_alive()).map(|e| {
+            // Who added it and when is not lost by merging.
+            assert_eq!(
+                metadata.snapshot_by_id(e.snapshot_id().unwrap()).unwrap().sequence_number(),
+                e.sequence_number().unwrap()
+            );
+            e.file_path().to_owned()
+        }));
+    }
+    files.sort();
+    let on_disk: Vec<String> = place.files(".parquet").into_iter().map(|path| format!("file://{path}")).collect();
+    assert_eq!(files, on_disk);
+    assert_eq!(current.summary().additional_properties["total-records"], "200");
+    // A snapshot of before the merges is read as it was.
+    assert_eq!(sorted(&added(&lake, snapshots[3].snapshot_id).await), (30..40).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn old_metadata_files_are_forgotten_and_removed_when_the_table_asks_for_it() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let properties =
+        [("write.metadata.previous-versions-max", "3"), ("write.metadata.delete-after-commit.enabled", "true")];
+    for n in 0..8i64 {
+        land(&lake, &landing(&[], &properties), &format!("job-{n}"), &[numbers(n..n + 1)]).await.unwrap();
+    }
+    let metadata = lake.loaded(&table()).await.metadata;
+    assert_eq!((metadata.metadata_log().len(), metadata.snapshots().len()), (3, 8));
+    assert_eq!(place.files(".metadata.json").len(), 4);
+}
+
+#[tokio::test]
+async fn a_property_that_cannot_be_is_named_before_anything_is_visible() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let landing = landing(&[], &[("commit.manifest-merge.enabled", "yes")]);
+    let error = land(&lake, &landing, "a", &[numbers(0..1)]).await.unwrap_err().to_string();
+    assert_eq!(error, "table property commit.manifest-merge.enabled is `yes`, but must be true or false");
+    assert!(lake.loaded(&table()).await.metadata.current_snapshot().is_none());
+}
