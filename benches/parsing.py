@@ -84,7 +84,9 @@ def parse(folder: Path, fork: bool) -> float:
     """CPU seconds of parsing a folder."""
     code = BEGIN + (IN_FORKS if fork else IN_ONE_PROCESS)
     command = [sys.executable, "-c", code, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Installed packages have their bytecode.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode != 0:
         raise SystemExit(done.stderr)
     return float(done.stdout.split()[-1])

@@ -19,7 +19,7 @@ is fine), leaves out departures from EWR, says which ones were late, and lands t
 partition a month. The file is seen from the **worker's** machine.
 
 * A **retry** finds the job of the try before it: rows land once.
-* **Clear** asks for the work again: its rows are *added* to those of the run before.
+* **Clear** asks for the work again: its rows *replace* those it landed before, in one snapshot.
 * The receipt (rows read, landed, rejected, filtered, and the snapshot) is the task's XCom.
 
 Needs the connection `moulin_default` of type `moulin`.

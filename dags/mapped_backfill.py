@@ -18,7 +18,7 @@ DOC = """
 `days` makes a source for each day from `first` to `last`; `land` is mapped over them. Every instance is a job of its own,
 named by its map index, and all commit to one table: a commit that meets another begins again, none fails.
 
-Clear one instance, and only its day is read again.
+Clear one instance, or the whole run: the days that are read again replace what they had landed before.
 
 Needs the connection `moulin_default` of type `moulin`.
 """

@@ -84,4 +84,5 @@ def test_an_event_keeps_all_digits_of_an_id(make_receipt):
         "files": 1,
         "rows_landed": 215_941,
         "rows_rejected": 0,
+        "rows_replaced": 0,
     }

@@ -62,7 +62,8 @@ def test_a_hundred_mapped_tasks_land_in_one_table_and_no_commit_fails(wide_worke
     catalog = SqlCatalog("moulin", uri=wide_worker.catalog_uri, warehouse=wide_worker.warehouse)
     table = catalog.load_table("mapped.numbers")
     assert sorted(table.scan().to_arrow()["id"].to_pylist()) == sorted([*range(INSTANCES)] * 2)
-    assert len(table.snapshots()) == INSTANCES
+    # Commits that wait together share a snapshot.
+    assert len(table.snapshots()) == len({receipt["snapshot_id"] for receipt in receipts}) <= INSTANCES
 
 
 def test_an_instance_of_a_mapped_task_is_described_by_its_own_source():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from moulin.job import Progress, Room
 
 from moulin_provider.progress_log import ProgressLog, figures
@@ -24,8 +26,28 @@ BUSY = Progress(
 
 def test_a_line_says_percent_rows_rejects_and_speed(make_job):
     line = figures(make_job(progress=BUSY))
-    for part in ("land", "25% of 200.0 MB", "1,500,000 rows read", "7 rejected", "1/3 files", "25.0 MB/s"):
+    for part in (
+        "land",
+        "25% of 200.0 MB",
+        "1,500,000 rows read",
+        "7 rejected",
+        "1/3 files",
+        "25.0 MB/s",
+        "about 6 s left",
+    ):
         assert part in line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left"), [(0.1, "1 s"), (29, "87 s"), (100, "5 min"), (3600, "3 h 00 min"), (7300, "6 h 05 min")]
+)
+def test_how_long_it_will_go_on_is_said_as_people_say_it(make_job, seconds, left):
+    line = figures(make_job(progress=replace(BUSY, elapsed=timedelta(seconds=seconds))))
+    assert line.endswith(f"about {left} left")
+
+
+def test_nothing_is_said_of_the_time_left_when_all_is_read(make_job):
+    assert "left" not in figures(make_job(progress=replace(BUSY, bytes_done=BUSY.bytes_total)))
 
 
 def test_every_change_of_state_is_said_once(make_job):

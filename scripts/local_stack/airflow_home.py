@@ -313,12 +313,12 @@ class LocalAirflow:
         """What the UI's "mark the run as failed / success" does."""
         self.api("PATCH", f"/dags/{_quote(dag_id)}/dagRuns/{_quote(run_id)}", {"state": state})
 
-    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """What the UI's "clear" does."""
+    def clear(self, dag_id: str, run_id: str, task_id: str, map_index: int | None = None) -> None:
+        """What the UI's "clear" does, to all instances of the task or to one of a mapped task."""
         body = {
             "dry_run": False,
             "dag_run_id": run_id,
-            "task_ids": [task_id],
+            "task_ids": [task_id if map_index is None else [task_id, map_index]],
             "only_failed": False,
             "reset_dag_runs": True,
         }

@@ -5,7 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import airflow
+import pytest
 from airflow_stack import Stack
+
+AIRFLOW = tuple(int(part) for part in airflow.__version__.split(".")[:2])
+
+IN_SLOT = pytest.param("waits_in_worker_slot", "running", id="in a worker slot")
+DEFERRED = pytest.param("waits_in_triggerer", "deferred", id="deferred")
+# Before 3.3 Airflow does not tell a trigger that a user ended its task.
+DEFERRED_AND_TOLD = pytest.param(
+    "waits_in_triggerer",
+    "deferred",
+    id="deferred",
+    marks=pytest.mark.skipif(AIRFLOW < (3, 3), reason="there is no BaseTrigger.on_kill: the job's deadline ends it"),
+)
+
+both_modes = pytest.mark.parametrize(("dag_id", "waiting"), [IN_SLOT, DEFERRED])
+both_modes_ended_by_a_user = pytest.mark.parametrize(("dag_id", "waiting"), [IN_SLOT, DEFERRED_AND_TOLD])
 
 
 @dataclass

@@ -48,7 +48,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
                 {"type": "file", "log_file_path": str(home / LINEAGE), "append": True}
             ),
-            "MOULIN_RAW": str(home / "raw"),
+            "MOULIN_ARRIVALS": f"file://{home}/arrivals/*/*.csv",
+            "MOULIN_ARRIVALS_SECONDS": "1",
         },
         mark=mark,
     )

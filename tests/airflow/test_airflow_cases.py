@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
-from case import Case
+from case import both_modes, both_modes_ended_by_a_user
 from gated_files import GatedFiles, rows_csv
 
 ROWS = GatedFiles.ROWS
@@ -60,9 +59,7 @@ def test_clean_flights_sends_the_plan_of_a_polars_function(stack, flights_csv):
 # -- waiting -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("dag_id", "waiting"), [("waits_in_worker_slot", "running"), ("waits_in_triggerer", "deferred")]
-)
+@both_modes
 def test_a_task_shows_live_how_far_its_job_is(start, dag_id, waiting):
     case = start(dag_id)
     case.wait(waiting)
@@ -98,22 +95,7 @@ def test_a_retry_finds_the_job_of_the_try_that_was_lost(start):
     assert case.stack.rows(case.table).num_rows == ROWS
 
 
-def test_clearing_a_task_that_succeeded_makes_a_new_job(stack, small_csv):
-    table = f"cases.again_{uuid.uuid4().hex[:8]}"
-    run_id = stack.airflow.trigger("waits_in_triggerer", {"uri": small_csv, "table": table})
-    case = Case(stack, "waits_in_triggerer", run_id, table.removeprefix("cases."))
-    # A clear that meets the end of its run is lost in Airflow itself.
-    assert stack.airflow.wait_run(case.dag_id, run_id) == "success"
-    case.clear()
-    case.wait("success", try_number=2)
-    assert [(job.generation, job.state) for job in stack.jobs(run_id)] == [(0, "succeeded"), (1, "succeeded")]
-    # The new rows replace those of the run before.
-    assert stack.rows(table).num_rows == 10
-
-
-@pytest.mark.parametrize(
-    ("dag_id", "waiting"), [("waits_in_worker_slot", "running"), ("waits_in_triggerer", "deferred")]
-)
+@both_modes_ended_by_a_user
 def test_clearing_a_task_that_runs_ends_its_job_and_not_that_of_the_new_try(start, dag_id, waiting):
     case = start(dag_id)
     case.wait(waiting)
@@ -132,9 +114,7 @@ def test_clearing_a_task_that_runs_ends_its_job_and_not_that_of_the_new_try(star
 # -- ends --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("dag_id", "waiting"), [("waits_in_worker_slot", "running"), ("waits_in_triggerer", "deferred")]
-)
+@both_modes_ended_by_a_user
 def test_marking_a_task_as_failed_cancels_its_job(start, dag_id, waiting):
     case = start(dag_id)
     case.wait(waiting)

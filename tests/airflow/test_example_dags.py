@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from local_stack.processes import wait_until
@@ -36,6 +37,15 @@ def test_mapped_backfill_lands_every_day_in_one_table(stack, tmp_path):
     assert sorted(job.key.map_index for job in jobs) == [0, 1, 2, 3, 4]
     assert {job.state.value for job in jobs} == {"succeeded"}
 
+    # One day is read again, and replaces what it had landed.
+    (tmp_path / f"{days[2]}.csv").write_text(f"day,n\n{days[2]},3\n")
+    stack.airflow.clear("mapped_backfill", run_id, "land", map_index=2)
+    wait_until("the day was landed again", lambda: len(stack.jobs(run_id)) == 6, 240)
+    assert stack.airflow.wait_run("mapped_backfill", run_id) == "success"
+    again = stack.rows("bronze.daily").to_pylist()
+    assert len(again) == 9
+    assert [row["n"] for row in again if str(row["day"]) == days[2]] == [3]
+
 
 def test_read_results_reads_the_rows_in_a_task_downstream(stack, flights_csv):
     run_id = run(stack, "read_results", flights=flights_csv.as_uri(), minutes=120, origin="JFK")
@@ -49,7 +59,9 @@ def test_read_results_reads_the_rows_in_a_task_downstream(stack, flights_csv):
     assert shown == "SELECT carrier, dep_delay FROM input WHERE dep_delay >= 120 AND origin = 'JFK'"
 
 
-def test_asset_consumer_is_started_by_a_landing_and_knows_its_snapshot(stack, flights_csv):
+def test_asset_consumer_is_started_by_a_landing_and_knows_its_snapshot(stack, flights_csv, tmp_path):
+    # Another file than that of the other test: the table is loaded with a file once.
+    flights_csv = Path(shutil.copy(flights_csv, tmp_path / "flights.csv.gz"))
     stack.airflow.wait_dag("asset_consumer")
     run_id = run(stack, "land_flights", flights=flights_csv.as_uri())
     receipt = stack.airflow.xcom("land_flights", run_id, "land_flights")

@@ -7,14 +7,12 @@ what happens stands in docs/operator.md.
 from __future__ import annotations
 
 import pytest
+from case import AIRFLOW, both_modes, both_modes_ended_by_a_user
 from gated_files import GatedFiles
 
 from local_stack.processes import wait_until
 
 ROWS = GatedFiles.ROWS
-BOTH_MODES = pytest.mark.parametrize(
-    ("dag_id", "waiting"), [("waits_in_worker_slot", "running"), ("waits_in_triggerer", "deferred")]
-)
 
 
 def begun(start, dag_id: str, waiting: str):
@@ -25,7 +23,7 @@ def begun(start, dag_id: str, waiting: str):
     return case
 
 
-@BOTH_MODES
+@both_modes_ended_by_a_user
 def test_marking_a_task_as_successful_cancels_its_job(start, dag_id, waiting):
     case = begun(start, dag_id, waiting)
     case.mark("success")
@@ -35,7 +33,7 @@ def test_marking_a_task_as_successful_cancels_its_job(start, dag_id, waiting):
     case.settled(0)
 
 
-@BOTH_MODES
+@both_modes_ended_by_a_user
 def test_failing_the_run_cancels_its_job(start, dag_id, waiting):
     case = begun(start, dag_id, waiting)
     case.stack.airflow.set_run_state(dag_id, case.run_id, "failed")
@@ -45,6 +43,21 @@ def test_failing_the_run_cancels_its_job(start, dag_id, waiting):
     case.settled(0)
 
 
+@both_modes
+def test_clearing_a_task_that_succeeded_replaces_its_rows(start, dag_id, waiting):
+    case = start(dag_id)
+    case.open()
+    # A clear that meets the end of its run is lost in Airflow itself.
+    assert case.stack.airflow.wait_run(dag_id, case.run_id) == "success"
+    case.settled(ROWS)
+    case.clear()
+    case.wait("success", try_number=2)
+    assert case.states() == [(0, 1, "succeeded"), (1, 2, "succeeded")]
+    case.settled(ROWS)
+    receipt = case.stack.airflow.xcom(dag_id, case.run_id, "land")
+    assert (receipt["rows_landed"], receipt["rows_replaced"]) == (ROWS, ROWS)
+
+
 @pytest.mark.parametrize("dag_id", ["has_little_time_in_worker_slot", "has_little_time_in_triggerer"])
 def test_a_task_whose_time_is_up_leaves_no_job_behind(start, dag_id):
     case = start(dag_id)
@@ -52,6 +65,16 @@ def test_a_task_whose_time_is_up_leaves_no_job_behind(start, dag_id):
     (job,) = case.stack.jobs(case.run_id)
     *_, ended = case.stack.client.watch(job.job_id, timeout=60)
     assert ended.state in ("failed", "cancelled")
+    case.open()
+    case.settled(0)
+
+
+@pytest.mark.skipif(AIRFLOW >= (3, 3), reason="the trigger is told and cancels the job")
+def test_the_job_of_a_deferred_task_that_a_user_ended_is_ended_by_its_deadline(start):
+    case = begun(start, "has_some_time_in_triggerer", "deferred")
+    case.mark("failed")
+    assert case.wait_job("failed").fault.kind == "deadline_exceeded"
+    assert case.wait("failed")["try_number"] == 1
     case.open()
     case.settled(0)
 
@@ -80,7 +103,7 @@ def test_a_triggerer_that_is_killed_leaves_its_job_to_another(start):
     airflow.wait_healthy()
 
 
-@BOTH_MODES
+@both_modes
 def test_a_scheduler_that_is_killed_finds_its_task_again(start, dag_id, waiting):
     case = begun(start, dag_id, waiting)
     airflow = case.stack.airflow
@@ -106,7 +129,7 @@ def test_a_task_in_its_slot_outlives_a_worker_that_is_killed(start):
     case.settled(ROWS)
 
 
-@BOTH_MODES
+@both_modes
 def test_two_runs_at_once_land_their_own_rows(start, dag_id, waiting):
     one, other = start(dag_id), start(dag_id)
     for case in (one, other):
@@ -120,7 +143,7 @@ def test_two_runs_at_once_land_their_own_rows(start, dag_id, waiting):
         case.settled(ROWS)
 
 
-@BOTH_MODES
+@both_modes
 def test_two_runs_into_one_table_add_up(start, stack, dag_id, waiting):
     one = begun(start, dag_id, waiting)
     other = stack.airflow.trigger(dag_id, {"uri": stack.files.add(f"{one.name}_b"), "table": one.table})

@@ -92,4 +92,5 @@ def event_extra(receipt: Receipt) -> dict[str, Any]:
         "files": receipt.files,
         "rows_landed": receipt.rows_landed,
         "rows_rejected": receipt.rows_rejected,
+        "rows_replaced": receipt.rows_replaced,
     }

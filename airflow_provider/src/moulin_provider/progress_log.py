@@ -45,7 +45,7 @@ def _standing(job: Job) -> str:
 
 
 def figures(job: Job) -> str:
-    """Percent of the input, rows, rejects and speed of the running attempt."""
+    """Percent of the input, rows, rejects and speed of the running attempt, and the time it needs at that speed."""
     progress = job.progress
     seconds = progress.elapsed.total_seconds()
     parts = [f"{progress.room}"]
@@ -59,7 +59,18 @@ def figures(job: Job) -> str:
         parts.append(f"{progress.files_done}/{progress.files_total} files")
     if seconds > 0:
         parts.append(f"{_megabytes(round(progress.bytes_done / seconds))}/s")
+        if progress.fraction and progress.fraction < 1:
+            parts.append(f"about {_span(seconds / progress.fraction - seconds)} left")
     return ", ".join(parts)
+
+
+def _span(seconds: float) -> str:
+    """A time as people say it, the coarser the longer."""
+    whole = max(round(seconds), 1)
+    if whole < 90:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def _megabytes(size: int) -> str:

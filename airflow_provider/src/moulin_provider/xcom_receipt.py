@@ -26,6 +26,8 @@ def xcom_receipt(receipt: Receipt) -> dict[str, Any]:
         "rows_landed": receipt.rows_landed,
         "rows_rejected": receipt.rows_rejected,
         "rows_filtered": receipt.rows_filtered,
+        "rows_replaced": receipt.rows_replaced,
+        "attached_to": _cut(receipt.attached_to),
         "bytes_read": receipt.bytes_read,
         "bytes_written": receipt.bytes_written,
         "data_files": receipt.data_files,

@@ -57,6 +57,7 @@ case("is_lost_once", LostOnFirstTry, deferrable=False, retries=1, retry_delay=ti
 case("is_lost_before_deferring", LostBeforeDeferring, deferrable=True, retries=1, retry_delay=timedelta(seconds=1))
 case("has_little_time_in_worker_slot", deferrable=False, execution_timeout=timedelta(seconds=5))
 case("has_little_time_in_triggerer", deferrable=True, execution_timeout=timedelta(seconds=5))
+case("has_some_time_in_triggerer", deferrable=True, execution_timeout=timedelta(seconds=45))
 
 with DAG("returns_rows", schedule=None, catchup=False, params=PARAMS):
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from moulin_provider.hooks.local import HOST, local_target
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
     from moulin.connection import TLSConfig
@@ -20,12 +22,17 @@ def client_arguments(connection: Connection) -> dict[str, Any]:
     """What an Airflow connection says, as the arguments of a client.
 
     Raises:
-        ValueError: a client certificate without its key, or the other way round.
+        ValueError: a client certificate without its key, or the other way round; or this process's own worker, which
+            the host `local` asks for, did not start.
 
     """
     extra = connection.extra_dejson
+    if connection.host == HOST:
+        named = [local_target(extra)]
+    else:
+        named = targets(connection.host or "localhost", connection.port or DEFAULT_PORT)
     return {
-        "target": targets(connection.host or "localhost", connection.port or DEFAULT_PORT),
+        "target": named,
         "tls": _tls(extra),
         "token": connection.password or None,
         "timeout": float(extra.get("timeout") or CALL_TIMEOUT),

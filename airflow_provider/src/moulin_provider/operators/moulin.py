@@ -41,7 +41,7 @@ class MoulinLandOperator(BaseOperator):
 
     Every try of a task instance asks for the same job, so a retry, a lost worker process or a restarted scheduler
     finds the job that is running, or the receipt of the one that is done. A cleared task asks for a new job, whose
-    rows are added to those of the job before.
+    rows replace those of the job before in one snapshot, unless the target's `on_rerun` says otherwise.
 
     :param source: what to read: `moulin.csv(...)`, `tsv(...)`, `ndjson(...)`, `json(...)`, `parquet(...)`, or a dict
         (or the name of a `.yaml` file with one) in the shape of a job file. (templated)

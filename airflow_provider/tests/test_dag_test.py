@@ -1,0 +1,99 @@
+"""`dag.test()` on a machine where no worker runs: the process starts one of its own and takes it along."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import build
+import pytest
+from airflow.sdk import Connection
+from pyiceberg.catalog.sql import SqlCatalog
+
+from moulin_provider.hooks.connection import client_arguments
+
+DAG_FILE = """
+    from __future__ import annotations
+    from typing import TYPE_CHECKING
+    from airflow.sdk import DAG, task
+    from moulin import csv, iceberg
+
+    if TYPE_CHECKING:
+        import polars as pl
+
+    with DAG("tried", schedule=None) as dag:
+
+        @task.moulin(source=csv("{folder}/*.csv"), target=iceberg("tried.people"), deferrable={deferrable})
+        def grown(people: pl.LazyFrame, age: int) -> pl.LazyFrame:
+            import polars as pl
+
+            return people.filter(pl.col("age") >= age)
+
+        @task
+        def count(receipt: dict) -> None:
+            from moulin_provider.hooks.moulin import MoulinHook
+
+            print("rows that were read:", MoulinHook().reader(receipt).read_all().num_rows)
+
+        count(grown(age=18))
+
+    if __name__ == "__main__":
+        run = dag.test()
+        print("the run ended as", run.state)
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """An Airflow home with a database, which takes longer to make than all tests that need one."""
+    home = tmp_path_factory.mktemp("home")
+    migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(migrate, env={**os.environ, "AIRFLOW_HOME": str(home)}, check=True, capture_output=True)
+    return home
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_dag_test_needs_no_worker(home, tmp_path, deferrable):
+    dags, state = tmp_path / "dags", tmp_path / "state"
+    dags.mkdir()
+    (tmp_path / "people.csv").write_text("name,age\na,17\nb,18\nc,40\n")
+    file = dags / "tried.py"
+    file.write_text(textwrap.dedent(DAG_FILE).format(folder=tmp_path, deferrable=deferrable))
+    env = {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW_CONN_MOULIN_DEFAULT": "moulin://local",
+        "MOULIN_STATE_DIR": str(state),
+        "MOULIN_BIN": os.environ.get("MOULIN_BIN") or str(build.worker_binary()),
+    }
+    done = subprocess.run([sys.executable, str(file)], env=env, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert "the run ended as success" in said, said[-6000:]
+    assert "rows that were read: 2" in said
+    catalog = SqlCatalog("moulin", uri=f"sqlite:///{state}/catalog.db", warehouse=f"file://{state}/warehouse")
+    assert sorted(catalog.load_table("tried.people").scan().to_arrow()["name"].to_pylist()) == ["b", "c"]
+    running = [cmd for cmd in Path("/proc").glob("[0-9]*/environ") if str(state).encode() in _read(cmd)]
+    assert running == [], "the worker ended with its process"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("program", "said"), [("", "no program `moulin`"), ("/bin/false", "did not start"), ("/bin/echo", "serve")]
+)
+def test_a_worker_that_does_not_start_is_said(monkeypatch, tmp_path, program, said):
+    monkeypatch.setenv("MOULIN_BIN", program)
+    monkeypatch.setenv("PATH", "")
+    connection = Connection(conn_id="c", conn_type="moulin", host="local", extra=f'{{"state_dir": "{tmp_path}"}}')
+    with pytest.raises(ValueError, match=said):
+        client_arguments(connection)
