@@ -11,6 +11,7 @@ import pytest
 import moulin
 from moulin import record
 from moulin.inference import InferredColumn, InferredSource
+from moulin.landing import OnLoadedFile
 from moulin.source import FORMATS, words
 from moulin.spec import OnBadRow
 from moulin.v1 import error_pb2, job_pb2, job_service_pb2, landing_pb2, pool_service_pb2, source_pb2
@@ -99,6 +100,7 @@ def test_every_option_is_an_argument_of_its_builder_with_its_default_and_meaning
         (source_pb2.DuplicateKeys, words.DuplicateKeys),
         (source_pb2.OnBadFile, words.OnBadFile),
         (source_pb2.OnBadRow, OnBadRow),
+        (landing_pb2.OnLoadedFile, OnLoadedFile),
         (source_pb2.ProvenanceColumn, words.ProvenanceColumn),
         (source_pb2.ContractMode, words.ContractMode),
     ],

@@ -15,6 +15,7 @@ from conftest import worker_binary
 
 import moulin
 from moulin import JobSpec, Source, iceberg
+from moulin.landing import OnLoadedFile
 from moulin.source import words
 from moulin.spec import OnBadRow
 
@@ -61,6 +62,7 @@ def test_the_worker_knows_the_same_fields(kind: Any, wrong: dict[str, Any], refu
 
 WORDS: list[tuple[object, dict[str, Any]]] = [
     (OnBadRow, job(on_bad_row="zz")),
+    (OnLoadedFile, job(target={"table": "a.b", "on_loaded_file": "zz"})),
     (words.Compression, job({"compression": "zz"})),
     (words.OnBadFile, job({"on_bad_file": "zz"})),
     (words.ProvenanceColumn, job({"provenance_columns": ["zz"]})),

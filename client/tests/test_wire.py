@@ -135,6 +135,7 @@ landings = st.builds(
     table=st.sampled_from(["a.b", "a.b.c"]),
     partition_by=st.lists(st.sampled_from(["x", "month(t)", "bucket(16, id)"]), max_size=2).map(tuple),
     properties=st.dictionaries(texts, st.text(max_size=5), max_size=2),
+    on_loaded_file=st.sampled_from(["skip", "reload", "fail"]),
 )
 specs = st.builds(
     JobSpec,

@@ -52,8 +52,9 @@ def test_a_job_lands_and_accounts_for_every_row(client: moulin.Client, people: P
 
 
 def test_a_table_read_twice_is_read_by_job(client: moulin.Client, people: Path, table: str) -> None:
-    first = client.submit(spec_of(people, table)).wait(60)
-    second = client.submit(spec_of(people, table)).wait(60)
+    target = iceberg(table, on_loaded_file="reload")
+    spec = JobSpec(source=csv(people, null_values=["NA"]), target=target)
+    first, second = client.submit(spec).wait(60), client.submit(spec).wait(60)
     assert first.job_id != second.job_id, "without a key every submit is a job of its own"
     assert first.to_arrow().num_rows == second.to_arrow().num_rows == ROWS
 

@@ -16,6 +16,7 @@ from moulin import (
     ReadLimits,
     Source,
 )
+from moulin.landing import Nanoseconds, OnLoadedFile, OnRerun
 from moulin.source import words
 from moulin.spec import OnBadRow
 from moulin.transform import PolarsPlan, Sql
@@ -84,6 +85,9 @@ def job_page(protocol: Protocol) -> str:
             _section("Job", protocol, JobSpec, "", "", "JobSpec({}=)"),
             _words("OnBadRow", protocol, OnBadRow),
             _section("Landing", protocol, Landing, "target.", "Made by `moulin.iceberg(...)`.", "iceberg({}=)"),
+            _words("OnRerun", protocol, OnRerun),
+            _words("Nanoseconds", protocol, Nanoseconds),
+            _words("OnLoadedFile", protocol, OnLoadedFile),
             _section(
                 "SQL",
                 protocol,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import moulin
+from moulin.landing import OnLoadedFile
 
 FILES = 3
 GOOD_ROWS = 90_000
@@ -24,7 +25,7 @@ def numbered(folder: Path, rows: int = GOOD_ROWS, files: int = FILES) -> str:
     return f"file://{folder}/*.csv"
 
 
-def job(folder: Path, table: str = "bronze.numbers") -> moulin.JobSpec:
+def job(folder: Path, table: str = "bronze.numbers", on_loaded_file: OnLoadedFile = "skip") -> moulin.JobSpec:
     """A job with rows to land, to filter and to reject, into four partitions."""
     pattern = numbered(folder)
     with (folder / "0.csv").open("a") as first:
@@ -32,7 +33,7 @@ def job(folder: Path, table: str = "bronze.numbers") -> moulin.JobSpec:
     return moulin.JobSpec(
         source=moulin.csv(pattern, columns={"id": "long", "amount": "decimal(12,2)"}),
         transform=moulin.sql("SELECT * FROM input WHERE id % 10 <> 3"),
-        target=moulin.iceberg(table, partition_by=["part"]),
+        target=moulin.iceberg(table, partition_by=["part"], on_loaded_file=on_loaded_file),
         on_bad_row="skip",
     )
 

@@ -27,6 +27,10 @@ class LandedTable:
         """The table as it stands now."""
         return self._catalog.load_table(self.name)
 
+    def drop(self) -> None:
+        """Takes it out of the catalog; its files stay."""
+        self._catalog.drop_table(self.name)
+
     def snapshot_id(self) -> int | None:
         """The current snapshot; None also when there is no table."""
         try:
@@ -44,8 +48,8 @@ class LandedTable:
         return sorted(_path(task.file.file_path) for task in self.load().scan().plan_files())
 
     def files_on_disk(self) -> list[Path]:
-        """The data files that lie in the warehouse, referred to or not."""
-        return sorted(self._warehouse.rglob("*.parquet"))
+        """The data files that lie in its folder of the warehouse, referred to or not."""
+        return sorted(self._warehouse.joinpath(*self.name.split(".")).rglob("*.parquet"))
 
     def holds_each_row_once(self, ids: list[int]) -> None:
         """Checks that the table holds these rows, and the warehouse its files and no others."""

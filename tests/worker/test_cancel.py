@@ -16,7 +16,7 @@ KEY = moulin.JobKey(dag_id="dag", run_id="run", task_id="land")
 
 
 def test_a_cancelled_job_leaves_the_table_as_it_was(new_worker: NewWorker, table: LandedTable, tmp_path: Path) -> None:
-    spec = input_files.job(tmp_path / "input")
+    spec = input_files.job(tmp_path / "input", on_loaded_file="reload")
     before = new_worker("before").start().submit(spec).wait(60).receipt
     assert before is not None
     running, other = new_worker("running"), new_worker("other")

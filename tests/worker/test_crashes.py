@@ -20,9 +20,11 @@ KEY = moulin.JobKey(dag_id="dag", run_id="run", task_id="land")
 # The attempt that commits, when the worker is killed at a point in the first one.
 COMMITTED_BY = {
     "before_claim": 1,
+    "files_claimed": 2,
     "mid_read": 2,
     "files_written": 2,
     "before_commit": 2,
+    "rows_committed": 1,
     "committed_not_recorded": 1,
     "recorded_not_reported": 1,
     "after_report": 1,

@@ -43,7 +43,7 @@ def test_a_new_generation_is_another_job(client: moulin.Client, tmp_path: Path) 
 
 
 def test_eight_jobs_into_one_table_all_land(client: moulin.Client, table: LandedTable, tmp_path: Path) -> None:
-    spec = input_files.job(tmp_path / "input")
+    spec = input_files.job(tmp_path / "input", on_loaded_file="reload")
     handles = [client.submit(spec) for _ in range(8)]
     for handle in handles:
         handle.wait(60)

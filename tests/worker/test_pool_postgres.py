@@ -36,7 +36,7 @@ def test_two_workers_share_the_jobs_and_each_row_lands_once(
     pool: tuple[WorkerProcess, WorkerProcess], table: LandedTable, tmp_path: Path
 ) -> None:
     source = moulin.csv(input_files.numbered(tmp_path / "input", rows=20_000), columns={"id": "long"})
-    spec = moulin.JobSpec(source=source, target=moulin.iceberg("bronze.numbers"))
+    spec = moulin.JobSpec(source=source, target=moulin.iceberg("bronze.numbers", on_loaded_file="reload"))
     keys = [moulin.JobKey(dag_id="dag", run_id="run", task_id=f"land-{n}") for n in range(JOBS)]
     # The first one is busy for as long as the test wants, and keeps its job: the lease is long.
     pool[0].start(MOULIN_FAULT_POINT="mid_read:pause", MOULIN_LEASE="60s").submit(spec, keys[0])

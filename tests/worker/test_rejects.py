@@ -15,9 +15,10 @@ from pyarrow import flight
 import input_files
 import moulin
 from landed_table import LandedTable
-from worker_process import WorkerProcess, run_moulin
+from worker_process import NewWorker, WorkerProcess, run_moulin, until
 
 KEY = moulin.JobKey(dag_id="dag", run_id="run", task_id="land")
+REJECTS = "bronze.numbers__rejects"
 RAW = b"not a number,0,x,1"
 
 
@@ -79,7 +80,16 @@ def test_rejects_can_be_read_while_the_job_runs(client: moulin.Client, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "point", ["mid_read", "files_written", "before_commit", "committed_not_recorded", "recorded_not_reported"]
+    "point",
+    [
+        "files_claimed",
+        "mid_read",
+        "files_written",
+        "before_commit",
+        "rows_committed",
+        "committed_not_recorded",
+        "recorded_not_reported",
+    ],
 )
 def test_a_kill_and_a_restart_lose_no_reject_and_keep_none_twice(
     point: str, worker: WorkerProcess, table: LandedTable, state: Path, tmp_path: Path
@@ -95,6 +105,83 @@ def test_a_kill_and_a_restart_lose_no_reject_and_keep_none_twice(
     assert handle.receipt.rows_rejected == input_files.BAD_ROWS
     _are_the_bad_rows(_rejects(client, handle.job_id), tmp_path / "input")
     assert _kept_files(state) == [f"{handle.job_id}/{handle.receipt.attempt}.parquet"]
+    _are_in_their_table(state, handle.receipt, tmp_path / "input")
+
+
+def test_rejects_land_in_a_table_beside_the_target(
+    worker: WorkerProcess, table: LandedTable, state: Path, tmp_path: Path
+) -> None:
+    handle = worker.start().submit(_job(tmp_path / "input")).wait(60)
+    assert handle.receipt is not None
+    table.holds_each_row_once(input_files.LANDED_IDS)
+    _are_in_their_table(state, handle.receipt, tmp_path / "input")
+    partitions = LandedTable(state, REJECTS).load().spec()
+    assert [str(field.transform) for field in partitions.fields] == ["day"]
+
+
+def test_the_rejects_of_a_finished_job_can_be_read_from_any_worker(
+    client: moulin.Client, new_worker: NewWorker, state: Path, tmp_path: Path
+) -> None:
+    handle = client.submit(_job(tmp_path / "input")).wait(60)
+    other = new_worker("other").start()
+    _are_the_bad_rows(_rejects(other, handle.job_id), tmp_path / "input")
+    (kept,) = (state / "rejects").glob("*/*.parquet")
+    kept.unlink()
+    _are_the_bad_rows(_rejects(client, handle.job_id), tmp_path / "input")
+    written = tmp_path / "bad.parquet"
+    assert run_moulin(state, "get", handle.job_id, "--rejects", written).returncode == 0
+    _are_the_bad_rows(pq.read_table(written), tmp_path / "input")
+
+
+@pytest.mark.parametrize("point", ["", "before_commit", "committed_not_recorded", "after_report"])
+def test_rejects_of_a_job_that_lands_no_row_are_in_their_table_once(
+    point: str, worker: WorkerProcess, table: LandedTable, state: Path, tmp_path: Path
+) -> None:
+    spec = {**_job(tmp_path / "input").to_dict(), "transform": {"sql": "SELECT * FROM input WHERE id < 0"}}
+    client = worker.start(**({"MOULIN_FAULT_POINT": f"{point}:kill"} if point else {}))
+    with contextlib.suppress(moulin.Unavailable):
+        client.submit(spec, KEY)
+    if point:
+        assert worker.wait_end() == -signal.SIGKILL
+        client = worker.start()
+    handle = client.submit(spec, KEY).wait(60)
+    assert handle.receipt is not None
+    assert (handle.receipt.rows_landed, handle.receipt.snapshot_id) == (0, None)
+    assert table.snapshot_id() is None
+    _are_in_their_table(state, handle.receipt, tmp_path / "input")
+    again = client.submit(spec).wait(60).receipt
+    assert again is not None
+    assert again.files_skipped == input_files.FILES
+
+
+def test_a_job_waits_until_its_rejects_are_committed_too(
+    worker: WorkerProcess, table: LandedTable, state: Path, tmp_path: Path
+) -> None:
+    spec = _job(tmp_path / "input")
+    worker.start(MOULIN_FAULT_POINT="rows_committed:kill").submit(spec, KEY)
+    assert worker.wait_end() == -signal.SIGKILL
+    (metadata,) = state.glob("warehouse/bronze/numbers__rejects/metadata")
+    hidden = metadata.rename(tmp_path / "hidden")
+    job = worker.start().submit(spec, KEY)
+    until("the worker tries in vain", lambda: worker.log().count("cannot look for the commit") >= 2)
+    assert job.get().state is moulin.JobState.RUNNING
+    hidden.rename(metadata)
+    receipt = job.wait(60).receipt
+    assert receipt is not None
+    table.holds_each_row_once(input_files.LANDED_IDS)
+    _are_in_their_table(state, receipt, tmp_path / "input")
+
+
+def _are_in_their_table(state: Path, receipt: moulin.Receipt, folder: Path) -> None:
+    rejects = LandedTable(state, REJECTS)
+    loaded = rejects.load()
+    assert receipt.rejects_table == REJECTS
+    assert [snapshot.snapshot_id for snapshot in loaded.snapshots()] == [receipt.rejects_snapshot_id]
+    rows = loaded.scan().to_arrow().sort_by("byte_offset")
+    _are_the_bad_rows(rows, folder)
+    assert set(rows["job_id"].to_pylist()) == {receipt.job_id}
+    assert set(rows["token"].to_pylist()) == {receipt.token}
+    assert rejects.data_files() == rejects.files_on_disk()
 
 
 @pytest.mark.parametrize("on_bad_row", ["skip", "fail"])

@@ -14,7 +14,9 @@ from worker_process import NewWorker, until
 KEY = moulin.JobKey(dag_id="dag", run_id="run", task_id="land")
 
 
-@pytest.mark.parametrize("point", ["mid_read", "files_written", "before_commit", "committed_not_recorded"])
+@pytest.mark.parametrize(
+    "point", ["mid_read", "files_written", "before_commit", "rows_committed", "committed_not_recorded"]
+)
 def test_a_worker_that_lost_its_lease_lands_nothing(
     point: str, new_worker: NewWorker, table: LandedTable, tmp_path: Path
 ) -> None:

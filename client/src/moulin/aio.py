@@ -128,6 +128,24 @@ class AsyncClient(BaseClient):
             async for batch in batches:
                 yield batch
 
+    async def files(self, table: str) -> AsyncIterator[pa.RecordBatch]:
+        """The files that a table was loaded with: state, job, attempt, snapshot, times, and who left them out since."""
+        async for batch in self._loads(f"the files of {table}", "table", table, "files"):
+            yield batch
+
+    async def explain_file(self, uri: str) -> AsyncIterator[pa.RecordBatch]:
+        """Every load of one file into any table: whether, when and by which job it was taken, or why not."""
+        async for batch in self._loads(f"the loads of {uri}", "file", uri):
+            yield batch
+
+    async def _loads(self, what: str, *path: str) -> AsyncIterator[pa.RecordBatch]:
+        from moulin import flight
+
+        rows = await asyncio.to_thread(flight.Rows.at, self.connection, what, *path)
+        async with aclosing(_batches(rows)) as batches:
+            async for batch in batches:
+                yield batch
+
     async def describe(self, *, check: bool = False) -> Worker:
         """What the worker is. `check`: also whether store, catalog and warehouse answer, which may take seconds."""
         return await self._call(request.describe(check))

@@ -167,6 +167,28 @@ class Client(BaseClient):
         rows = flight.Rows(self.connection, id_of(job), None, "rejects")
         return pa.RecordBatchReader.from_batches(rows.schema, rows)
 
+    def files(self, table: str) -> pa.RecordBatchReader:
+        """The files that a table was loaded with: state, job, attempt, snapshot, times, and who left them out since.
+
+        Needs pyarrow.
+        """
+        return self._loads(f"the files of {table}", "table", table, "files")
+
+    def explain_file(self, uri: str) -> pa.RecordBatchReader:
+        """Every load of one file into any table: whether, when and by which job it was taken, or why not.
+
+        Needs pyarrow.
+        """
+        return self._loads(f"the loads of {uri}", "file", uri)
+
+    def _loads(self, what: str, *path: str) -> pa.RecordBatchReader:
+        import pyarrow as pa
+
+        from moulin import flight
+
+        rows = flight.Rows.at(self.connection, what, *path)
+        return pa.RecordBatchReader.from_batches(rows.schema, rows)
+
     def describe(self, *, check: bool = False) -> Worker:
         """What the worker is. `check`: also whether store, catalog and warehouse answer, which may take seconds."""
         return self._call(request.describe(check))

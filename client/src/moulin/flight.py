@@ -39,15 +39,31 @@ class Rows:
     def __init__(
         self, connection: Connection, job_id: str, on_dropped: Callable[[int], object] | None = None, *part: str
     ) -> None:
+        self._begin(connection, ("job", job_id, *part), f"the {' '.join(part) or 'rows'} of job {job_id}", on_dropped)
+
+    @classmethod
+    def at(cls, connection: Connection, what: str, *path: str) -> Rows:
+        """The rows at any path of the worker; `what` they are, in words."""
+        rows = cls.__new__(cls)
+        rows._begin(connection, path, what, None)
+        return rows
+
+    def _begin(
+        self,
+        connection: Connection,
+        path: tuple[str, ...],
+        what: str,
+        on_dropped: Callable[[int], object] | None,
+    ) -> None:
         self._connection = connection
-        self._what = f"the {' '.join(part) or 'rows'} of job {job_id}"
+        self._what = what
         self._on_dropped = on_dropped or _warn
         self._client = _client(connection)
         options = flight.FlightCallOptions(
             headers=[(name.encode(), value.encode()) for name, value in connection.metadata]
         )
         try:
-            info = self._client.get_flight_info(flight.FlightDescriptor.for_path("job", job_id, *part), options)
+            info = self._client.get_flight_info(flight.FlightDescriptor.for_path(*path), options)
             self._stream = self._client.do_get(info.endpoints[0].ticket, options)
             self.schema: pa.Schema = self._stream.schema
         except (pa.lib.ArrowException, OSError) as error:

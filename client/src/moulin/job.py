@@ -125,7 +125,7 @@ class Receipt:
     token: str
     """The commit token in the snapshot summary under `moulin.job`."""
     skipped_files: tuple[SkippedFile, ...] = ()
-    """The first hundred of the files that were left out because they are damaged."""
+    """The first hundred of the files that were left out because they are damaged or loaded already."""
     files_skipped: int = 0
     """Files that were left out in all."""
     rows_replaced: int = 0
@@ -134,6 +134,10 @@ class Receipt:
     """The snapshot that had added them; None: nothing was replaced."""
     attached_to: str = ""
     """The token of the generation whose result this job took for its own; empty: the rows are this job's."""
+    rejects_table: str = ""
+    """The table that holds the rejected rows; empty: there are none, or the job keeps none."""
+    rejects_snapshot_id: int | None = None
+    """The snapshot of that table that made them visible."""
 
     def to_dict(self) -> dict[str, Any]:
         """The receipt as JSON values. The snapshot id is a text: 64 bits do not survive JavaScript."""
@@ -150,12 +154,15 @@ class Receipt:
         replaced = self.replaced_snapshot_id
         found["replaced_snapshot_id"] = None if replaced is None else str(replaced)
         found["attached_to"] = self.attached_to
+        found["rejects_table"] = self.rejects_table
+        found["rejects_snapshot_id"] = None if self.rejects_snapshot_id is None else str(self.rejects_snapshot_id)
         return found
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Receipt:
         """Reads what `to_dict` wrote."""
         snapshot_id, replaced = value["snapshot_id"], value.get("replaced_snapshot_id")
+        rejects_snapshot_id = value.get("rejects_snapshot_id")
         return cls(
             **{name: value[name] for name in _PLAIN_FIELDS},
             snapshot_id=None if snapshot_id is None else int(snapshot_id),
@@ -169,6 +176,8 @@ class Receipt:
             rows_replaced=value.get("rows_replaced", 0),
             replaced_snapshot_id=None if replaced is None else int(replaced),
             attached_to=value.get("attached_to", ""),
+            rejects_table=value.get("rejects_table", ""),
+            rejects_snapshot_id=None if rejects_snapshot_id is None else int(rejects_snapshot_id),
         )
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from moulin import _argument as argument
 
 OnRerun = Literal["replace", "skip", "append"]
 Nanoseconds = Literal["refuse", "floor"]
+OnLoadedFile = Literal["skip", "reload", "fail"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class Landing:
     on_rerun: OnRerun = "replace"
     sort_by: tuple[str, ...] = ()
     nanoseconds: Nanoseconds = "refuse"
+    on_loaded_file: OnLoadedFile = "skip"
 
     def __post_init__(self) -> None:
         argument.table_name("iceberg table", self.table)
@@ -32,6 +34,7 @@ class Landing:
         argument.choice("iceberg on_rerun", self.on_rerun, get_args(OnRerun))
         object.__setattr__(self, "sort_by", argument.texts("iceberg sort_by", self.sort_by))
         argument.choice("iceberg nanoseconds", self.nanoseconds, get_args(Nanoseconds))
+        argument.choice("iceberg on_loaded_file", self.on_loaded_file, get_args(OnLoadedFile))
 
     def to_dict(self) -> dict[str, Any]:
         """The target as JSON values in the shape of a job file; defaults are left out."""
@@ -46,12 +49,14 @@ class Landing:
             found["sort_by"] = list(self.sort_by)
         if self.nanoseconds != "refuse":
             found["nanoseconds"] = self.nanoseconds
+        if self.on_loaded_file != "skip":
+            found["on_loaded_file"] = self.on_loaded_file
         return found
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Landing:
         """Reads the `target` of a job file, or what `to_dict` wrote."""
-        known = ("table", "partition_by", "properties", "on_rerun", "sort_by", "nanoseconds")
+        known = ("table", "partition_by", "properties", "on_rerun", "sort_by", "nanoseconds", "on_loaded_file")
         found = argument.fields("target", value, known)
         return cls(
             table=argument.required("target", found, "table"),
@@ -60,6 +65,7 @@ class Landing:
             on_rerun=found.get("on_rerun", "replace"),
             sort_by=found.get("sort_by", ()),
             nanoseconds=found.get("nanoseconds", "refuse"),
+            on_loaded_file=found.get("on_loaded_file", "skip"),
         )
 
 
@@ -71,6 +77,7 @@ def iceberg(
     on_rerun: OnRerun = "replace",
     sort_by: str | Iterable[str] = (),
     nanoseconds: Nanoseconds = "refuse",
+    on_loaded_file: OnLoadedFile = "skip",
 ) -> Landing:
     """An Iceberg table, `namespace.table`; namespace and table are made when absent.
 
@@ -83,6 +90,9 @@ def iceberg(
     them (`append`).
 
     `nanoseconds`: times that are not whole microseconds are refused, or rounded down (`floor`).
+
+    `on_loaded_file` says what becomes of a file that the table has been loaded with already, by another key: `skip`
+    leaves it out and the receipt names it, `reload` loads it once more, `fail` ends the job before it reads a row.
     """
     return Landing(
         table=table,
@@ -91,4 +101,5 @@ def iceberg(
         on_rerun=on_rerun,
         sort_by=argument.texts("iceberg sort_by", sort_by),
         nanoseconds=nanoseconds,
+        on_loaded_file=on_loaded_file,
     )

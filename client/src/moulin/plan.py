@@ -12,7 +12,9 @@ class PlannedFile:
     uri: str
     size_bytes: int
     etag: str
-    """Entity tag or version; empty: the store has none."""
+    """Entity tag; of a local file its inode and times of change; empty: nothing tells contents apart."""
+    skipped: str = ""
+    """Why the job would leave the file out; empty: it would be taken."""
 
 
 @dataclass(frozen=True, slots=True)

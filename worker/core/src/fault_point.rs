@@ -12,13 +12,17 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub enum FaultPoint {
     /// The job is stored and no worker has claimed it.
     BeforeClaim = 1,
+    /// The attempt has claimed its files and read nothing.
+    FilesClaimed = 8,
     /// Some batches have been read and written.
     MidRead = 2,
     /// All data files are closed and staged.
     FilesWritten = 3,
     /// Manifests are written; the catalog has not been asked.
     BeforeCommit = 4,
-    /// The catalog took the commit; the ledger does not know it.
+    /// The catalog took the commit of the rows, and not yet that of the rejects.
+    RowsCommitted = 9,
+    /// The catalog took all commits; the ledger does not know it.
     CommittedNotRecorded = 5,
     /// The ledger knows the commit; the job is not finished.
     RecordedNotReported = 6,
@@ -28,11 +32,13 @@ pub enum FaultPoint {
 
 impl FaultPoint {
     /// Every point, in the order a job passes them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::BeforeClaim,
+        Self::FilesClaimed,
         Self::MidRead,
         Self::FilesWritten,
         Self::BeforeCommit,
+        Self::RowsCommitted,
         Self::CommittedNotRecorded,
         Self::RecordedNotReported,
         Self::AfterReport,
@@ -43,9 +49,11 @@ impl FaultPoint {
     pub fn name(self) -> &'static str {
         match self {
             Self::BeforeClaim => "before_claim",
+            Self::FilesClaimed => "files_claimed",
             Self::MidRead => "mid_read",
             Self::FilesWritten => "files_written",
             Self::BeforeCommit => "before_commit",
+            Self::RowsCommitted => "rows_committed",
             Self::CommittedNotRecorded => "committed_not_recorded",
             Self::RecordedNotReported => "recorded_not_reported",
             Self::AfterReport => "after_report",

@@ -29,6 +29,9 @@ pub struct Landing {
     /// What to do with digits below the microsecond.
     #[serde(default)]
     pub nanoseconds: Nanoseconds,
+    /// What to do with a file that the table has been loaded with already.
+    #[serde(default)]
+    pub on_loaded_file: OnLoadedFile,
 }
 
 /// What becomes of the rows of the generation before.
@@ -65,6 +68,35 @@ pub enum Nanoseconds {
     Refuse,
     /// It is rounded down, towards the earlier moment.
     Floor,
+}
+
+impl Landing {
+    /// A table with everything else by default.
+    #[must_use]
+    pub fn new(table: TableName) -> Self {
+        Self {
+            table,
+            partition_by: Vec::new(),
+            properties: BTreeMap::new(),
+            on_rerun: OnRerun::default(),
+            sort_by: Vec::new(),
+            nanoseconds: Nanoseconds::default(),
+            on_loaded_file: OnLoadedFile::default(),
+        }
+    }
+}
+
+/// What to do with a file that the table has been loaded with already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLoadedFile {
+    /// It is left out.
+    #[default]
+    Skip,
+    /// It is loaded once more.
+    Reload,
+    /// The job fails before it reads a row.
+    Fail,
 }
 
 /// `namespace.table`, or with a nested namespace `a.b.table`.

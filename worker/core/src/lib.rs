@@ -28,11 +28,11 @@ pub use fault::{Fault, FaultKind, Place};
 pub use fault_point::FaultPoint;
 pub use job::Job;
 pub use key::{JobId, JobKey, Token};
-pub use landing::{Landing, Nanoseconds, OnRerun, PartitionField, PartitionTransform, TableName};
+pub use landing::{Landing, Nanoseconds, OnLoadedFile, OnRerun, PartitionField, PartitionTransform, TableName};
 pub use progress::{Counters, Progress, Room};
 pub use receipt::{
-    InferReport, InferredColumn, JobPlan, PlannedColumn, PlannedFile, PlannedOption, Receipt, Reject, RejectedRow,
-    RoomTime, SkippedFile,
+    InferReport, InferredColumn, JobPlan, ListedFile, PlannedColumn, PlannedFile, PlannedOption, Receipt, Reject,
+    RejectedRow, RoomTime, SkippedFile,
 };
 pub use schema_change::{SchemaChange, SchemaChangeKind, schema_changes};
 pub use sort_field::SortField;

@@ -92,6 +92,7 @@ pub struct Counters {
     /// Files left out because they are damaged.
     pub files_skipped: AtomicU64,
     skipped_files: Mutex<Vec<SkippedFile>>,
+    damaged: Mutex<Vec<String>>,
 }
 
 impl Default for Counters {
@@ -111,6 +112,7 @@ impl Default for Counters {
             rejects: Mutex::new(Vec::new()),
             files_skipped: AtomicU64::new(0),
             skipped_files: Mutex::new(Vec::new()),
+            damaged: Mutex::new(Vec::new()),
         }
     }
 }
@@ -161,8 +163,20 @@ impl Counters {
     /// Skipped files kept for the receipt.
     pub const SKIPPED_FILES_KEPT: usize = 100;
 
-    /// Counts a file that is left out and keeps its name when it is among the first hundred.
+    /// Counts a damaged file that is left out and keeps its name.
     pub fn skip_file(&self, file: SkippedFile) {
+        self.damaged.lock().push(file.uri.clone());
+        self.leave_out(file);
+    }
+
+    /// All files that are left out because they are damaged.
+    #[must_use]
+    pub fn damaged_files(&self) -> Vec<String> {
+        self.damaged.lock().clone()
+    }
+
+    /// Counts a file that is left out for any reason and keeps what is said of it when it is among the first hundred.
+    pub fn leave_out(&self, file: SkippedFile) {
         self.files_skipped.fetch_add(1, Relaxed);
         let mut skipped = self.skipped_files.lock();
         if skipped.len() < Self::SKIPPED_FILES_KEPT {

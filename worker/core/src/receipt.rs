@@ -13,7 +13,7 @@ pub struct Receipt {
     pub job_id: String,
     /// `namespace.table`.
     pub table: String,
-    /// Input files.
+    /// Input files that were taken: all that were listed, less those that are loaded already.
     pub files: u64,
     /// Records seen by the reader, good or bad.
     pub rows_read: u64,
@@ -43,7 +43,7 @@ pub struct Receipt {
     pub attempt: u32,
     /// The commit token.
     pub token: String,
-    /// Files that were left out because they are damaged, the first hundred.
+    /// Files that were left out because they are damaged or loaded already, the first hundred.
     #[serde(default)]
     pub skipped_files: Vec<SkippedFile>,
     /// Files that were left out in all.
@@ -58,6 +58,15 @@ pub struct Receipt {
     /// The token of the generation whose result this job took for its own; all figures are of that job.
     #[serde(default)]
     pub attached_to: Option<String>,
+    /// The table that holds the rejected rows; empty: there are none, or the job keeps none.
+    #[serde(default)]
+    pub rejects_table: String,
+    /// The snapshot of that table that made them visible.
+    #[serde(default)]
+    pub rejects_snapshot_id: Option<i64>,
+    /// Of an intended commit only: the data files of the rejects, as whoever finishes the commit needs them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rejects_to_commit: String,
 }
 
 /// A file that was left out.
@@ -136,8 +145,8 @@ impl Reject {
 /// What a job would do. Shown by `moulin plan`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobPlan {
-    /// The input files in the order they are read.
-    pub files: Vec<PlannedFile>,
+    /// The input files in the order they are read, those that would be left out among them.
+    pub files: Vec<ListedFile>,
     /// Schema of the rows read.
     pub input: Vec<PlannedColumn>,
     /// Schema of the rows landed.
@@ -213,15 +222,26 @@ pub struct InferredColumn {
     pub reason: String,
 }
 
-/// One input file, identified by (uri, etag or version, size), never by modification time.
+/// One input file, identified by (uri, etag, size), never by modification time alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PlannedFile {
     /// As listed.
     pub uri: String,
     /// As stored.
     pub size_bytes: u64,
-    /// Entity tag or version; `None`: the store has none.
+    /// Entity tag; of a local file its inode and times of change; a weak one (`W/"..."`) made of the modification time
+    /// where a web server has no tags. `None`: nothing tells contents apart.
     pub etag: Option<String>,
+}
+
+/// A file of a plan, and whether the job would take it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedFile {
+    /// The file.
+    #[serde(flatten)]
+    pub file: PlannedFile,
+    /// Why the job would leave it out; empty: it would be taken.
+    pub skipped: String,
 }
 
 /// One column of a plan.
@@ -267,6 +287,9 @@ mod tests {
             rows_replaced: 0,
             replaced_snapshot_id: None,
             attached_to: None,
+            rejects_table: String::new(),
+            rejects_snapshot_id: None,
+            rejects_to_commit: String::new(),
         };
         assert!(receipt.check().is_ok());
         receipt.rows_landed = 6;

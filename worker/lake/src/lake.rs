@@ -63,6 +63,12 @@ impl Target {
         self.metadata.snapshots().len() == 0
     }
 
+    /// What tells it apart from another table of its name.
+    #[must_use]
+    pub fn uuid(&self) -> String {
+        self.metadata.uuid().to_string()
+    }
+
     /// Where its files are.
     #[must_use]
     pub fn location(&self) -> &str {
@@ -181,6 +187,14 @@ impl Lake {
     #[must_use]
     pub fn writer(&self, target: &Target, options: WriteOptions) -> Writer {
         Writer::new(target, options, self.warehouse.clone())
+    }
+
+    /// What tells the table apart from another one of its name; `None`: it is not there.
+    ///
+    /// # Errors
+    /// `Unavailable` when the catalog does not answer.
+    pub async fn table_uuid(&self, table: &TableName) -> Result<Option<String>, Error> {
+        Ok(self.catalog.load(table).await?.map(|loaded| loaded.metadata.uuid().to_string()))
     }
 
     /// The snapshot that carries the token, if the table as it stands now has one.

@@ -49,6 +49,9 @@ pub(crate) struct JobLimits {
     /// How long SIGTERM waits for running jobs before it hands them back.
     #[serde(deserialize_with = "duration")]
     pub(crate) drain: Duration,
+    /// How long the local files of rejects are kept after their job is over.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) keep_rejects: Duration,
 }
 
 impl Default for JobLimits {
@@ -63,6 +66,7 @@ impl Default for JobLimits {
             deadline: Duration::from_secs(24 * 3600),
             max_attempts: 5,
             drain: Duration::from_secs(30),
+            keep_rejects: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }
@@ -191,6 +195,9 @@ fn apply_environment(file: &mut File, var: &impl Fn(&str) -> Option<String>) -> 
     }
     if let Some(value) = text("MOULIN_DRAIN") {
         file.job.drain = time("MOULIN_DRAIN", &value)?;
+    }
+    if let Some(value) = text("MOULIN_KEEP_REJECTS") {
+        file.job.keep_rejects = time("MOULIN_KEEP_REJECTS", &value)?;
     }
     if let Some(value) = text("MOULIN_LOG") {
         file.log.filter = value;

@@ -8,12 +8,13 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{FlightClient, FlightDescriptor};
 use futures::StreamExt as _;
 use moulin_core::{Fault, FaultKind, InferReport, Job, JobId, Source};
+use moulin_store::LoadFilter;
 use moulin_wire::v1::job_service_client::JobServiceClient;
 use moulin_wire::v1::{CancelRequest, GetRequest, InferRequest, ListRequest};
 use moulin_wire::{decode, encode, status};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::cli::Rejects;
+use crate::cli::{Loads, Rejects};
 
 /// A connection to a worker.
 pub(crate) struct Remote {
@@ -45,9 +46,19 @@ impl Remote {
 
     /// The rejects of a job: all of them when it is over, else those that come from now on and the newest before.
     pub(crate) async fn rejects(self, id: &JobId) -> Result<Rejects, Fault> {
+        self.flight(vec!["job".to_owned(), id.0.clone(), "rejects".to_owned()]).await
+    }
+
+    /// The loads of a table's files, or of one file.
+    pub(crate) async fn file_loads(self, filter: &LoadFilter) -> Result<Loads, Fault> {
+        let of_table = filter.table.iter().flat_map(|table| ["table".to_owned(), table.clone(), "files".to_owned()]);
+        self.flight(of_table.chain(filter.uri.clone().into_iter().flat_map(|uri| ["file".to_owned(), uri])).collect())
+            .await
+    }
+
+    async fn flight(self, path: Vec<String>) -> Result<Rejects, Fault> {
         let inner = FlightServiceClient::new(self.channel).max_decoding_message_size(usize::MAX);
         let mut client = FlightClient::new_from_inner(inner);
-        let path = vec!["job".to_owned(), id.0.clone(), "rejects".to_owned()];
         let info = client.get_flight_info(FlightDescriptor::new_path(path)).await.map_err(flight_fault)?;
         let ticket = info
             .endpoint

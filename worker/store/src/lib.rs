@@ -11,8 +11,11 @@
 
 mod database;
 mod error;
+mod loads;
+mod orphans;
 mod row;
 mod sql;
+mod sql_loads;
 mod sql_store;
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,8 @@ use sqlx::postgres::PgConnectOptions;
 
 use database::Database;
 pub use error::Error;
+pub use loads::{Claimed, FileLoad, LoadCursor, LoadFilter, LoadLedger, LoadState, Wanted};
+pub use orphans::{Leftover, Leftovers, Standing};
 use sql_store::SqlStore;
 pub use values::{
     CancelOutcome, Claim, JobFilter, JobPage, Lease, LedgerEntry, NewJob, Outcome, Renewed, StagedFile, StoredJob,
@@ -40,7 +45,7 @@ pub use values::{
 /// # Cancel safety
 /// A dropped call has either happened as a whole or not at all.
 #[async_trait]
-pub trait JobStore: Send + Sync + 'static {
+pub trait JobStore: LoadLedger + Leftovers + Send + Sync + 'static {
     /// Stores a job, or finds the one that has this key and generation already, whatever its state and spec.
     ///
     /// A newer epoch is recorded; an older one just attaches. A newer epoch of a job that failed or was cancelled

@@ -75,6 +75,6 @@ pub(crate) fn time_of(micros: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
-fn unreadable(what: &'static str, found: &str) -> Error {
+pub(crate) fn unreadable(what: &'static str, found: &str) -> Error {
     Error::Unreadable { what, found: found.chars().take(FOUND_SHOWN_CHARS).collect() }
 }

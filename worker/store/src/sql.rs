@@ -6,12 +6,18 @@
 //! Times are microseconds since 1970, progress, receipts and faults are JSON.
 
 /// The schema of SQLite, one text a version; a text that was released never changes.
-pub(crate) const SQLITE_SCHEMA: [&str; 2] =
-    [include_str!("schema/sqlite_0001.sql"), include_str!("schema/sqlite_0002.sql")];
+pub(crate) const SQLITE_SCHEMA: [&str; 3] = [
+    include_str!("schema/sqlite_0001.sql"),
+    include_str!("schema/sqlite_0002.sql"),
+    include_str!("schema/sqlite_0003.sql"),
+];
 
 /// The same schema for PostgreSQL, version by version.
-pub(crate) const POSTGRES_SCHEMA: [&str; 2] =
-    [include_str!("schema/postgres_0001.sql"), include_str!("schema/postgres_0002.sql")];
+pub(crate) const POSTGRES_SCHEMA: [&str; 3] = [
+    include_str!("schema/postgres_0001.sql"),
+    include_str!("schema/postgres_0002.sql"),
+    include_str!("schema/postgres_0003.sql"),
+];
 
 // What stands in every statement that a lease guards. Its three values are always the first three.
 macro_rules! fence {
@@ -191,3 +197,60 @@ pub(crate) const COUNT_OPEN: &str = "\
     SELECT COALESCE(SUM(CASE WHEN state = 'queued' THEN 1 ELSE 0 END), 0) AS queued, \
            COALESCE(SUM(CASE WHEN state = 'running' THEN 1 ELSE 0 END), 0) AS running \
     FROM jobs WHERE state IN ('queued', 'running')";
+
+// Begins every transaction that a lease guards and that is more than one statement. In PostgreSQL it locks the row.
+pub(crate) const HOLD_LEASE: &str = concat!("UPDATE jobs SET attempt = attempt WHERE ", fence!());
+
+// Claims of files of one table exclude each other until their transaction ends.
+pub(crate) const HOLD_TABLE: &str =
+    "SELECT CAST($1 AS TEXT) AS held /*postgres:, CAST(pg_advisory_xact_lock(hashtext($1)) AS TEXT) AS locked*/";
+
+pub(crate) const FILE_LOADS: &str = "\
+    SELECT table_name, uri, etag, size_bytes, job_id, attempt, job_key, generation, table_uuid, state, reason, \
+           snapshot_id, claimed_at, settled_at, skipped_by, skipped_at \
+    FROM file_loads";
+
+pub(crate) const INSERT_LOADS: &str = "\
+    INSERT INTO file_loads (table_name, uri, etag, size_bytes, job_id, attempt, job_key, generation, table_uuid, state, \
+                            claimed_at) ";
+
+// What became of earlier attempts of a job that is begun again is not told twice.
+pub(crate) const FORGET_RELEASED: &str =
+    "DELETE FROM file_loads WHERE job_id = $1 AND attempt < $2 AND state = 'released' AND CAST($3 AS TEXT) IS NOT NULL";
+
+pub(crate) const NAME_TABLE: &str =
+    "UPDATE file_loads SET table_uuid = $4 WHERE job_id = $1 AND attempt = $2 AND CAST($3 AS TEXT) IS NOT NULL";
+
+pub(crate) const SETTLE_LOADED: &str = "\
+    UPDATE file_loads SET state = 'loaded', settled_at = $3, snapshot_id = CAST($4 AS BIGINT) \
+    WHERE job_id = $1 AND attempt = $2 AND state = 'claimed'";
+
+pub(crate) const SETTLE_RELEASED: &str = "\
+    UPDATE file_loads SET state = 'released', settled_at = $3, reason = CAST($4 AS TEXT) \
+    WHERE job_id = $1 AND attempt = $2 AND state = 'claimed'";
+
+// What an earlier generation of the same key had loaded went with its rows.
+pub(crate) const SETTLE_REPLACED: &str = "\
+    UPDATE file_loads SET state = 'replaced', settled_at = $3 \
+    WHERE table_name = $2 AND state = 'loaded' \
+      AND job_id IN (SELECT o.job_id FROM jobs o JOIN jobs j ON o.dag_id = j.dag_id AND o.run_id = j.run_id \
+                       AND o.task_id = j.task_id AND o.map_index = j.map_index AND o.generation < j.generation \
+                     WHERE j.job_id = $1)";
+
+// Claims of attempts that did not end the job.
+pub(crate) const FORGET_CLAIMS: &str = "DELETE FROM file_loads WHERE job_id = $1 AND state = 'claimed'";
+
+pub(crate) const LEFTOVERS: &str = "\
+    SELECT s.job_id AS job_id, s.attempt AS attempt, s.uri AS uri, s.staged_at AS staged_at, \
+           s.removed_at AS removed_at, j.table_name AS table_name, j.state AS state, j.receipt AS receipt, \
+           a.outcome AS outcome, a.intended_at AS intended_at \
+    FROM staged_files s JOIN jobs j ON j.job_id = s.job_id \
+         LEFT JOIN attempts a ON a.job_id = s.job_id AND a.attempt = s.attempt \
+    WHERE (s.job_id, s.attempt, s.uri) > ($1, $2, $3) \
+      AND (s.attempt < j.attempt OR j.state IN ('succeeded', 'failed', 'cancelled')) \
+    ORDER BY s.job_id, s.attempt, s.uri LIMIT $4";
+
+pub(crate) const LEFTOVER_REMOVED: &str =
+    "UPDATE staged_files SET removed_at = COALESCE(removed_at, $4) WHERE job_id = $1 AND attempt = $2 AND uri = $3";
+
+pub(crate) const FORGET_LEFTOVER: &str = "DELETE FROM staged_files WHERE job_id = $1 AND attempt = $2 AND uri = $3";

@@ -9,7 +9,7 @@ use crate::database::{Database, Query, Row, Transaction, Tries, query};
 use crate::row::{self, entry_from_row, job_from_row, json_from_row, micros, to_json};
 use crate::{
     CancelOutcome, Claim, Error, JobFilter, JobPage, JobStore, Lease, LedgerEntry, NewJob, Outcome, Renewed,
-    StagedFile, StoredJob, Submitted, sql,
+    StagedFile, StoredJob, Submitted, sql, sql_loads,
 };
 
 /// Why an attempt is asked to stop when nobody cancelled it.
@@ -18,7 +18,7 @@ const PAGE_ROWS: u32 = 100;
 const PAGE_ROWS_MOST: u32 = 1000;
 
 pub(crate) struct SqlStore {
-    database: Database,
+    pub(crate) database: Database,
     /// Where it is, without credentials.
     name: String,
 }
@@ -48,7 +48,7 @@ impl SqlStore {
         Ok(store)
     }
 
-    fn failed(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> Error + use<> {
+    pub(crate) fn failed(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> Error + use<> {
         let store = self.name.clone();
         move |source| Error::Database { action, store, source }
     }
@@ -57,15 +57,15 @@ impl SqlStore {
         self.database.row(query).await.map_err(self.failed(action))
     }
 
-    async fn rows(&self, action: &'static str, query: Query) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn rows(&self, action: &'static str, query: Query) -> Result<Vec<Row>, Error> {
         self.database.rows(query).await.map_err(self.failed(action))
     }
 
-    async fn write(&self, action: &'static str, query: Query) -> Result<u64, Error> {
+    pub(crate) async fn write(&self, action: &'static str, query: Query) -> Result<u64, Error> {
         self.database.execute(query).await.map_err(self.failed(action))
     }
 
-    async fn begin(&self, action: &'static str) -> Result<Transaction, Error> {
+    pub(crate) async fn begin(&self, action: &'static str) -> Result<Transaction, Error> {
         self.database.begin().await.map_err(self.failed(action))
     }
 
@@ -86,6 +86,7 @@ macro_rules! again {
         }
     }};
 }
+pub(crate) use again;
 
 /// The transactions, each tried once.
 impl SqlStore {
@@ -153,7 +154,13 @@ impl SqlStore {
         Ok(true)
     }
 
-    async fn finish_once(&self, lease: &Lease, ended: &Ended, now: SystemTime) -> Result<StoredJob, Error> {
+    async fn finish_once(
+        &self,
+        lease: &Lease,
+        ended: &Ended,
+        outcome: &Outcome,
+        now: SystemTime,
+    ) -> Result<StoredJob, Error> {
         const ACTION: &str = "end an attempt";
         let mut transaction = self.begin(ACTION).await?;
         let finish = fenced(sql::FINISH, lease)
@@ -179,17 +186,18 @@ impl SqlStore {
             .bind(&ended.fault)
             .bind(micros(now));
         transaction.execute(attempt).await.map_err(self.failed(ACTION))?;
+        sql_loads::settle(&mut transaction, lease, outcome, now).await.map_err(self.failed(ACTION))?;
         transaction.commit().await.map_err(self.failed(ACTION))?;
         job_from_row(&row)
     }
 }
 
 /// A statement whose first three values are the fence.
-fn fenced(statement: &'static str, lease: &Lease) -> Query {
+pub(crate) fn fenced(statement: &'static str, lease: &Lease) -> Query {
     query(statement).bind(&lease.job_id.0).bind(i64::from(lease.attempt)).bind(&lease.worker)
 }
 
-fn lost(lease: &Lease) -> Error {
+pub(crate) fn lost(lease: &Lease) -> Error {
     Error::LeaseLost { job_id: lease.job_id.clone(), attempt: lease.attempt, worker: lease.worker.clone() }
 }
 
@@ -368,7 +376,7 @@ impl JobStore for SqlStore {
 
     async fn finish(&self, lease: &Lease, outcome: Outcome, now: SystemTime) -> Result<StoredJob, Error> {
         let ended = Ended::from(&outcome)?;
-        again!(self.finish_once(lease, &ended, now))
+        again!(self.finish_once(lease, &ended, &outcome, now))
     }
 
     async fn cancel(&self, id: &JobId, epoch: u32, reason: &str, now: SystemTime) -> Result<CancelOutcome, Error> {

@@ -6,8 +6,8 @@ use moulin_core as core;
 use moulin_core::{Fault, FaultKind};
 
 use crate::enums::{
-    from_contract_mode, from_fault_kind, from_job_state, from_nanoseconds, from_on_bad_row, from_on_rerun, from_room,
-    from_schema_change_kind,
+    from_contract_mode, from_fault_kind, from_job_state, from_nanoseconds, from_on_bad_row, from_on_loaded_file,
+    from_on_rerun, from_room, from_schema_change_kind,
 };
 use crate::time::{from_duration, from_timestamp};
 use crate::v1;
@@ -88,6 +88,11 @@ fn landing(landing: v1::Landing) -> Result<core::Landing, Fault> {
             .map(|field| field.parse().map_err(|reason| wrong(format!("target.sort_by: {reason}"))))
             .collect::<Result<_, _>>()?,
         nanoseconds: from_nanoseconds(nanoseconds).unwrap_or_default(),
+        on_loaded_file: v1::OnLoadedFile::try_from(landing.on_loaded_file)
+            .map(|said| from_on_loaded_file(said).unwrap_or_default())
+            .map_err(|_| {
+                wrong(format!("target.on_loaded_file {} is unknown to this worker", landing.on_loaded_file))
+            })?,
     })
 }
 
@@ -158,6 +163,9 @@ fn receipt(receipt: v1::Receipt) -> core::Receipt {
         rows_replaced: receipt.rows_replaced,
         replaced_snapshot_id: receipt.replaced_snapshot_id,
         attached_to: Some(receipt.attached_to).filter(|token| !token.is_empty()),
+        rejects_table: receipt.rejects_table,
+        rejects_snapshot_id: receipt.rejects_snapshot_id,
+        rejects_to_commit: String::new(),
     }
 }
 
@@ -196,7 +204,7 @@ pub fn fault(fault: v1::Fault) -> Fault {
 #[must_use]
 pub fn plan(plan: v1::JobPlan) -> core::JobPlan {
     core::JobPlan {
-        files: plan.files.into_iter().map(planned_file).collect(),
+        files: plan.files.into_iter().map(listed_file).collect(),
         input: plan.input.into_iter().map(planned_column).collect(),
         output: plan.output.into_iter().map(planned_column).collect(),
         table: plan.table,
@@ -231,6 +239,11 @@ pub fn infer_report(report: v1::InferResponse) -> core::InferReport {
         rows_bad: report.rows_bad,
         options: report.options.into_iter().map(planned_option).collect(),
     }
+}
+
+fn listed_file(mut file: v1::PlannedFile) -> core::ListedFile {
+    let skipped = std::mem::take(&mut file.skipped);
+    core::ListedFile { file: planned_file(file), skipped }
 }
 
 fn planned_file(file: v1::PlannedFile) -> core::PlannedFile {

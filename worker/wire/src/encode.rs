@@ -2,7 +2,9 @@
 
 use moulin_core as core;
 
-use crate::enums::{contract_mode, fault_kind, job_state, nanoseconds, on_bad_row, on_rerun, room, schema_change_kind};
+use crate::enums::{
+    contract_mode, fault_kind, job_state, nanoseconds, on_bad_row, on_loaded_file, on_rerun, room, schema_change_kind,
+};
 use crate::time::{duration, timestamp};
 use crate::v1;
 
@@ -88,6 +90,8 @@ pub fn receipt(receipt: &core::Receipt) -> v1::Receipt {
         rows_replaced: receipt.rows_replaced,
         replaced_snapshot_id: receipt.replaced_snapshot_id,
         attached_to: receipt.attached_to.clone().unwrap_or_default(),
+        rejects_table: receipt.rejects_table.clone(),
+        rejects_snapshot_id: receipt.rejects_snapshot_id,
     }
 }
 
@@ -124,7 +128,7 @@ pub fn fault(fault: &core::Fault) -> v1::Fault {
 #[must_use]
 pub fn plan(plan: &core::JobPlan) -> v1::JobPlan {
     v1::JobPlan {
-        files: plan.files.iter().map(planned_file).collect(),
+        files: plan.files.iter().map(listed_file).collect(),
         input: plan.input.iter().map(planned_column).collect(),
         output: plan.output.iter().map(planned_column).collect(),
         table: plan.table.clone(),
@@ -161,8 +165,17 @@ pub fn infer_report(report: &core::InferReport) -> v1::InferResponse {
     }
 }
 
+fn listed_file(listed: &core::ListedFile) -> v1::PlannedFile {
+    v1::PlannedFile { skipped: listed.skipped.clone(), ..planned_file(&listed.file) }
+}
+
 fn planned_file(file: &core::PlannedFile) -> v1::PlannedFile {
-    v1::PlannedFile { uri: file.uri.clone(), size_bytes: file.size_bytes, etag: file.etag.clone().unwrap_or_default() }
+    v1::PlannedFile {
+        uri: file.uri.clone(),
+        size_bytes: file.size_bytes,
+        etag: file.etag.clone().unwrap_or_default(),
+        skipped: String::new(),
+    }
 }
 
 fn planned_option(option: &core::PlannedOption) -> v1::PlannedOption {
@@ -229,6 +242,7 @@ fn landing(landing: &core::Landing) -> v1::Landing {
         on_rerun: on_rerun(landing.on_rerun).into(),
         sort_by: landing.sort_by.iter().map(ToString::to_string).collect(),
         nanoseconds: nanoseconds(landing.nanoseconds).into(),
+        on_loaded_file: on_loaded_file(landing.on_loaded_file).into(),
     }
 }
 

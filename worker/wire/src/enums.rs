@@ -2,7 +2,7 @@
 
 use moulin_core::{
     Compression, ContractMode, DuplicateKeys, Encoding, FaultKind, JobState, LineEnding, Nanoseconds, OnBadFile,
-    OnBadRow, OnRerun, ProvenanceColumn, RaggedRows, Room, SchemaChangeKind,
+    OnBadRow, OnLoadedFile, OnRerun, ProvenanceColumn, RaggedRows, Room, SchemaChangeKind,
 };
 
 use crate::v1;
@@ -49,6 +49,7 @@ one_for_one!(on_bad_row, from_on_bad_row, OnBadRow { Fail, Skip, Quarantine });
 
 one_for_one!(on_rerun, from_on_rerun, OnRerun { Replace, Skip, Append });
 one_for_one!(nanoseconds, from_nanoseconds, Nanoseconds { Refuse, Floor });
+one_for_one!(on_loaded_file, from_on_loaded_file, OnLoadedFile { Skip, Reload, Fail });
 one_for_one!(on_bad_file, from_on_bad_file, OnBadFile { Fail, Skip });
 one_for_one!(provenance_column, from_provenance_column, ProvenanceColumn { File, Row, Offset });
 one_for_one!(ragged_rows, from_ragged_rows, RaggedRows { Reject, Pad, Truncate, Fit });

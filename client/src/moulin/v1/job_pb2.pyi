@@ -386,12 +386,14 @@ class Receipt(google.protobuf.message.Message):
     ROWS_REPLACED_FIELD_NUMBER: builtins.int
     REPLACED_SNAPSHOT_ID_FIELD_NUMBER: builtins.int
     ATTACHED_TO_FIELD_NUMBER: builtins.int
+    REJECTS_TABLE_FIELD_NUMBER: builtins.int
+    REJECTS_SNAPSHOT_ID_FIELD_NUMBER: builtins.int
     job_id: builtins.str
     """The job's name."""
     table: builtins.str
     """`namespace.table`."""
     files: builtins.int
-    """Input files."""
+    """Input files that were taken: all that were listed, less those that are loaded already."""
     rows_read: builtins.int
     """Records seen by the reader, good or bad."""
     rows_landed: builtins.int
@@ -426,6 +428,10 @@ class Receipt(google.protobuf.message.Message):
     """The token of the generation whose result this job took for its own, because `on_rerun` is skip; all figures are of that
     job. Empty: the rows are this job's.
     """
+    rejects_table: builtins.str
+    """The table that holds the rejected rows. Empty: there are none, or the job keeps none."""
+    rejects_snapshot_id: builtins.int
+    """The snapshot of that table that made them visible. Absent: there are none."""
     @property
     def elapsed(self) -> google.protobuf.duration_pb2.Duration:
         """From the start of the successful attempt to the report."""
@@ -440,7 +446,7 @@ class Receipt(google.protobuf.message.Message):
 
     @property
     def skipped_files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SkippedFile]:
-        """Files that were left out because they are damaged, the first hundred."""
+        """Files that were left out because they are damaged or loaded already, the first hundred."""
 
     def __init__(
         self,
@@ -467,9 +473,13 @@ class Receipt(google.protobuf.message.Message):
         rows_replaced: builtins.int = ...,
         replaced_snapshot_id: builtins.int | None = ...,
         attached_to: builtins.str = ...,
+        rejects_table: builtins.str = ...,
+        rejects_snapshot_id: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "elapsed", b"elapsed", "replaced_snapshot_id", b"replaced_snapshot_id", "rows_filtered", b"rows_filtered", "snapshot_id", b"snapshot_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "attached_to", b"attached_to", "attempt", b"attempt", "bytes_read", b"bytes_read", "bytes_written", b"bytes_written", "data_files", b"data_files", "elapsed", b"elapsed", "files", b"files", "files_skipped", b"files_skipped", "job_id", b"job_id", "metadata_location", b"metadata_location", "rejects", b"rejects", "replaced_snapshot_id", b"replaced_snapshot_id", "rooms", b"rooms", "rows_filtered", b"rows_filtered", "rows_landed", b"rows_landed", "rows_read", b"rows_read", "rows_rejected", b"rows_rejected", "rows_replaced", b"rows_replaced", "skipped_files", b"skipped_files", "snapshot_id", b"snapshot_id", "table", b"table", "token", b"token"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id", "_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "elapsed", b"elapsed", "rejects_snapshot_id", b"rejects_snapshot_id", "replaced_snapshot_id", b"replaced_snapshot_id", "rows_filtered", b"rows_filtered", "snapshot_id", b"snapshot_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id", "_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "attached_to", b"attached_to", "attempt", b"attempt", "bytes_read", b"bytes_read", "bytes_written", b"bytes_written", "data_files", b"data_files", "elapsed", b"elapsed", "files", b"files", "files_skipped", b"files_skipped", "job_id", b"job_id", "metadata_location", b"metadata_location", "rejects", b"rejects", "rejects_snapshot_id", b"rejects_snapshot_id", "rejects_table", b"rejects_table", "replaced_snapshot_id", b"replaced_snapshot_id", "rooms", b"rooms", "rows_filtered", b"rows_filtered", "rows_landed", b"rows_landed", "rows_read", b"rows_read", "rows_rejected", b"rows_rejected", "rows_replaced", b"rows_replaced", "skipped_files", b"skipped_files", "snapshot_id", b"snapshot_id", "table", b"table", "token", b"token"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id"]) -> typing.Literal["rejects_snapshot_id"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_replaced_snapshot_id", b"_replaced_snapshot_id"]) -> typing.Literal["replaced_snapshot_id"] | None: ...
     @typing.overload
@@ -699,20 +709,28 @@ class PlannedFile(google.protobuf.message.Message):
     URI_FIELD_NUMBER: builtins.int
     SIZE_BYTES_FIELD_NUMBER: builtins.int
     ETAG_FIELD_NUMBER: builtins.int
+    SKIPPED_FIELD_NUMBER: builtins.int
     uri: builtins.str
     """As listed: no pattern."""
     size_bytes: builtins.int
     """As stored."""
     etag: builtins.str
-    """Entity tag or version of the store. Empty: the store has none."""
+    """Entity tag of the store; of a file on the worker's own machine its inode and times of change; of a web server that
+    has no tags a weak one made of the modification time. Empty: there is nothing that tells contents apart.
+    """
+    skipped: builtins.str
+    """Why the job would leave the file out: it is loaded already, or another job loads it just now. Empty: it would be
+    taken.
+    """
     def __init__(
         self,
         *,
         uri: builtins.str = ...,
         size_bytes: builtins.int = ...,
         etag: builtins.str = ...,
+        skipped: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["etag", b"etag", "size_bytes", b"size_bytes", "uri", b"uri"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["etag", b"etag", "size_bytes", b"size_bytes", "skipped", b"skipped", "uri", b"uri"]) -> None: ...
 
 global___PlannedFile = PlannedFile
 

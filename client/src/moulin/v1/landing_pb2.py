@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17moulin/v1/landing.proto\x12\tmoulin.v1\"\xfd\x01\n\x07Landing\x12\r\n\x05table\x18\x01 \x01(\t\x12\x14\n\x0cpartition_by\x18\x02 \x03(\t\x12\x36\n\nproperties\x18\x03 \x03(\x0b\x32\".moulin.v1.Landing.PropertiesEntry\x12$\n\x08on_rerun\x18\x04 \x01(\x0e\x32\x12.moulin.v1.OnRerun\x12\x0f\n\x07sort_by\x18\x06 \x03(\t\x12+\n\x0bnanoseconds\x18\x07 \x01(\x0e\x32\x16.moulin.v1.Nanoseconds\x1a\x31\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*a\n\x07OnRerun\x12\x18\n\x14ON_RERUN_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_RERUN_REPLACE\x10\x01\x12\x11\n\rON_RERUN_SKIP\x10\x02\x12\x13\n\x0fON_RERUN_APPEND\x10\x03*Y\n\x0bNanoseconds\x12\x1b\n\x17NANOSECONDS_UNSPECIFIED\x10\x00\x12\x16\n\x12NANOSECONDS_REFUSE\x10\x01\x12\x15\n\x11NANOSECONDS_FLOOR\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17moulin/v1/landing.proto\x12\tmoulin.v1\"\xae\x02\n\x07Landing\x12\r\n\x05table\x18\x01 \x01(\t\x12\x14\n\x0cpartition_by\x18\x02 \x03(\t\x12\x36\n\nproperties\x18\x03 \x03(\x0b\x32\".moulin.v1.Landing.PropertiesEntry\x12$\n\x08on_rerun\x18\x04 \x01(\x0e\x32\x12.moulin.v1.OnRerun\x12\x0f\n\x07sort_by\x18\x06 \x03(\t\x12+\n\x0bnanoseconds\x18\x07 \x01(\x0e\x32\x16.moulin.v1.Nanoseconds\x12/\n\x0eon_loaded_file\x18\x05 \x01(\x0e\x32\x17.moulin.v1.OnLoadedFile\x1a\x31\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*a\n\x07OnRerun\x12\x18\n\x14ON_RERUN_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_RERUN_REPLACE\x10\x01\x12\x11\n\rON_RERUN_SKIP\x10\x02\x12\x13\n\x0fON_RERUN_APPEND\x10\x03*Y\n\x0bNanoseconds\x12\x1b\n\x17NANOSECONDS_UNSPECIFIED\x10\x00\x12\x16\n\x12NANOSECONDS_REFUSE\x10\x01\x12\x15\n\x11NANOSECONDS_FLOOR\x10\x02*{\n\x0cOnLoadedFile\x12\x1e\n\x1aON_LOADED_FILE_UNSPECIFIED\x10\x00\x12\x17\n\x13ON_LOADED_FILE_SKIP\x10\x01\x12\x19\n\x15ON_LOADED_FILE_RELOAD\x10\x02\x12\x17\n\x13ON_LOADED_FILE_FAIL\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,12 +33,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LANDING_PROPERTIESENTRY']._loaded_options = None
   _globals['_LANDING_PROPERTIESENTRY']._serialized_options = b'8\001'
-  _globals['_ONRERUN']._serialized_start=294
-  _globals['_ONRERUN']._serialized_end=391
-  _globals['_NANOSECONDS']._serialized_start=393
-  _globals['_NANOSECONDS']._serialized_end=482
+  _globals['_ONRERUN']._serialized_start=343
+  _globals['_ONRERUN']._serialized_end=440
+  _globals['_NANOSECONDS']._serialized_start=442
+  _globals['_NANOSECONDS']._serialized_end=531
+  _globals['_ONLOADEDFILE']._serialized_start=533
+  _globals['_ONLOADEDFILE']._serialized_end=656
   _globals['_LANDING']._serialized_start=39
-  _globals['_LANDING']._serialized_end=292
-  _globals['_LANDING_PROPERTIESENTRY']._serialized_start=243
-  _globals['_LANDING_PROPERTIESENTRY']._serialized_end=292
+  _globals['_LANDING']._serialized_end=341
+  _globals['_LANDING_PROPERTIESENTRY']._serialized_start=292
+  _globals['_LANDING_PROPERTIESENTRY']._serialized_end=341
 # @@protoc_insertion_point(module_scope)

@@ -79,6 +79,37 @@ NANOSECONDS_FLOOR: Nanoseconds.ValueType  # 2
 """They are rounded down, towards the earlier moment."""
 global___Nanoseconds = Nanoseconds
 
+class _OnLoadedFile:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _OnLoadedFileEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_OnLoadedFile.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    ON_LOADED_FILE_UNSPECIFIED: _OnLoadedFile.ValueType  # 0
+    """As SKIP."""
+    ON_LOADED_FILE_SKIP: _OnLoadedFile.ValueType  # 1
+    """It is left out, and named in the receipt."""
+    ON_LOADED_FILE_RELOAD: _OnLoadedFile.ValueType  # 2
+    """It is loaded once more: its rows are in the table twice."""
+    ON_LOADED_FILE_FAIL: _OnLoadedFile.ValueType  # 3
+    """The job fails before it reads a row, and names the file."""
+
+class OnLoadedFile(_OnLoadedFile, metaclass=_OnLoadedFileEnumTypeWrapper):
+    """What to do with a file that the table has been loaded with already: the same uri with the same entity tag (on a
+    worker's own machine: the same inode and times of change) and size. Files of an earlier generation of the same key
+    do not count. A file that another job loads at this moment is waited for.
+    """
+
+ON_LOADED_FILE_UNSPECIFIED: OnLoadedFile.ValueType  # 0
+"""As SKIP."""
+ON_LOADED_FILE_SKIP: OnLoadedFile.ValueType  # 1
+"""It is left out, and named in the receipt."""
+ON_LOADED_FILE_RELOAD: OnLoadedFile.ValueType  # 2
+"""It is loaded once more: its rows are in the table twice."""
+ON_LOADED_FILE_FAIL: OnLoadedFile.ValueType  # 3
+"""The job fails before it reads a row, and names the file."""
+global___OnLoadedFile = OnLoadedFile
+
 @typing.final
 class Landing(google.protobuf.message.Message):
     """An Apache Iceberg table in the worker's catalog."""
@@ -107,6 +138,7 @@ class Landing(google.protobuf.message.Message):
     ON_RERUN_FIELD_NUMBER: builtins.int
     SORT_BY_FIELD_NUMBER: builtins.int
     NANOSECONDS_FIELD_NUMBER: builtins.int
+    ON_LOADED_FILE_FIELD_NUMBER: builtins.int
     table: builtins.str
     """`namespace.table`, or with a nested namespace `a.b.table`. Namespace and table are created when absent."""
     on_rerun: global___OnRerun.ValueType
@@ -117,6 +149,8 @@ class Landing(google.protobuf.message.Message):
     """What to do with a timestamp or time of day that is not whole microseconds, the finest that Iceberg's format
     version 2 holds.
     """
+    on_loaded_file: global___OnLoadedFile.ValueType
+    """What to do with a file that the table has been loaded with already."""
     @property
     def partition_by(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Partition fields of a table that this job creates: `month(time_hour)`, `bucket(16, id)`,
@@ -144,7 +178,8 @@ class Landing(google.protobuf.message.Message):
         on_rerun: global___OnRerun.ValueType = ...,
         sort_by: collections.abc.Iterable[builtins.str] | None = ...,
         nanoseconds: global___Nanoseconds.ValueType = ...,
+        on_loaded_file: global___OnLoadedFile.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["nanoseconds", b"nanoseconds", "on_rerun", b"on_rerun", "partition_by", b"partition_by", "properties", b"properties", "sort_by", b"sort_by", "table", b"table"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["nanoseconds", b"nanoseconds", "on_loaded_file", b"on_loaded_file", "on_rerun", b"on_rerun", "partition_by", b"partition_by", "properties", b"properties", "sort_by", b"sort_by", "table", b"table"]) -> None: ...
 
 global___Landing = Landing

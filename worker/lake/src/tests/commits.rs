@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use moulin_core::FaultKind;
+use moulin_core::{FaultKind, Landing};
 
 use super::fixture::{Place, added, commit, land, landing, numbers, options, sorted, table, token, write};
+use crate::Landed;
 use crate::catalog::{Catalog, Swapped};
 
 #[tokio::test]
@@ -27,6 +28,30 @@ async fn two_jobs_append_and_totals_add_up() {
     );
     assert_eq!(snapshot.sequence_number(), 2);
     assert_eq!(target.metadata.metadata_log().len(), 2);
+}
+
+#[tokio::test]
+async fn files_that_were_written_down_are_committed_by_another_process() {
+    let place = Place::new();
+    let by_id = landing(&["bucket(4, n)"], &[]);
+    let (text, locations) = {
+        let lake = place.lake().await;
+        let target = lake.target(&by_id, &numbers(0..1).schema()).await.unwrap();
+        let landed = write(&lake, &target, options("a", 1), &[numbers(0..100)]).await.unwrap();
+        let locations: Vec<String> = landed.locations().map(str::to_owned).collect();
+        (landed.to_text(&target).unwrap(), locations)
+    };
+    assert_eq!(Landed::locations_in_text(&text).unwrap(), locations);
+    let lake = place.lake().await;
+    let target = lake.target(&by_id, &numbers(0..1).schema()).await.unwrap();
+    let landed = Landed::from_text(&target, &text).unwrap();
+    assert_eq!((landed.rows(), landed.files()), (100, locations.len() as u64));
+    let committed = lake.commit(&target, commit("a", landed)).await.unwrap();
+    assert_eq!(sorted(&added(&lake, committed.snapshot_id).await), (0..100).collect::<Vec<_>>());
+    // Another table takes none of them.
+    let other = Landing { table: "bronze.other".parse().unwrap(), ..by_id };
+    let other = lake.target(&other, &numbers(0..1).schema()).await.unwrap();
+    assert_eq!(Landed::from_text(&other, &text).unwrap_err().kind(), FaultKind::NotFound);
 }
 
 #[tokio::test]

@@ -6,9 +6,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt as _;
-use moulin_core::{
-    Contract, ContractMode, Counters, JobKey, Landing, Nanoseconds, OnRerun, StorageSettings, TableName, Token,
-};
+use moulin_core::{Contract, ContractMode, Counters, JobKey, Landing, StorageSettings, TableName, Token};
 
 use crate::{CatalogSettings, Commit, Committed, Error, Lake, Landed, StageFile, Target, WriteOptions};
 
@@ -76,12 +74,9 @@ pub(super) fn table() -> TableName {
 
 pub(super) fn landing(partition_by: &[&str], properties: &[(&str, &str)]) -> Landing {
     Landing {
-        table: table(),
         partition_by: partition_by.iter().map(|text| text.parse().unwrap()).collect(),
         properties: properties.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
-        on_rerun: OnRerun::default(),
-        sort_by: Vec::new(),
-        nanoseconds: Nanoseconds::default(),
+        ..Landing::new(table())
     }
 }
 

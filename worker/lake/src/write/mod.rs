@@ -13,6 +13,7 @@ mod modes;
 mod settings;
 mod sink;
 mod split;
+mod stored;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

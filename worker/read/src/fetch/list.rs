@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use futures::TryStreamExt;
 use moulin_core::PlannedFile;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
-use super::location::Remote;
+use super::location::{Location, Remote};
 use super::pattern::{self, Segment};
 use super::stream::io_error;
 use crate::Error;
@@ -43,10 +44,35 @@ fn local_file(uri: &str, path: &Path) -> Result<Option<PlannedFile>, Error> {
             uri: uri.to_owned(),
             reason: "it is a folder; name files, or a pattern such as folder/*.csv".to_owned(),
         }),
-        Ok(meta) => Ok(Some(PlannedFile { uri: uri_of(uri, path)?, size_bytes: meta.len(), etag: None })),
+        Ok(meta) => Ok(Some(PlannedFile { uri: uri_of(uri, path)?, size_bytes: meta.len(), etag: local_tag(&meta) })),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(io_error(uri, error)),
     }
+}
+
+/// What tells the contents of a local file apart, with its size: inode, time of modification and time of change, in
+/// nanoseconds.
+///
+/// No hash of the content: that would read every file twice. The time of modification alone would not do, since anybody
+/// can set it (`cp -p`, `touch -d`, `tar x`); the time of change is the kernel's own and moves with every write. So a file
+/// whose content differs has another tag. The other way round a tag may move without the content, by `chmod` or `mv` back
+/// and forth: such a file counts as a new one. `None` for what is no plain file.
+pub(super) fn local_tag(meta: &fs::Metadata) -> Option<String> {
+    let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let (modified, changed) = (nanos(meta.mtime(), meta.mtime_nsec()), nanos(meta.ctime(), meta.ctime_nsec()));
+    meta.is_file().then(|| format!("{:x}-{modified:x}-{changed:x}", meta.ino()))
+}
+
+/// Checks that a local file is what it was when it was listed.
+pub(super) fn local_unchanged(file: &PlannedFile) -> Result<(), Error> {
+    let Location::Local(path) = Location::parse(&file.uri)? else { return Ok(()) };
+    let Some(tag) = &file.etag else { return Ok(()) };
+    let meta = fs::metadata(path).map_err(|error| io_error(&file.uri, error))?;
+    if local_tag(&meta).as_ref() == Some(tag) && meta.len() == file.size_bytes {
+        return Ok(());
+    }
+    let reason = "it has changed since it was listed".to_owned();
+    Err(Error::BadFile { uri: file.uri.clone(), reason })
 }
 
 fn is_absent(error: &io::Error) -> bool {
@@ -91,7 +117,7 @@ fn visit(uri: &str, path: PathBuf, rest: &[Segment], found: &mut Vec<PlannedFile
     }
     match fs::metadata(&path) {
         Ok(meta) if meta.is_file() => {
-            found.push(PlannedFile { uri: uri_of(uri, &path)?, size_bytes: meta.len(), etag: None });
+            found.push(PlannedFile { uri: uri_of(uri, &path)?, size_bytes: meta.len(), etag: local_tag(&meta) });
             Ok(())
         }
         Ok(_) => Ok(()),
@@ -167,5 +193,13 @@ pub(super) async fn remote(uri: &str, remote: &Remote, store: &dyn ObjectStore) 
 }
 
 fn planned(uri: String, meta: &ObjectMeta) -> PlannedFile {
-    PlannedFile { uri, size_bytes: meta.size, etag: meta.e_tag.clone() }
+    let etag = meta.e_tag.clone().or_else(|| modified_tag(meta));
+    PlannedFile { uri, size_bytes: meta.size, etag }
+}
+
+/// A weak tag where there is no other: a web server that says only when the file was modified. It is never sent as a
+/// condition (RFC 9110, 8.8.2.2).
+fn modified_tag(meta: &ObjectMeta) -> Option<String> {
+    let nanos = meta.last_modified.timestamp_nanos_opt().filter(|nanos| *nanos > 0)?;
+    Some(format!("W/\"modified-{nanos:x}\""))
 }

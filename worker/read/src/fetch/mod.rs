@@ -84,6 +84,18 @@ impl Fetcher {
         }
     }
 
+    /// Checks that local files are what they were when they were listed. Objects of a store are checked by the store, at
+    /// every request.
+    ///
+    /// # Errors
+    /// `BadFile` for the first that has changed, `NotFound` for one that is gone.
+    pub async fn unchanged(&self, files: &[PlannedFile]) -> Result<(), Error> {
+        let files: Vec<PlannedFile> = files.iter().filter(|file| file.uri.starts_with("file:")).cloned().collect();
+        tokio::task::spawn_blocking(move || files.iter().try_for_each(list::local_unchanged))
+            .await
+            .map_err(|error| Error::Internal(format!("the thread that looks at files ended: {error}")))?
+    }
+
     /// Opens a file for reading from its start to its end. Returns at once for a remote file; errors then come
     /// from the stream. Call from a blocking thread. `stop` ends the fetching, and the stream with it.
     pub(crate) fn open(

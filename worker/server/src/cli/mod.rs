@@ -2,8 +2,10 @@
 
 mod convert;
 mod doctor;
+mod files;
 mod infer;
 mod jobs;
+mod orphans;
 mod plan;
 mod rejects;
 mod run;
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use moulin_core::{Fault, FaultKind, JobId, JobSpec};
 
+pub(crate) use files::{Loads, pages as load_pages};
 pub(crate) use rejects::Rejects;
 
 use crate::config::Config;
@@ -65,6 +68,12 @@ Examples:
   moulin infer flights.csv.gz --output yaml         # a `source` to paste into a job file, every column declared
 
 Looked at are the first rows of the first file: `inference: {sample_rows: 10000, sample_bytes: 1048576}` in a --spec.";
+
+const FILES_HELP: &str = "\
+Examples:
+
+  moulin files list bronze.flights                  # every file with its job, attempt, snapshot and time
+  moulin files explain /data/flights.csv.gz         # why it was or was not taken";
 
 const GET_HELP: &str = "\
 Examples:
@@ -138,8 +147,47 @@ enum Command {
         #[command(flatten)]
         from: From,
     },
+    /// Show which files a table was loaded with, and why a file was or was not taken.
+    #[command(subcommand, after_help = FILES_HELP)]
+    Files(Files),
+    /// Show and remove data files of attempts that are over and that no table refers to.
+    #[command(subcommand)]
+    Orphans(Orphans),
     /// Check configuration, job store, catalog and warehouse, and say what is wrong.
     Doctor,
+}
+
+#[derive(Debug, Subcommand)]
+enum Orphans {
+    /// The files: `dead` ones can be removed, those that are `unknown` may still be committed.
+    List,
+    /// Remove the dead ones now; workers do so by themselves at their start and every ten minutes.
+    Remove {
+        /// Only say which.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Files {
+    /// The files of a table: loaded, being loaded, given back.
+    List {
+        /// `namespace.table`.
+        table: String,
+        #[command(flatten)]
+        from: From,
+    },
+    /// Why one file was or was not taken: by which job and attempt, into which snapshot, when.
+    Explain {
+        /// The file, as a job names it.
+        uri: String,
+        /// Only loads into this table, `namespace.table`.
+        #[arg(long)]
+        table: Option<String>,
+        #[command(flatten)]
+        from: From,
+    },
 }
 
 /// Whom to ask.
@@ -183,6 +231,10 @@ async fn dispatch(args: Args) -> Result<ExitCode, Fault> {
         Command::Get { job, rejects: None, from } => jobs::get(config, job, &from).await,
         Command::List { limit, from } => jobs::list(config, limit, &from).await,
         Command::Cancel { job, reason, from } => jobs::cancel(config, job, reason, &from).await,
+        Command::Files(Files::List { table, from }) => files::list(config, table, &from).await,
+        Command::Files(Files::Explain { uri, table, from }) => files::explain(config, uri, table, &from).await,
+        Command::Orphans(Orphans::List) => orphans::list(config).await,
+        Command::Orphans(Orphans::Remove { dry_run }) => orphans::remove(config, dry_run).await,
         Command::Doctor => unreachable!("handled above: it also reports a configuration that cannot be loaded"),
     }
 }

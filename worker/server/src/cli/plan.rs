@@ -14,7 +14,7 @@ use crate::worker::Worker;
 pub(crate) async fn plan(config: Config, path: &Path, json: bool) -> Result<ExitCode, Fault> {
     let spec = read_job(path)?;
     let worker = Worker::open(config, Some("plan".to_owned())).await?;
-    let planned = admit::plan_anyway(&worker, &spec).await?;
+    let planned = admit::plan_anyway(&worker, &spec, None).await?;
     let plan = admit::with_shards(&worker, &spec, planned.plan).await?;
     let text = if json { to_json(&plan)? } else { show::plan(&plan) };
     say(&text);

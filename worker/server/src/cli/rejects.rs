@@ -8,12 +8,14 @@ use arrow::datatypes::Int64Type;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use moulin_core::{Fault, FaultKind, JobId};
+use moulin_lake::Lake;
 use moulin_read::reject_schema;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{From, say, show};
 use crate::config::Config;
 use crate::job::rejects::{self, Kept, Spool};
+use crate::job::rejects_table;
 use crate::output::{Destination, Format, Output};
 use crate::remote::Remote;
 
@@ -46,6 +48,10 @@ async fn kept(config: &Config, id: &JobId) -> Result<Rejects, Fault> {
     })?;
     match Spool::new(config).find(&job)? {
         Kept::File { path, .. } => Ok(ReceiverStream::new(rejects::read(path)).boxed()),
+        Kept::Table { table, snapshot_id, .. } => {
+            let lake = Lake::open(&config.catalog, &config.storage).await?;
+            rejects_table::read(&lake, &table, snapshot_id, id).await
+        }
         Kept::None => Ok(stream::empty().boxed()),
         Kept::NotYet => Err(Fault::new(FaultKind::Unavailable, format!("job {id} is {}", job.state))
             .with_hint("ask the worker that runs it for the rejects so far: --address HOST:PORT")),

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
-use crate::job::queue;
+use crate::job::{orphans, queue};
 use crate::service::{self, pool};
 use crate::telemetry;
 use crate::worker::Worker;
@@ -36,6 +36,7 @@ pub(crate) async fn serve(mut config: Config, listen: Option<String>) -> Result<
 
     let (stop_queue, stop_serving) = (CancellationToken::new(), CancellationToken::new());
     let queue = tokio::spawn(queue::work(Arc::clone(&worker), None, stop_queue.clone()));
+    let sweeping = tokio::spawn(orphans::sweep_now_and_then(Arc::clone(&worker), stop_queue.clone()));
     let serving = tokio::spawn({
         let (worker, health, stop) = (Arc::clone(&worker), health.clone(), stop_serving.clone());
         async move { service::serve(worker, listener, health, stop.cancelled_owned()).await }
@@ -50,6 +51,8 @@ pub(crate) async fn serve(mut config: Config, listen: Option<String>) -> Result<
     if let Err(error) = queue.await {
         tracing::error!(%error, "the queue ended badly");
     }
+    // What it has not removed, the next sweep will.
+    sweeping.abort();
     // Watchers of the last jobs get their last answer; open streams do not hold the process up.
     stop_serving.cancel();
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), serving).await;

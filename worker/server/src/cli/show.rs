@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use moulin_core::{InferReport, Job, JobPlan, OnRerun, PlannedColumn, PlannedFile, PlannedOption, Progress, Receipt};
+use moulin_core::{
+    InferReport, Job, JobPlan, ListedFile, OnRerun, PlannedColumn, PlannedFile, PlannedOption, Progress, Receipt,
+};
 
 pub(super) fn count(n: u64) -> String {
     let digits = n.to_string();
@@ -78,7 +80,7 @@ pub(super) fn receipt(receipt: &Receipt) -> String {
 /// What a job would do.
 pub(super) fn plan(plan: &JobPlan) -> String {
     let mut text = String::new();
-    line!(text, "reads {}", files(&plan.files));
+    plan_files(&mut text, &plan.files);
     line!(text, "in {} {}", count(plan.shards), if plan.shards == 1 { "part" } else { "parts" });
     options(&mut text, &plan.options);
     line!(text, "with the columns");
@@ -111,6 +113,24 @@ pub(super) fn plan(plan: &JobPlan) -> String {
         if plan.row_wise { "keeps row for row and runs in constant memory" } else { "needs many rows at once" }
     );
     text
+}
+
+/// The files that are taken, and those that are left out with the reason of each.
+fn plan_files(text: &mut String, listed: &[ListedFile]) {
+    const SHOWN: usize = 20;
+    let (taken, skipped): (Vec<&ListedFile>, Vec<&ListedFile>) = listed.iter().partition(|one| one.skipped.is_empty());
+    let taken: Vec<PlannedFile> = taken.into_iter().map(|one| one.file.clone()).collect();
+    line!(text, "reads {}", files(&taken));
+    if skipped.is_empty() {
+        return;
+    }
+    line!(text, "leaves out {} {}", count(skipped.len() as u64), if skipped.len() == 1 { "file" } else { "files" });
+    for one in skipped.iter().take(SHOWN) {
+        line!(text, "  {}  {}: {}", one.file.uri, bytes(one.file.size_bytes), one.skipped);
+    }
+    if skipped.len() > SHOWN {
+        line!(text, "  ... and {} more", skipped.len() - SHOWN);
+    }
 }
 
 /// How many files, how large, and the first of their names.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use moulin_core::{
-    Contract, ContractMode, Fault, FaultKind, JobPlan, JobSpec, PlannedColumn, PlannedFile, SchemaChange,
-    SchemaChangeKind, schema_changes,
+    Contract, ContractMode, Fault, FaultKind, JobKey, JobPlan, JobSpec, ListedFile, PlannedColumn, PlannedFile,
+    SchemaChange, SchemaChangeKind, schema_changes,
 };
 use moulin_engine::transform::{self, Prepared, TransformOptions};
 use moulin_lake::TablePlan;
 use moulin_read::{self as read, InputSchema, iceberg_type_name};
 
+use super::loads;
 use crate::worker::Worker;
 
 /// The input of a job, looked at: its files, its schema, its transform planned.
@@ -21,12 +22,11 @@ pub(crate) struct Input {
     pub(crate) prepared: Prepared,
 }
 
-/// Lists the files, finds the schema and plans the transform.
+/// Finds the schema of the files and plans the transform.
 ///
 /// # Errors
 /// Whatever is wrong with the spec, a file or the transform, named.
-pub(crate) async fn look(worker: &Worker, spec: &JobSpec) -> Result<Input, Fault> {
-    let files = worker.fetcher.list(&spec.source.uris).await?;
+pub(crate) async fn look(worker: &Worker, spec: &JobSpec, files: Vec<PlannedFile>) -> Result<Input, Fault> {
     let schema = read::schema(&worker.fetcher, &spec.source, &files).await?;
     let limits = &worker.config.job;
     let options = TransformOptions {
@@ -122,12 +122,12 @@ pub(crate) struct Planned {
     pub(crate) refused: Option<Fault>,
 }
 
-/// What the job would do; changes nothing.
+/// What the job would do; changes nothing. `key`: who asks, and the generation, when that is known.
 ///
 /// # Errors
-/// Everything that [`look`] finds, and a table that does not take the rows.
-pub(crate) async fn plan(worker: &Worker, spec: &JobSpec) -> Result<JobPlan, Fault> {
-    let planned = plan_anyway(worker, spec).await?;
+/// Everything that [`look`] finds, a table that does not take the rows, and a file that the job does not want twice.
+pub(crate) async fn plan(worker: &Worker, spec: &JobSpec, key: Option<(JobKey, u32)>) -> Result<JobPlan, Fault> {
+    let planned = plan_anyway(worker, spec, key).await?;
     planned.refused.map_or(Ok(planned.plan), Err)
 }
 
@@ -135,8 +135,13 @@ pub(crate) async fn plan(worker: &Worker, spec: &JobSpec) -> Result<JobPlan, Fau
 ///
 /// # Errors
 /// Everything that [`look`] finds.
-pub(crate) async fn plan_anyway(worker: &Worker, spec: &JobSpec) -> Result<Planned, Fault> {
-    let input = look(worker, spec).await?;
+pub(crate) async fn plan_anyway(worker: &Worker, spec: &JobSpec, key: Option<(JobKey, u32)>) -> Result<Planned, Fault> {
+    let listed = worker.fetcher.list(&spec.source.uris).await?;
+    let (listed, twice) = loads::plan(worker, spec, key, listed).await?;
+    let taken = taken(&listed);
+    // Of files that are all left out the columns are told all the same.
+    let looked_at = if taken.is_empty() { listed.iter().map(|one| one.file.clone()).collect() } else { taken };
+    let input = look(worker, spec, looked_at).await?;
     let fit = compared(worker, spec, input.prepared.output()).await?;
     let lake = worker.lake.plan(&spec.landing, &fit.schema, &spec.source.contract).await.map_err(Fault::from);
     let (table, refused) = match (lake, &fit.table) {
@@ -146,7 +151,12 @@ pub(crate) async fn plan_anyway(worker: &Worker, spec: &JobSpec) -> Result<Plann
         }
         (Err(fault), _) => return Err(fault),
     };
-    Ok(Planned { plan: describe(spec, &input, &fit, table), refused })
+    Ok(Planned { plan: describe(spec, listed, &input, &fit, table), refused: refused.or(twice) })
+}
+
+/// The files that the job would read.
+fn taken(listed: &[ListedFile]) -> Vec<PlannedFile> {
+    listed.iter().filter(|one| one.skipped.is_empty()).map(|one| one.file.clone()).collect()
 }
 
 /// The plan with the number of parts that its files are read in. Not for a submit: the footer of every Parquet file is read.
@@ -154,17 +164,17 @@ pub(crate) async fn plan_anyway(worker: &Worker, spec: &JobSpec) -> Result<Plann
 /// # Errors
 /// A file that cannot be read.
 pub(crate) async fn with_shards(worker: &Worker, spec: &JobSpec, plan: JobPlan) -> Result<JobPlan, Fault> {
-    let shards = read::shards(&worker.fetcher, &spec.source, &plan.files).await?.len() as u64;
+    let shards = read::shards(&worker.fetcher, &spec.source, &taken(&plan.files)).await?.len() as u64;
     Ok(JobPlan { shards, ..plan })
 }
 
-fn describe(spec: &JobSpec, input: &Input, fit: &Fit, table: TablePlan) -> JobPlan {
+fn describe(spec: &JobSpec, files: Vec<ListedFile>, input: &Input, fit: &Fit, table: TablePlan) -> JobPlan {
     let mut columns = planned(&input.schema.arrow);
     for (column, origin) in columns.iter_mut().zip(&input.schema.origins) {
         origin.as_str().clone_into(&mut column.origin);
     }
     JobPlan {
-        files: input.files.clone(),
+        files,
         input: columns,
         output: planned(&fit.schema),
         table: spec.landing.table.to_string(),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use moulin_core::{Fault, FaultKind, JobId, Landing, OnRerun, Receipt, TableName, Token};
-use moulin_lake::{Commit, Committed, Removed, Requirement, Target};
+use moulin_lake::{Commit, Committed, Landed, Removed, Requirement, Target};
 use moulin_store::StoredJob;
 
 use super::settle::Settlement;
@@ -76,6 +76,7 @@ pub(crate) async fn attached(
         token: settle.token.to_string(),
         elapsed: started.elapsed(),
         attached_to: Some(before.token.to_string()),
+        rejects_to_commit: String::new(),
         ..receipt
     }))
 }
@@ -111,11 +112,16 @@ impl Redo {
             tracing::info!("the table was made anew: there is nothing to replace");
             return Ok(Self { replaces, newest, ..Self::default() });
         }
-        let rows = worker.store.intent(&before.job_id, before.committed.attempt).await?;
-        let rows = rows.map_or(0, |receipt| receipt.rows_landed);
+        let intent = worker.store.intent(&before.job_id, before.committed.attempt).await?;
+        let rows = intent.as_ref().map_or(0, |receipt| receipt.rows_landed);
         let snapshot_id = before.committed.snapshot_id;
         let mut locations: BTreeSet<String> = worker.store.committed_files(&before.token).await?.into_iter().collect();
-        if locations.is_empty() {
+        // The attempt staged the files of its rejects too, which are in a table of their own and stay there.
+        let rejects = intent.map(|receipt| receipt.rejects_to_commit).filter(|text| !text.is_empty());
+        for location in rejects.map(|text| Landed::locations_in_text(&text)).transpose()?.into_iter().flatten() {
+            locations.remove(&location);
+        }
+        if locations.is_empty() && rows > 0 {
             locations = match worker.lake.files_added(&landing.table, snapshot_id, &before.job_id).await {
                 Ok(found) => found,
                 Err(_) if rows == 0 => BTreeSet::new(),

@@ -1,17 +1,18 @@
 //! The rejected rows of a job that keeps them: shown to readers while it runs, and kept in a file of the attempt.
 //!
-//! `<state_dir>/rejects/<job>/<attempt>.parquet`. The file is whole before the attempt commits; the one of the attempt
-//! that succeeded stays, those of other attempts go.
+//! `<state_dir>/rejects/<job>/<attempt>.parquet`. The file is whole before the attempt commits, and its rows are then in a
+//! table too ([`super::rejects_table`]); the one of the attempt that succeeded stays, those of other attempts go.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use arrow::array::RecordBatch;
-use moulin_core::{Fault, FaultKind, JobId, JobState, OnBadRow};
+use moulin_core::{Fault, FaultKind, JobId, JobState, OnBadRow, TableName};
 use moulin_engine::stream::Tap;
 use moulin_read::reject_schema;
-use moulin_store::StoredJob;
+use moulin_store::{JobStore, StoredJob};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -44,6 +45,8 @@ pub(crate) enum Kept {
         /// `None`: the job failed, and the file holds those up to then.
         rows: Option<u64>,
     },
+    /// In this snapshot of the table that holds them.
+    Table { table: TableName, snapshot_id: i64, rows: u64 },
 }
 
 impl Spool {
@@ -51,7 +54,8 @@ impl Spool {
         Self { root: config.state_dir.join("rejects") }
     }
 
-    fn file(&self, id: &JobId, attempt: u32) -> PathBuf {
+    /// The file with the rejects of an attempt.
+    pub(crate) fn file(&self, id: &JobId, attempt: u32) -> PathBuf {
         self.root.join(&id.0).join(format!("{attempt}.parquet"))
     }
 
@@ -76,6 +80,9 @@ impl Spool {
                 if path.exists() {
                     return Ok(Kept::File { path, rows: Some(receipt.rows_rejected) });
                 }
+                if let (Some(snapshot_id), Ok(table)) = (receipt.rejects_snapshot_id, receipt.rejects_table.parse()) {
+                    return Ok(Kept::Table { table, snapshot_id, rows: receipt.rows_rejected });
+                }
                 let worker = job.worker_id.as_deref().unwrap_or("unknown");
                 let fault = format!("the {} rejects of job {id} are not at {}", receipt.rows_rejected, path.display());
                 Err(Fault::new(FaultKind::NotFound, fault).with_hint(format!(
@@ -98,6 +105,32 @@ impl Spool {
         }
         // Gone only when nothing is left in it.
         let _ = fs::remove_dir(&folder);
+    }
+
+    /// Removes the files of jobs that have been over for longer than `keep`, and of jobs that nobody knows; how many.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) async fn remove_old(&self, store: &dyn JobStore, keep: Duration, now: SystemTime) -> Result<u64, Fault> {
+        let Ok(folders) = fs::read_dir(&self.root) else { return Ok(0) };
+        let mut removed = 0;
+        for folder in folders.flatten() {
+            let Ok(name) = folder.file_name().into_string() else { continue };
+            let job = store.get(&JobId(name)).await?;
+            let over = match &job {
+                Some(job) => job.finished_at.filter(|_| job.state.is_final()),
+                None => folder.metadata().and_then(|meta| meta.modified()).ok(),
+            };
+            if !over.is_some_and(|since| now.duration_since(since).is_ok_and(|age| age >= keep)) {
+                continue;
+            }
+            for file in fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+                remove(&file.path());
+                removed += 1;
+            }
+            let _ = fs::remove_dir(folder.path());
+        }
+        Ok(removed)
     }
 
     /// Removes the rejects of one attempt.

@@ -1,11 +1,14 @@
 //! One attempt of one job, from claim to report: the only place that knows the order of the rooms.
 
+use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use moulin_core::{Counters, Fault, FaultKind, FaultPoint, JobSpec, OnBadRow, Receipt, Room, Token};
+use moulin_core::{
+    Counters, Fault, FaultKind, FaultPoint, JobSpec, Landing, OnBadRow, PlannedFile, Receipt, Room, Token,
+};
 use moulin_engine::stream::Tap;
 use moulin_lake::{Landed, StageFile, Target, WriteOptions};
 use moulin_read::{self as read, ReadOptions, reject_schema};
@@ -15,13 +18,18 @@ use tracing::Instrument as _;
 
 use super::admit::{self, Fit, Input};
 use super::lease::Kept;
+use super::loads::{self, Taken};
 use super::redo::{self, Redo};
 use super::rejects::{Quarantine, Spool};
+use super::rejects_table::{self, Written};
 use super::settle::Settlement;
 use crate::worker::Worker;
 
 /// Bytes of input that become one batch, about.
 const BATCH_BYTES: usize = 2 << 20;
+
+/// How long a job that waits for another one leaves its slot to others.
+const WAIT_FOR_OTHERS: Duration = Duration::from_secs(1);
 
 /// Runs a claimed job to the end of this attempt and reports it.
 pub(crate) async fn attempt(worker: Arc<Worker>, claim: Claim) {
@@ -31,15 +39,17 @@ pub(crate) async fn attempt(worker: Arc<Worker>, claim: Claim) {
         worker.enter(&claim.lease.job_id, Arc::clone(&counters));
         let kept = Arc::new(Kept::start(Arc::clone(&worker), claim.lease.clone(), Arc::clone(&counters)));
         let claim = Arc::new(claim);
+        let waits = Arc::new(AtomicBool::new(false));
         let this = Attempt {
             worker: Arc::clone(&worker),
             claim: Arc::clone(&claim),
             counters: Arc::clone(&counters),
             kept: Arc::clone(&kept),
+            waits: Arc::clone(&waits),
         };
         let result = this.run().await;
         let ended = result.as_ref().map(|_| ()).map_err(Clone::clone);
-        let outcome = outcome(&worker, &claim, result, &kept);
+        let outcome = outcome(&worker, &claim, result, &kept, waits.load(Relaxed));
         report(Arc::clone(&worker), Arc::clone(&claim), counters, outcome).await;
         // Readers of the running job are told how it really ended: after the commit, and after the job says so itself.
         if let Some(running) = worker.running(&claim.lease.job_id) {
@@ -61,6 +71,17 @@ struct Attempt {
     claim: Arc<Claim>,
     counters: Arc<Counters>,
     kept: Arc<Kept>,
+    /// Set when the attempt ends because it waits for another job.
+    waits: Arc<AtomicBool>,
+}
+
+/// What became of the rows of an attempt.
+struct Filled {
+    /// Where they go.
+    target: Target,
+    /// The data files they are in.
+    landed: Landed,
+    row_wise: bool,
 }
 
 impl Attempt {
@@ -89,8 +110,13 @@ impl Attempt {
         if let Some(receipt) = redo::attached(&settle, &spec.landing, before.as_ref(), started).await? {
             return Ok(receipt);
         }
-        let (target, landed, row_wise) = match self.fill(&spec, &spool).await {
-            Ok(done) => done,
+        let (Filled { target, landed, row_wise }, rejected) = match self.fill(&spec, &spool, &token).await {
+            Ok(Some(done)) => done,
+            // Every file is loaded already: nothing is read, and nothing becomes visible unless something has to go.
+            Ok(None) if before.is_none() => {
+                return self.receipt(&token, &spec, &Landed::default(), true, started);
+            }
+            Ok(None) => (self.nothing_to_land(&spec).await?, None),
             Err(fault) => {
                 // Nothing of this attempt can be visible: its files may go.
                 settle.sweep(None).await;
@@ -98,6 +124,7 @@ impl Attempt {
             }
         };
         FaultPoint::FilesWritten.pass();
+        loads::release_damaged(&self.worker, &self.claim, &self.counters).await?;
         let redo = match Redo::new(&self.worker, &spec.landing, &target, before).await {
             Ok(redo) => redo,
             Err(fault) => {
@@ -107,7 +134,11 @@ impl Attempt {
         };
         let mut receipt = self.receipt(&token, &spec, &landed, row_wise, started)?;
         redo.note(&mut receipt);
-        if landed.rows() == 0 && redo.is_empty() {
+        if let Some(rejected) = &rejected {
+            receipt.rejects_table = rejected.target.table().to_string();
+            receipt.rejects_to_commit = rejected.landed.to_text(&rejected.target)?;
+        }
+        if landed.rows() == 0 && redo.is_empty() && rejected.is_none() {
             spool.keep_only(&self.claim.lease.job_id, receipt.attempt);
             return Ok(receipt);
         }
@@ -137,30 +168,97 @@ impl Attempt {
 
     /// Data files with all rows, and a file with all rejects, when the job keeps them; ends early when the attempt may not
     /// go on.
-    async fn fill(&self, spec: &JobSpec, spool: &Spool) -> Result<(Target, Landed, bool), Fault> {
+    ///
+    /// `None`: there is no file that is not loaded already.
+    async fn fill(
+        &self,
+        spec: &JobSpec,
+        spool: &Spool,
+        token: &Token,
+    ) -> Result<Option<(Filled, Option<Written>)>, Fault> {
         let (rejects, quarantine) = self.quarantine(spec, spool).unzip();
         let landing = async {
-            let input = admit::look(&self.worker, spec).await?;
+            let Some((files, table_is_named)) = self.take_files(spec).await? else { return Ok(None) };
+            let input = admit::look(&self.worker, spec, files).await?;
             let fit = admit::fit(&self.worker, spec, input.prepared.output()).await?;
             let contract = &spec.source.contract;
             let target = self.worker.lake.target_that_follows(&spec.landing, &fit.schema, contract).await?;
-            self.land(spec, input, &fit, target, rejects).await
+            if !table_is_named {
+                self.worker.store.name_table(&self.claim.lease, &target.uuid()).await?;
+            }
+            let files = input.files.clone();
+            let landed = self.land(spec, input, &fit, target, rejects).await?;
+            // What was read is what was listed, and so what the load ledger will say.
+            self.worker.fetcher.unchanged(&files).await?;
+            Ok(Some(landed))
         };
-        let result = tokio::select! {
-            result = landing => result,
-            () = self.kept.stopped() => Err(self.kept.why().unwrap_or_else(|| Fault::new(FaultKind::Internal, "the attempt was stopped"))),
-        };
-        let Some(quarantine) = quarantine else { return result };
+        let result = self.unless_stopped(landing).await;
+        let Some(quarantine) = quarantine else { return result.map(|done| done.map(|done| (done, None))) };
         match result {
             Ok(done) => {
-                let kept = quarantine.end().await.and_then(|kept| self.all_kept(kept));
-                if kept.is_err() {
+                let rejects = async {
+                    let kept = quarantine.end().await?;
+                    self.all_kept(kept)?;
+                    self.write_rejects(kept, spec, spool, token).await
+                };
+                let rejected = self.unless_stopped(rejects).await;
+                if rejected.is_err() {
                     spool.discard(&self.claim.lease.job_id, self.claim.lease.attempt);
                 }
-                kept.map(|()| done)
+                let rejected = rejected?;
+                Ok(done.map(|done| (done, rejected)))
             }
             Err(fault) => {
                 self.abandon(spool, quarantine, &fault).await;
+                Err(fault)
+            }
+        }
+    }
+
+    /// What a redo lands whose files are all loaded by others: nothing, in the table as it is.
+    async fn nothing_to_land(&self, spec: &JobSpec) -> Result<Filled, Fault> {
+        let schema = self.worker.lake.table_schema(&spec.landing.table).await?;
+        let target = self.worker.lake.target(&Landing::new(spec.landing.table.clone()), &schema).await?;
+        Ok(Filled { target, landed: Landed::default(), row_wise: true })
+    }
+
+    /// Does something that ends early when the attempt may not go on.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        tokio::select! {
+            result = work => result,
+            () = self.kept.stopped() => {
+                Err(self.kept.why().unwrap_or_else(|| Fault::new(FaultKind::Internal, "the attempt was stopped")))
+            }
+        }
+    }
+
+    /// Data files with all rejects, when there are some.
+    async fn write_rejects(
+        &self,
+        kept: u64,
+        spec: &JobSpec,
+        spool: &Spool,
+        token: &Token,
+    ) -> Result<Option<Written>, Fault> {
+        if kept == 0 {
+            return Ok(None);
+        }
+        let lease = &self.claim.lease;
+        let path = spool.file(&lease.job_id, lease.attempt);
+        let job = (&lease.job_id, token);
+        let written = rejects_table::write(&self.worker, &spec.landing.table, job, path, self.write_options()).await?;
+        self.all_kept(written.landed.rows())?;
+        Ok(Some(written))
+    }
+
+    /// The files of the job that nobody has loaded, and whether their claim knows the table. `None`: there are none.
+    async fn take_files(&self, spec: &JobSpec) -> Result<Option<(Vec<PlannedFile>, bool)>, Fault> {
+        let listed = self.worker.fetcher.list(&spec.source.uris).await?;
+        match loads::claim(&self.worker, &self.claim, spec, listed, &self.counters).await? {
+            Taken::Files { files, .. } if files.is_empty() => Ok(None),
+            Taken::Files { files, table_is_named } => Ok(Some((files, table_is_named))),
+            Taken::Later(fault) => {
+                self.waits.store(true, Relaxed);
                 Err(fault)
             }
         }
@@ -197,7 +295,7 @@ impl Attempt {
         fit: &Fit,
         target: Target,
         rejects: Option<Rejects>,
-    ) -> Result<(Target, Landed, bool), Fault> {
+    ) -> Result<Filled, Fault> {
         let limits = &self.worker.config.job;
         let row_wise = input.prepared.row_wise();
         let tap = Arc::new(Tap::new(Arc::clone(&fit.schema), limits.tap_bytes));
@@ -228,7 +326,7 @@ impl Attempt {
         let landed: Result<Landed, Fault> = flow.instrument(tracing::info_span!("land")).await;
         // The reader above lets go of what it holds, the way to the rejects among it.
         drop(rows);
-        Ok((target, landed?, row_wise))
+        Ok(Filled { target, landed: landed?, row_wise })
     }
 
     /// Where rejects go, when the job keeps them.
@@ -335,6 +433,9 @@ impl Attempt {
             rows_replaced: 0,
             replaced_snapshot_id: None,
             attached_to: None,
+            rejects_table: String::new(),
+            rejects_snapshot_id: None,
+            rejects_to_commit: String::new(),
         };
         receipt.check()?;
         Ok(receipt)
@@ -388,11 +489,21 @@ pub(crate) fn decode(spec: &[u8]) -> Result<JobSpec, Fault> {
 }
 
 /// What the end of an attempt means for the job; `None`: another worker has it, there is nothing to report.
-fn outcome(worker: &Worker, claim: &Claim, result: Result<Receipt, Fault>, kept: &Kept) -> Option<Outcome> {
+fn outcome(
+    worker: &Worker,
+    claim: &Claim,
+    result: Result<Receipt, Fault>,
+    kept: &Kept,
+    waits: bool,
+) -> Option<Outcome> {
     let fault = match result {
         Ok(receipt) => return Some(Outcome::Succeeded(receipt)),
         Err(fault) => kept.why().filter(|_| !fault.retryable()).unwrap_or(fault),
     };
+    if waits && fault.kind == FaultKind::Unavailable {
+        tracing::info!(reason = %fault, "the job waits for another one");
+        return Some(Outcome::Again { fault, not_before: SystemTime::now() + WAIT_FOR_OTHERS });
+    }
     tracing::warn!(kind = ?fault.kind, error = %fault, "the attempt failed");
     match fault.kind {
         FaultKind::LeaseLost => None,

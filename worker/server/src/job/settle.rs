@@ -1,7 +1,8 @@
 //! The commit and everything around it that must survive a crash.
 //!
-//! The order is what makes a row land once: receipt as it will be (intent) -> commit with the token -> ledger -> report ->
-//! files of dead attempts removed. Whoever comes after a crash looks for the token first.
+//! The order is what makes a row land once: receipt as it will be (intent) -> commit with the token -> commit of the rejects
+//! with the same token -> ledger -> report -> files of dead attempts removed. The intent holds what the second commit needs.
+//! Whoever comes after a crash looks for the token first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use moulin_lake::{Commit, Committed, Landed, Target};
 use moulin_store::{Lease, LedgerEntry};
 
 use super::redo::Redo;
+use super::rejects_table;
 use crate::worker::Worker;
 
 /// An attempt on its way to commit.
@@ -36,16 +38,61 @@ impl Settlement {
                 metadata_location: entry.metadata_location,
                 attempt: entry.attempt,
             };
-            return self.receipt_of(id, committed).await.map(Some);
+            let mut receipt = self.receipt_of(id, committed).await?;
+            // Rejects are committed before the ledger is written.
+            if !std::mem::take(&mut receipt.rejects_to_commit).is_empty() {
+                let found = self.worker.lake.find_token(&rejects_table::of(&self.table), &self.token).await?;
+                receipt.rejects_snapshot_id = found.map(|found| found.snapshot_id);
+            }
+            return Ok(Some(receipt));
         }
         match self.worker.lake.find_token(&self.table, &self.token).await? {
             Some(committed) => {
                 tracing::info!(snapshot_id = committed.snapshot_id, "an earlier attempt's commit landed");
-                self.record(&committed).await?;
-                self.receipt_of(id, committed).await.map(Some)
+                self.complete(&committed).await.map(Some)
             }
-            None => Ok(None),
+            None => self.rejects_alone().await,
         }
+    }
+
+    /// The receipt of an earlier attempt that had no row to land, and whose rejects are in their table.
+    async fn rejects_alone(&self) -> Result<Option<Receipt>, Fault> {
+        for attempt in 1..self.lease.attempt {
+            let intent = self.worker.store.intent(&self.lease.job_id, attempt).await?;
+            let Some(mut receipt) = intent.filter(|receipt| !receipt.rejects_to_commit.is_empty()) else { continue };
+            let found = self.worker.lake.find_token(&rejects_table::of(&self.table), &self.token).await?;
+            if let Some(found) = found.filter(|found| found.attempt == attempt) {
+                receipt.rejects_to_commit.clear();
+                receipt.rejects_snapshot_id = Some(found.snapshot_id);
+                return Ok(Some(receipt));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Everything between the commit of the rows and the report, whichever attempt committed them: the rejects of that
+    /// attempt, and the ledger. The true receipt.
+    async fn complete(&self, committed: &Committed) -> Result<Receipt, Fault> {
+        let mut receipt = self.receipt_of(&self.lease.job_id, committed.clone()).await?;
+        self.commit_rejects(&mut receipt).await?;
+        FaultPoint::CommittedNotRecorded.pass();
+        self.record(committed).await?;
+        Ok(receipt)
+    }
+
+    /// Makes the rejects of an intended commit visible, once.
+    async fn commit_rejects(&self, receipt: &mut Receipt) -> Result<(), Fault> {
+        let to_commit = std::mem::take(&mut receipt.rejects_to_commit);
+        if to_commit.is_empty() {
+            return Ok(());
+        }
+        let target = rejects_table::target(&self.worker, &self.table).await?;
+        let added = Landed::from_text(&target, &to_commit)?;
+        let mut commit = Commit::new(self.token.clone(), receipt.attempt, added);
+        commit.summary = summary(receipt);
+        let committed = self.worker.lake.commit(&target, commit).await?;
+        receipt.rejects_snapshot_id = Some(committed.snapshot_id);
+        Ok(())
     }
 
     /// Whether an earlier attempt was on its way to commit.
@@ -77,14 +124,21 @@ impl Settlement {
     ) -> Result<Receipt, Fault> {
         // Fenced: an attempt that was overtaken while it wrote stops here.
         self.worker.store.record_intent(&self.lease, intent, SystemTime::now()).await?;
+        if landed.rows() == 0 && redo.is_empty() {
+            let mut receipt = intent.clone();
+            self.commit_rejects(&mut receipt).await?;
+            FaultPoint::CommittedNotRecorded.pass();
+            return Ok(receipt);
+        }
         let mut commit = Commit::new(self.token.clone(), self.lease.attempt, landed);
         commit.summary = summary(intent);
         redo.fill(&mut commit);
         let committed = self.worker.lake.commit(target, commit).await?;
-        FaultPoint::CommittedNotRecorded.pass();
-        self.record(&committed).await?;
+        FaultPoint::RowsCommitted.pass();
+        // The rows are visible: whatever fails now must be found and finished by another attempt, never taken for a failure.
+        let receipt = self.complete(&committed).await.map_err(half_way)?;
         FaultPoint::RecordedNotReported.pass();
-        self.receipt_of(&self.lease.job_id, committed).await
+        Ok(receipt)
     }
 
     async fn record(&self, committed: &Committed) -> Result<(), Fault> {
@@ -141,6 +195,15 @@ impl Settlement {
             // They stay named in the store; the next sweep finds them.
             Err(fault) => tracing::warn!(error = %fault, "files of unfinished attempts could not be removed"),
         }
+    }
+}
+
+/// A fault after the rows became visible.
+fn half_way(fault: Fault) -> Fault {
+    match fault.kind {
+        FaultKind::LeaseLost => fault,
+        _ => Fault::new(FaultKind::CommitUnknown, "the rows are committed, and the rest of the commit is not finished")
+            .with_source(&fault),
     }
 }
 

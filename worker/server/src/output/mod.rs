@@ -6,6 +6,7 @@
 mod cells;
 mod csv;
 mod json;
+pub(crate) mod loads;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};

@@ -17,17 +17,20 @@ use arrow_flight::{
     HandshakeResponse, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
 };
 use futures::{Stream, StreamExt as _, stream};
-use moulin_core::{Fault, FaultKind, Job, JobId, JobState, Token};
+use moulin_core::{Fault, FaultKind, Job, JobId, JobState, TableName, Token};
 use moulin_engine::stream::{Tap, TapItem};
 use moulin_read::reject_schema;
-use moulin_store::JobFilter;
+use moulin_store::{JobFilter, LoadFilter};
 use moulin_wire::status;
 use serde::{Deserialize, Serialize};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::flight_data::Encoder;
+use crate::cli::load_pages;
 use crate::job::rejects::{self, Kept, Spool};
+use crate::job::rejects_table;
+use crate::output::loads;
 use crate::worker::Worker;
 
 /// How long a reader waits for a queued job to begin before it is told to come again.
@@ -43,7 +46,12 @@ pub(super) struct Flights {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JobTicket {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     job: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    table: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
     #[serde(default, skip_serializing_if = "Part::is_rows")]
     part: Part,
 }
@@ -57,6 +65,8 @@ enum Part {
     Rows,
     /// What did not fit.
     Rejects,
+    /// Not of a job: what tables were loaded with.
+    Files,
 }
 
 impl Part {
@@ -71,10 +81,35 @@ impl Part {
 struct Asked {
     id: JobId,
     part: Part,
+    /// Of which table, of which file.
+    loads: (Option<String>, Option<String>),
 }
 
 impl Asked {
+    fn of_job(id: JobId, part: Part) -> Self {
+        Self { id, part, loads: (None, None) }
+    }
+
+    fn files(table: Option<String>, file: Option<String>) -> Self {
+        Self { id: JobId(String::new()), part: Part::Files, loads: (table, file) }
+    }
+
+    fn ticket(&self) -> JobTicket {
+        let (table, file) = self.loads.clone();
+        JobTicket { job: self.id.0.clone(), table, file, part: self.part }
+    }
+
+    fn filter(&self) -> LoadFilter {
+        let (table, uri) = self.loads.clone();
+        LoadFilter { table, uri, ..LoadFilter::default() }
+    }
+
     fn path(&self) -> Vec<String> {
+        if self.part == Part::Files {
+            let (table, file) = self.loads.clone();
+            let table = table.into_iter().flat_map(|table| ["table".to_owned(), table, "files".to_owned()]);
+            return table.chain(file.into_iter().flat_map(|file| ["file".to_owned(), file])).collect();
+        }
         let mut path = vec!["job".to_owned(), self.id.0.clone()];
         if self.part == Part::Rejects {
             path.push("rejects".to_owned());
@@ -91,6 +126,10 @@ enum Rows {
     Landed { schema: SchemaRef, job: Box<Job>, snapshot_id: i64 },
     /// The job is over and there are none.
     None { schema: SchemaRef },
+    /// The job is over and its rejects are in this snapshot.
+    Rejected { schema: SchemaRef, table: Box<TableName>, snapshot_id: i64, rows: u64, job: JobId },
+    /// What the load ledger says.
+    Loads { schema: SchemaRef, filter: Box<LoadFilter> },
     /// The job is over and its rejects are in this file.
     Kept { schema: SchemaRef, path: PathBuf, rows: Option<u64> },
 }
@@ -99,7 +138,11 @@ impl Rows {
     fn schema(&self) -> &SchemaRef {
         match self {
             Self::Running(tap) => tap.schema(),
-            Self::Landed { schema, .. } | Self::None { schema } | Self::Kept { schema, .. } => schema,
+            Self::Landed { schema, .. }
+            | Self::None { schema }
+            | Self::Kept { schema, .. }
+            | Self::Loads { schema, .. }
+            | Self::Rejected { schema, .. } => schema,
         }
     }
 }
@@ -134,6 +177,7 @@ impl Flights {
         match asked.part {
             Part::Rows => self.landing_now(&asked.id).await,
             Part::Rejects => self.rejects_now(&asked.id).await,
+            Part::Files => Ok(Some(Rows::Loads { schema: loads::schema(), filter: Box::new(asked.filter()) })),
         }
     }
 
@@ -146,6 +190,10 @@ impl Flights {
             Kept::NotYet => None,
             Kept::None => Some(Rows::None { schema }),
             Kept::File { path, rows } => Some(Rows::Kept { schema, path, rows }),
+            Kept::Table { table, snapshot_id, rows } => {
+                let table = Box::new(table);
+                Some(Rows::Rejected { schema, table, snapshot_id, rows, job: id.clone() })
+            }
         })
     }
 
@@ -178,10 +226,11 @@ impl Flights {
     async fn info(&self, asked: &Asked) -> Result<FlightInfo, Fault> {
         let rows = self.rows(asked).await?;
         let (records, bytes) = match &rows {
-            Rows::Running(_) => (-1, -1),
+            Rows::Running(_) | Rows::Loads { .. } => (-1, -1),
             Rows::Landed { job, .. } => job.receipt.as_ref().map_or((-1, -1), |receipt| {
                 (i64::try_from(receipt.rows_landed).unwrap_or(-1), i64::try_from(receipt.bytes_written).unwrap_or(-1))
             }),
+            Rows::Rejected { rows, .. } => (i64::try_from(*rows).unwrap_or(-1), -1),
             Rows::None { .. } => (0, 0),
             Rows::Kept { path, rows, .. } => {
                 let bytes = std::fs::metadata(path).map_or(-1, |file| i64::try_from(file.len()).unwrap_or(-1));
@@ -203,6 +252,14 @@ impl Flights {
                 Box::pin(encoded(&schema, batches.map(|batch| Ok((batch?, None)))))
             }
             Rows::None { schema } => Box::pin(encoded(&schema, stream::empty())),
+            Rows::Rejected { schema, table, snapshot_id, job, .. } => {
+                let batches = rejects_table::read(&self.worker.lake, &table, snapshot_id, &job).await?;
+                Box::pin(encoded(&schema, batches.map(|batch| Ok((batch?, None)))))
+            }
+            Rows::Loads { schema, filter } => {
+                let batches = load_pages(Arc::clone(&self.worker.store), *filter);
+                Box::pin(encoded(&schema, batches.map(|batch| Ok((batch?, None)))))
+            }
             Rows::Kept { schema, path, .. } => {
                 let batches = ReceiverStream::new(rejects::read(path));
                 Box::pin(encoded(&schema, batches.map(|batch| Ok((batch?, None)))))
@@ -213,8 +270,8 @@ impl Flights {
 
 fn info(asked: &Asked, schema: &Schema, records: i64, bytes: i64) -> Result<FlightInfo, Fault> {
     let id = &asked.id;
-    let ticket = serde_json::to_vec(&JobTicket { job: id.0.clone(), part: asked.part })
-        .map_err(|e| Fault::new(FaultKind::Internal, format!("no ticket: {e}")))?;
+    let ticket =
+        serde_json::to_vec(&asked.ticket()).map_err(|e| Fault::new(FaultKind::Internal, format!("no ticket: {e}")))?;
     Ok(FlightInfo::new()
         .try_with_schema(schema)
         .map_err(|e| Fault::new(FaultKind::Internal, format!("the schema of {id} cannot be sent: {e}")))?
@@ -273,12 +330,17 @@ where
 
 fn described(descriptor: &FlightDescriptor) -> Result<Asked, Fault> {
     match descriptor.path.as_slice() {
-        [kind, id] if kind == "job" => Ok(Asked { id: JobId(id.clone()), part: Part::Rows }),
-        [kind, id, part] if kind == "job" && part == "rejects" => {
-            Ok(Asked { id: JobId(id.clone()), part: Part::Rejects })
+        [kind, id] if kind == "job" => Ok(Asked::of_job(JobId(id.clone()), Part::Rows)),
+        [kind, id, part] if kind == "job" && part == "rejects" => Ok(Asked::of_job(JobId(id.clone()), Part::Rejects)),
+        [kind, table, part] if kind == "table" && part == "files" => Ok(Asked::files(Some(table.clone()), None)),
+        [kind, uri] if kind == "file" => Ok(Asked::files(None, Some(uri.clone()))),
+        [kind, table, part, of, uri] if kind == "table" && part == "files" && of == "file" => {
+            Ok(Asked::files(Some(table.clone()), Some(uri.clone())))
         }
-        other => Err(Fault::new(FaultKind::InvalidSpec, format!("no flight at path {other:?}"))
-            .with_hint("ask for the path [\"job\", <job id>], or [\"job\", <job id>, \"rejects\"]")),
+        other => Err(Fault::new(FaultKind::InvalidSpec, format!("no flight at path {other:?}")).with_hint(
+            "ask for the path [\"job\", <job id>], [\"job\", <job id>, \"rejects\"], \
+                 [\"table\", <name>, \"files\"] or [\"file\", <uri>]",
+        )),
     }
 }
 
@@ -314,7 +376,10 @@ impl FlightService for Flights {
         let ticket: JobTicket = serde_json::from_slice(&request.get_ref().ticket).map_err(|e| {
             refuse(Fault::new(FaultKind::InvalidSpec, format!("the ticket is not one of this worker's: {e}")))
         })?;
-        let asked = Asked { id: JobId(ticket.job), part: ticket.part };
+        let asked = match ticket.part {
+            Part::Files => Asked::files(ticket.table, ticket.file),
+            part => Asked::of_job(JobId(ticket.job), part),
+        };
         let rows = self.read(&asked).await.map_err(refuse)?;
         Ok(Response::new(rows))
     }
@@ -328,7 +393,7 @@ impl FlightService for Flights {
         let mut flights = Vec::new();
         for job in page.jobs {
             for part in [Part::Rows, Part::Rejects] {
-                let asked = Asked { id: job.id.clone(), part };
+                let asked = Asked::of_job(job.id.clone(), part);
                 // A table that was dropped since, or a job that runs elsewhere, has nothing to offer.
                 match self.rows_now(&asked).await {
                     Ok(Some(_)) => flights.push(self.info(&asked).await),

@@ -55,7 +55,7 @@ pub(crate) async fn submit(worker: &Worker, request: SubmitRequest) -> Result<(J
                 format!("worker {} drains and takes no new jobs", worker.id),
             ));
         }
-        admit::plan(worker, &spec).await?;
+        admit::plan(worker, &spec, Some((key.clone(), request.generation))).await?;
     }
     let now = SystemTime::now();
     let new = NewJob {
@@ -135,7 +135,7 @@ impl JobService for Jobs {
 
     async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
         let spec = decode::spec(request.into_inner().spec).map_err(refuse)?;
-        let plan = admit::plan(&self.worker, &spec).await.map_err(refuse)?;
+        let plan = admit::plan(&self.worker, &spec, None).await.map_err(refuse)?;
         let plan = admit::with_shards(&self.worker, &spec, plan).await.map_err(refuse)?;
         Ok(Response::new(PlanResponse { plan: Some(encode::plan(&plan)) }))
     }

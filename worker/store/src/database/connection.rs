@@ -58,12 +58,12 @@ impl Connection {
         Box::pin(async move {
             match self {
                 Self::Sqlite(connection) => {
-                    let bound = sqlx::query(query.statement);
+                    let bound = sqlx::query(&query.statement);
                     let rows = bind!(bound, query.values).fetch_all(&mut **connection).await?;
                     Ok(rows.into_iter().map(Row::Sqlite).collect())
                 }
                 Self::Postgres(connection) => {
-                    let statement = for_postgres(query.statement);
+                    let statement = for_postgres(&query.statement);
                     let bound = sqlx::query(&statement);
                     let bound = bind!(bound, query.values);
                     let rows = in_time!(connection, |open| bound.fetch_all(&mut **open))?;
@@ -77,11 +77,11 @@ impl Connection {
         Box::pin(async move {
             match self {
                 Self::Sqlite(connection) => {
-                    let bound = sqlx::query(query.statement);
+                    let bound = sqlx::query(&query.statement);
                     Ok(bind!(bound, query.values).execute(&mut **connection).await?.rows_affected())
                 }
                 Self::Postgres(connection) => {
-                    let statement = for_postgres(query.statement);
+                    let statement = for_postgres(&query.statement);
                     let bound = sqlx::query(&statement);
                     let bound = bind!(bound, query.values);
                     Ok(in_time!(connection, |open| bound.execute(&mut **open))?.rows_affected())
@@ -119,7 +119,7 @@ fn too_late() -> sqlx::Error {
 }
 
 // What stands in a comment of this form is for PostgreSQL only, whose writers run beside each other.
-fn for_postgres(statement: &'static str) -> Cow<'static, str> {
+fn for_postgres(statement: &str) -> Cow<'_, str> {
     if !statement.contains("/*postgres:") {
         return Cow::Borrowed(statement);
     }

@@ -8,6 +8,8 @@ mod failure;
 mod postgres;
 mod sqlite;
 
+use std::borrow::Cow;
+
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Postgres, Sqlite, SqlitePool};
@@ -18,7 +20,7 @@ pub(crate) use failure::{Tries, kind};
 /// A statement with its values.
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
-    statement: &'static str,
+    statement: Cow<'static, str>,
     values: Vec<Value>,
 }
 
@@ -32,10 +34,33 @@ pub(crate) enum Value {
 
 /// A statement whose values are bound in the order of their numbers.
 pub(crate) fn query(statement: &'static str) -> Query {
-    Query { statement, values: Vec::new() }
+    Query { statement: Cow::Borrowed(statement), values: Vec::new() }
 }
 
 impl Query {
+    /// Adds to the statement.
+    pub(crate) fn text(mut self, text: &str) -> Self {
+        self.statement.to_mut().push_str(text);
+        self
+    }
+
+    /// Adds a value to the statement, where it stands now.
+    pub(crate) fn value(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        let number = self.values.len();
+        self.text(&format!("${number}"))
+    }
+
+    /// Adds a list of values in brackets.
+    pub(crate) fn list<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> Self {
+        let begun = self.text("(");
+        let list = values.into_iter().enumerate().fold(begun, |query, (at, value)| {
+            let query = if at == 0 { query } else { query.text(", ") };
+            query.value(value)
+        });
+        list.text(")")
+    }
+
     pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());
         self
@@ -222,6 +247,10 @@ impl Transaction {
 
     pub(crate) async fn row(&mut self, query: Query) -> Result<Option<Row>, sqlx::Error> {
         Ok(self.connection()?.rows(query).await?.into_iter().next())
+    }
+
+    pub(crate) async fn rows(&mut self, query: Query) -> Result<Vec<Row>, sqlx::Error> {
+        self.connection()?.rows(query).await
     }
 
     pub(crate) async fn execute(&mut self, query: Query) -> Result<u64, sqlx::Error> {

@@ -73,5 +73,8 @@ pub(super) fn receipt(lease: &Lease) -> Receipt {
         rows_replaced: 0,
         replaced_snapshot_id: None,
         attached_to: None,
+        rejects_table: String::new(),
+        rejects_snapshot_id: None,
+        rejects_to_commit: String::new(),
     }
 }

@@ -1,6 +1,8 @@
 mod build;
+#[macro_use]
 mod conformance;
 mod interleaving;
+mod loads;
 mod many_workers;
 mod postgres;
 mod sqlite;

@@ -163,6 +163,9 @@ pub struct Landing {
     /// version 2 holds.
     #[prost(enumeration = "Nanoseconds", tag = "7")]
     pub nanoseconds: i32,
+    /// What to do with a file that the table has been loaded with already.
+    #[prost(enumeration = "OnLoadedFile", tag = "5")]
+    pub on_loaded_file: i32,
 }
 /// What becomes of the rows of the generation before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -232,6 +235,45 @@ impl Nanoseconds {
             "NANOSECONDS_UNSPECIFIED" => Some(Self::Unspecified),
             "NANOSECONDS_REFUSE" => Some(Self::Refuse),
             "NANOSECONDS_FLOOR" => Some(Self::Floor),
+            _ => None,
+        }
+    }
+}
+/// What to do with a file that the table has been loaded with already: the same uri with the same entity tag (on a
+/// worker's own machine: the same inode and times of change) and size. Files of an earlier generation of the same key
+/// do not count. A file that another job loads at this moment is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OnLoadedFile {
+    /// As SKIP.
+    Unspecified = 0,
+    /// It is left out, and named in the receipt.
+    Skip = 1,
+    /// It is loaded once more: its rows are in the table twice.
+    Reload = 2,
+    /// The job fails before it reads a row, and names the file.
+    Fail = 3,
+}
+impl OnLoadedFile {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ON_LOADED_FILE_UNSPECIFIED",
+            Self::Skip => "ON_LOADED_FILE_SKIP",
+            Self::Reload => "ON_LOADED_FILE_RELOAD",
+            Self::Fail => "ON_LOADED_FILE_FAIL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ON_LOADED_FILE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ON_LOADED_FILE_SKIP" => Some(Self::Skip),
+            "ON_LOADED_FILE_RELOAD" => Some(Self::Reload),
+            "ON_LOADED_FILE_FAIL" => Some(Self::Fail),
             _ => None,
         }
     }
@@ -1011,7 +1053,7 @@ pub struct Receipt {
     /// `namespace.table`.
     #[prost(string, tag = "2")]
     pub table: ::prost::alloc::string::String,
-    /// Input files.
+    /// Input files that were taken: all that were listed, less those that are loaded already.
     #[prost(uint64, tag = "3")]
     pub files: u64,
     /// Records seen by the reader, good or bad.
@@ -1057,7 +1099,7 @@ pub struct Receipt {
     /// The commit token found in the snapshot summary under `moulin.job`.
     #[prost(string, tag = "17")]
     pub token: ::prost::alloc::string::String,
-    /// Files that were left out because they are damaged, the first hundred.
+    /// Files that were left out because they are damaged or loaded already, the first hundred.
     #[prost(message, repeated, tag = "18")]
     pub skipped_files: ::prost::alloc::vec::Vec<SkippedFile>,
     /// Files that were left out in all.
@@ -1073,6 +1115,12 @@ pub struct Receipt {
     /// job. Empty: the rows are this job's.
     #[prost(string, tag = "22")]
     pub attached_to: ::prost::alloc::string::String,
+    /// The table that holds the rejected rows. Empty: there are none, or the job keeps none.
+    #[prost(string, tag = "24")]
+    pub rejects_table: ::prost::alloc::string::String,
+    /// The snapshot of that table that made them visible. Absent: there are none.
+    #[prost(int64, optional, tag = "25")]
+    pub rejects_snapshot_id: ::core::option::Option<i64>,
 }
 /// Time spent in one room.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1191,9 +1239,14 @@ pub struct PlannedFile {
     /// As stored.
     #[prost(uint64, tag = "2")]
     pub size_bytes: u64,
-    /// Entity tag or version of the store. Empty: the store has none.
+    /// Entity tag of the store; of a file on the worker's own machine its inode and times of change; of a web server that
+    /// has no tags a weak one made of the modification time. Empty: there is nothing that tells contents apart.
     #[prost(string, tag = "3")]
     pub etag: ::prost::alloc::string::String,
+    /// Why the job would leave the file out: it is loaded already, or another job loads it just now. Empty: it would be
+    /// taken.
+    #[prost(string, tag = "4")]
+    pub skipped: ::prost::alloc::string::String,
 }
 /// A column of a plan.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
