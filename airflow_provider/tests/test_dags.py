@@ -22,6 +22,7 @@ EXAMPLES = [
     "asset_consumer",
     "clean_flights",
     "land_flights",
+    "land_on_arrival",
     "lazyframe_etl",
     "mapped_backfill",
     "read_results",
@@ -46,6 +47,7 @@ def test_an_example_can_be_stored_and_explains_itself(dags, dag_id):
     ("dag_id", "name", "wrong"),
     [
         ("land_flights", "flights", ""),
+        ("land_on_arrival", "on_bad_row", "ignore"),
         ("clean_flights", "min_distance", -1),
         ("lazyframe_etl", "slow_minutes", "15"),
         ("mapped_backfill", "pattern", "s3://raw/flights/*.csv"),

@@ -59,6 +59,44 @@ def test_read_results_reads_the_rows_in_a_task_downstream(stack, flights_csv):
     assert shown == "SELECT carrier, dep_delay FROM input WHERE dep_delay >= 120 AND origin = 'JFK'"
 
 
+def test_land_on_arrival_misses_no_file_and_lands_none_twice(stack, tmp_path):
+    arrivals = Path(stack.worker.state_dir).parent / "arrivals"
+    arrivals.mkdir()
+
+    def arrive(name: str, **files: int) -> None:
+        """Files that are there at one look, all of them."""
+        (tmp_path / name).mkdir()
+        for file, first in files.items():
+            rows = "".join(f"{n},{file}\n" for n in range(first, first + 10))
+            (tmp_path / name / f"{file}.csv").write_text(f"id,file\n{rows}")
+        (tmp_path / name).rename(arrivals / name)
+
+    def landed() -> list[int]:
+        return sorted(stack.rows("bronze.arrivals")["id"].to_pylist()) if stack.exists("bronze.arrivals") else []
+
+    stack.airflow.wait_dag("land_on_arrival")
+    arrive("monday", a=0, b=10)
+    wait_until("both files are landed", lambda: landed() == list(range(20)), 300)
+    events = stack.airflow.api("GET", "/assets/events?order_by=timestamp")["asset_events"]
+    told = [event["extra"]["payload"] for event in events if "payload" in event["extra"]]
+    assert [one["files"] for one in told] == [2], "two files at one look are one event"
+
+    # One that comes while the next run is about to begin is landed by that run or the one after it, once.
+    arrive("tuesday", c=20)
+    arrive("wednesday", d=30)
+    wait_until("all files are landed", lambda: landed() == list(range(40)), 300)
+
+    # A triggerer that comes back may tell of files again: nothing is landed twice.
+    stack.airflow.kill_component("triggerer")
+    stack.airflow.start_component("triggerer")
+    arrive("thursday", e=40)
+    wait_until("the last file is landed", lambda: landed() == list(range(50)), 300)
+    runs = stack.airflow.api("GET", "/dags/land_on_arrival/dagRuns")["dag_runs"]
+    assert {stack.airflow.wait_run("land_on_arrival", one["dag_run_id"]) for one in runs} == {"success"}
+    assert landed() == list(range(50))
+    stack.airflow.wait_healthy()
+
+
 def test_asset_consumer_is_started_by_a_landing_and_knows_its_snapshot(stack, flights_csv, tmp_path):
     # Another file than that of the other test: the table is loaded with a file once.
     flights_csv = Path(shutil.copy(flights_csv, tmp_path / "flights.csv.gz"))
