@@ -7,7 +7,7 @@ use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
-use iceberg::spec::{FormatVersion, Schema, SortOrder, TableMetadata, TableMetadataBuilder, TableProperties};
+use iceberg::spec::{FormatVersion, Schema, TableMetadata, TableMetadataBuilder, TableProperties};
 use moulin_core::{Contract, ContractMode, JobId, Landing, StorageSettings, TableName, Token};
 
 use crate::catalog::{Catalog, Loaded};
@@ -338,11 +338,9 @@ fn warehouse_root(text: &str) -> Result<String, Error> {
 
 fn new_metadata(landing: &Landing, schema: &ArrowSchema, location: String) -> Result<TableMetadata, Error> {
     let table = &landing.table;
-    if !landing.sort_by.is_empty() {
-        return Err(Error::invalid("target.sort_by is not in this version"));
-    }
     let schema = schema::table_schema(table, schema)?;
     let spec = schema::partition_spec(&schema, &landing.partition_by)?;
+    let sort = schema::sort_order(&schema, &landing.sort_by)?;
     let mut properties: HashMap<String, String> =
         HashMap::from([("write.parquet.compression-codec".into(), "zstd".into())]);
     for (name, value) in &landing.properties {
@@ -357,7 +355,7 @@ fn new_metadata(landing: &Landing, schema: &ArrowSchema, location: String) -> Re
         }
     };
     FileSettings::from_properties(&properties, &location)?;
-    TableMetadataBuilder::new(schema, spec, SortOrder::unsorted_order(), location, version, properties)
+    TableMetadataBuilder::new(schema, spec, sort, location, version, properties)
         .and_then(TableMetadataBuilder::build)
         .map(|built| built.metadata)
         .map_err(|e| Error::invalid(format!("{table} cannot be made: {}", e.message())))
@@ -372,6 +370,7 @@ fn fitting(
 ) -> Result<Option<Schema>, Error> {
     let table_schema = metadata.current_schema();
     schema::check_spec(&landing.table, table_schema, metadata.default_partition_spec(), &landing.partition_by)?;
+    schema::check_sort(&landing.table, table_schema, metadata.default_sort_order(), &landing.sort_by)?;
     let rows = schema::table_schema(&landing.table, schema)?;
     schema::evolve(&landing.table, table_schema, metadata.last_column_id(), &rows, contract)
 }
@@ -387,10 +386,11 @@ fn target_of(landing: &Landing, loaded: Loaded, schema: &ArrowSchema, contract: 
     }
     let table_schema = metadata.current_schema();
     let spec = metadata.default_partition_spec();
-    let partitioned_by: HashSet<&str> =
-        spec.fields().iter().filter_map(|f| table_schema.name_by_field_id(f.source_id)).collect();
+    let sources = spec.fields().iter().map(|f| f.source_id);
+    let sources = sources.chain(metadata.default_sort_order().fields.iter().map(|f| f.source_id));
+    let looked_at: HashSet<&str> = sources.filter_map(|id| table_schema.name_by_field_id(id)).collect();
     let arrow = schema::arrow_schema(&table, table_schema)?;
-    let alignment = Arc::new(Alignment::new(&table, &arrow, schema, &partitioned_by, landing.nanoseconds));
+    let alignment = Arc::new(Alignment::new(&table, &arrow, schema, &looked_at, landing.nanoseconds));
     let settings = Arc::new(FileSettings::from_properties(metadata.properties(), metadata.location())?);
     Ok(Target { table, metadata: Arc::new(metadata), alignment, settings, evolved })
 }

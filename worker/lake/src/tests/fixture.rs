@@ -87,7 +87,14 @@ pub(super) fn token(name: &str) -> Token {
 
 pub(super) fn options(name: &str, threads: usize) -> WriteOptions {
     let stage: StageFile = Arc::new(|_| Box::pin(async { Ok(()) }));
-    WriteOptions { job_id: token(name).job_id(), attempt: 1, threads, counters: Arc::new(Counters::default()), stage }
+    WriteOptions {
+        job_id: token(name).job_id(),
+        attempt: 1,
+        threads,
+        counters: Arc::new(Counters::default()),
+        stage,
+        spill_dir: std::env::temp_dir(),
+    }
 }
 
 /// Options that note every file they were told of.

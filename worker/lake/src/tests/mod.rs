@@ -11,4 +11,5 @@ mod postgres;
 mod properties;
 mod replacing;
 mod round_trip;
+mod sorting;
 mod tables;

@@ -13,6 +13,9 @@ use crate::{Error, Target};
 
 /// Files open at once in one lane; one more closes the one that has waited longest.
 const OPEN_FILES: usize = 64;
+/// Partitions of one lane that are written side by side: each costs memory, and small pieces of batches most.
+// Tests do not write a thousand files to see what comes after.
+const PARTITIONS: usize = if cfg!(test) { 64 } else { 1024 };
 /// Rows of a partition that are encoded together.
 const ROWS_TOGETHER: usize = 8192;
 /// Bytes of rows that wait to be encoded together, in one lane.
@@ -62,6 +65,21 @@ impl Fanout {
             self.encode(shared, &key)?;
         }
         Ok(())
+    }
+
+    pub(super) fn is_too_wide(&self) -> bool {
+        self.partitions.len() > PARTITIONS
+    }
+
+    /// The rows that wait, and the files that there are.
+    pub(super) fn end(&mut self, shared: &Shared) -> Result<(Vec<RecordBatch>, Vec<DataFile>), Error> {
+        self.waiting_bytes = 0;
+        let (mut waiting, mut files) = (Vec::new(), Vec::new());
+        for partition in std::mem::take(&mut self.partitions).into_values() {
+            waiting.extend(partition.waiting);
+            files.extend(partition.files.close(shared)?);
+        }
+        Ok((waiting, files))
     }
 
     pub(super) fn close(mut self, shared: &Shared) -> Result<Vec<DataFile>, Error> {

@@ -8,28 +8,34 @@ use moulin_core::Room;
 
 use super::fanout::Fanout;
 use super::file::OpenFile;
+use super::sorted::Sorted;
 use super::{FileSettings, Shared};
 use crate::Error;
 
 pub(super) struct Lane {
     shared: Arc<Shared>,
     files: Files,
+    /// Files that were done before rows were sorted.
+    done: Vec<DataFile>,
 }
 
 enum Files {
     Unpartitioned(Rolling),
     Partitioned(Box<Fanout>),
+    Sorted(Box<Sorted>),
 }
 
 impl Lane {
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, Error> {
         let partitioned = !shared.target.metadata.default_partition_spec().is_unpartitioned();
-        let files = if partitioned {
+        let files = if Sorted::is_asked_for(&shared.target) {
+            Files::Sorted(Box::new(Sorted::new(&shared)?))
+        } else if partitioned {
             Files::Partitioned(Box::new(Fanout::new(&shared.target)?))
         } else {
             Files::Unpartitioned(Rolling::new(Struct::empty(), String::new()))
         };
-        Ok(Self { shared, files })
+        Ok(Self { shared, files, done: Vec::new() })
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
@@ -38,17 +44,45 @@ impl Lane {
             let batch = self.shared.target.alignment.align(batch)?;
             match &mut self.files {
                 Files::Unpartitioned(file) => file.write(&self.shared, &batch),
-                Files::Partitioned(fanout) => fanout.write(&self.shared, &batch),
+                Files::Sorted(sorted) => sorted.write(batch),
+                Files::Partitioned(fanout) => {
+                    fanout.write(&self.shared, &batch)?;
+                    if fanout.is_too_wide() {
+                        self.cluster()?;
+                    }
+                    Ok(())
+                }
             }
         })
     }
 
     pub(super) fn close(self) -> Result<Vec<DataFile>, Error> {
         let counters = self.shared.options.counters.clone();
-        counters.timed(Room::Land, || match self.files {
-            Files::Unpartitioned(file) => file.close(&self.shared),
-            Files::Partitioned(fanout) => fanout.close(&self.shared),
-        })
+        counters
+            .timed(Room::Land, || match self.files {
+                Files::Unpartitioned(file) => file.close(&self.shared),
+                Files::Partitioned(fanout) => fanout.close(&self.shared),
+                Files::Sorted(sorted) => sorted.close(&self.shared),
+            })
+            .map(|mut files| {
+                files.extend(self.done);
+                files
+            })
+    }
+
+    /// From now on rows are sorted by partition before they are written: there are too many to write side by side.
+    fn cluster(&mut self) -> Result<(), Error> {
+        let mut sorted = Box::new(Sorted::new(&self.shared)?);
+        if let Files::Partitioned(fanout) = &mut self.files {
+            let (waiting, files) = fanout.end(&self.shared)?;
+            self.done.extend(files);
+            for batch in waiting {
+                sorted.write(batch)?;
+            }
+        }
+        tracing::info!(table = %self.shared.target.table, "more partitions than are written side by side: rows are sorted by partition");
+        self.files = Files::Sorted(sorted);
+        Ok(())
     }
 }
 

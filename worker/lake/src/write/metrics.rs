@@ -38,6 +38,10 @@ pub(super) fn data_file(
         .value_counts(metrics.values)
         .null_value_counts(metrics.nulls)
         .split_offsets(Some(offsets.filter_map(|o| i64::try_from(o).ok()).collect()));
+    let sort = target.metadata.default_sort_order();
+    if !sort.is_unsorted() {
+        builder.sort_order_id(i32::try_from(sort.order_id).unwrap_or_default());
+    }
     builder.build().map_err(|e| Error::encode(&location, e.to_string()))
 }
 

@@ -10,11 +10,15 @@ mod file;
 mod lane;
 mod metrics;
 mod modes;
+mod order;
 mod settings;
 mod sink;
+mod sorted;
+mod sorter;
 mod split;
 mod stored;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,6 +57,8 @@ pub struct WriteOptions {
     pub counters: Arc<Counters>,
     /// Told every file's location before the file is created.
     pub stage: StageFile,
+    /// Folder on a local disk for rows that are sorted and do not fit in memory; made when it is needed.
+    pub spill_dir: PathBuf,
 }
 
 /// Data files that are written, closed and safe on the disk, and that no snapshot names yet.

@@ -98,7 +98,15 @@ impl Splitter {
         parts.collect()
     }
 
-    fn values(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
+    /// How partition values are sorted.
+    pub(super) fn sort_fields(&self) -> Result<Vec<SortField>, Error> {
+        let sorts = self.fields.iter().map(|field| Ok(SortField::new(type_to_arrow_type(&field.result)?)));
+        let sorts: iceberg::Result<Vec<SortField>> = sorts.collect();
+        sorts.map_err(Error::iceberg(&self.table, "partition rows"))
+    }
+
+    /// The partition values of each row.
+    pub(super) fn values(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
         let transformed = self.fields.iter().map(|field| {
             let values = field.function.transform(batch.column(field.column).clone())?;
             // The crate gives binary values back as they came, and expects its own Arrow type (large binary) later.

@@ -383,6 +383,7 @@ impl Attempt {
             threads: self.worker.config.job.threads,
             counters: Arc::clone(&self.counters),
             stage,
+            spill_dir: self.worker.config.state_dir.join("spill"),
         }
     }
 

@@ -1,0 +1,85 @@
+//! Rows in the table's sort order, and partitions beyond number.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Int64Type;
+use moulin_core::Landing;
+
+use super::fixture::{FROZEN, Place, commit, landing, numbers, options, write};
+
+fn sorted_by(partition_by: &[&str], sort_by: &[&str]) -> Landing {
+    let sort_by = sort_by.iter().map(|text| text.parse().unwrap()).collect();
+    Landing { sort_by, ..landing(partition_by, &[]) }
+}
+
+// Rows in no order, with nulls.
+fn rows(from: i64, count: i64, parts: i64) -> RecordBatch {
+    let shuffled = |n: i64| (n * 7919) % 1_000_003;
+    let numbers: ArrayRef =
+        Arc::new((from..from + count).map(|n| (n % 50 != 0).then_some(shuffled(n))).collect::<Int64Array>());
+    let parts: ArrayRef = Arc::new((from..from + count).map(|n| Some(shuffled(n) % parts)).collect::<Int64Array>());
+    let texts: ArrayRef = Arc::new((from..from + count).map(|n| Some(format!("row {n}"))).collect::<StringArray>());
+    RecordBatch::try_from_iter_with_nullable([("n", numbers, true), ("part", parts, true), ("text", texts, true)])
+        .unwrap()
+}
+
+fn column(path: &str) -> Vec<Option<i64>> {
+    let file = std::fs::File::open(path).unwrap();
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file, 1 << 20).unwrap();
+    reader.flat_map(|batch| batch.unwrap()["n"].as_primitive::<Int64Type>().iter().collect::<Vec<_>>()).collect()
+}
+
+#[tokio::test]
+async fn each_file_is_sorted_also_when_the_rows_do_not_fit_in_memory() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let landing = sorted_by(&["bucket(2, part)"], &["n desc nulls first"]);
+    let target = lake.target(&landing, &rows(0, 1, 4).schema()).await.unwrap();
+    // Beyond what a lane holds, so that several runs are merged.
+    let batches: Vec<_> = (0..80).map(|at| rows(at * 20_000, 20_000, 4)).collect();
+    let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+    assert!(bytes > 40 << 20, "{bytes}");
+    let mut options = options("a", 1);
+    options.spill_dir = place.folder.path().join("spill");
+    let landed = write(&lake, &target, options, &batches).await.unwrap();
+    assert_eq!((landed.rows(), landed.files()), (1_600_000, 2));
+    assert!(place.folder.path().join("spill").exists(), "nothing was spilled");
+    assert_eq!(std::fs::read_dir(place.folder.path().join("spill")).unwrap().count(), 0);
+    for path in place.files(".parquet") {
+        let found = column(&path);
+        let nulls = found.iter().take_while(|value| value.is_none()).count();
+        assert!(nulls > 0 && found[nulls..].windows(2).all(|pair| pair[0] >= pair[1] && pair[1].is_some()));
+    }
+    assert!(landed.data_files().iter().all(|file| file.sort_order_id() == Some(1)));
+    lake.commit(&target, commit("a", landed)).await.unwrap();
+}
+
+#[tokio::test]
+async fn more_partitions_than_are_written_side_by_side_are_one_file_each() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let target = lake.target(&landing(&["part"], &[]), &rows(0, 1, 1).schema()).await.unwrap();
+    let batches: Vec<_> = (0..10).map(|at| rows(at * 800, 800, 500)).collect();
+    let landed = write(&lake, &target, options("a", 1), &batches).await.unwrap();
+    let partitions: std::collections::HashSet<&str> =
+        landed.locations().map(|location| location.rsplit_once('/').unwrap().0).collect();
+    assert_eq!(landed.rows(), 8_000);
+    assert!(partitions.len() == 500, "{}", partitions.len());
+    // Of the partitions that were met before it was known how many there are, some have another file.
+    assert!(landed.files() < partitions.len() as u64 + 70, "{} files", landed.files());
+    assert!(landed.data_files().iter().all(|file| file.sort_order_id().is_none()));
+}
+
+#[tokio::test]
+async fn a_sort_order_is_for_a_table_that_is_made_and_a_column_that_is_there() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let schema = numbers(0..1).schema();
+    let error = lake.plan(&sorted_by(&[], &["m"]), &schema, &FROZEN).await.unwrap_err().to_string();
+    assert_eq!(error, "sort_by `m`: there is no column `m`; there are n");
+    lake.target(&sorted_by(&[], &["n desc"]), &schema).await.unwrap();
+    lake.plan(&sorted_by(&[], &["n desc"]), &schema, &FROZEN).await.unwrap();
+    let error = lake.plan(&sorted_by(&[], &["n"]), &schema, &FROZEN).await.unwrap_err().to_string();
+    assert_eq!(error, "bronze.t: the table is sorted by n desc, but the job says sort_by n; leave sort_by out");
+}

@@ -1,0 +1,65 @@
+//! The order in which rows are written: by partition, then by the table's sort order.
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::SortOptions;
+use arrow::row::{RowConverter, Rows, SortField};
+use iceberg::arrow::type_to_arrow_type;
+use iceberg::spec::{NullOrder, SortDirection, Transform};
+use iceberg::transform::{BoxedTransformFunction, create_transform_function};
+
+use super::split::Splitter;
+use crate::{Error, Target};
+
+/// Makes the keys that rows are sorted by.
+pub(super) struct Order {
+    table: String,
+    splitter: Option<Splitter>,
+    fields: Vec<(usize, BoxedTransformFunction)>,
+    rows: RowConverter,
+}
+
+impl Order {
+    /// `is_sorted`: by the table's sort order too, not only by partition.
+    pub(super) fn new(target: &Target, is_sorted: bool) -> Result<Self, Error> {
+        let failed = || Error::iceberg(&target.table, "sort rows");
+        let partitioned = !target.metadata.default_partition_spec().is_unpartitioned();
+        let splitter = if partitioned { Some(Splitter::new(target)?) } else { None };
+        let mut keys = splitter.as_ref().map_or(Ok(Vec::new()), Splitter::sort_fields)?;
+        let mut fields = Vec::new();
+        let sort = target.metadata.default_sort_order();
+        for field in sort.fields.iter().filter(|_| is_sorted) {
+            let schema = target.metadata.current_schema();
+            let column = schema.as_struct().fields().iter().position(|c| c.id == field.source_id).ok_or_else(|| {
+                Error::invalid(format!(
+                    "{}: its sort order has a nested column, which this version cannot sort by",
+                    target.table
+                ))
+            })?;
+            let ty = if field.transform == Transform::Identity {
+                target.alignment.schema().field(column).data_type().clone()
+            } else {
+                let result = field.transform.result_type(&schema.as_struct().fields()[column].field_type);
+                type_to_arrow_type(&result.map_err(failed())?).map_err(failed())?
+            };
+            let descending = field.direction == SortDirection::Descending;
+            let nulls_first = field.null_order == NullOrder::First;
+            keys.push(SortField::new_with_options(ty, SortOptions { descending, nulls_first }));
+            fields.push((column, create_transform_function(&field.transform).map_err(failed())?));
+        }
+        let rows = RowConverter::new(keys).map_err(|e| Error::encode(target.location(), e))?;
+        Ok(Self { table: target.table.to_string(), splitter, fields, rows })
+    }
+
+    /// One key for each row; their bytes are in the order of the rows.
+    pub(super) fn keys(&self, batch: &RecordBatch) -> Result<Rows, Error> {
+        let mut values: Vec<ArrayRef> = match &self.splitter {
+            Some(splitter) => splitter.values(batch)?,
+            None => Vec::new(),
+        };
+        for (column, function) in &self.fields {
+            let transformed = function.transform(batch.column(*column).clone());
+            values.push(transformed.map_err(Error::iceberg(&self.table, "sort rows"))?);
+        }
+        self.rows.convert_columns(&values).map_err(|e| Error::encode(&self.table, e))
+    }
+}
