@@ -114,7 +114,7 @@ def main() -> None:
         try:
             with Client(worker.address) as client:
                 first = client.submit(JobSpec(source=csv(files.add("gated")), target=iceberg("bench.gated"))).job_id
-                others = JobSpec(source=csv(small), target=iceberg("bench.small"))
+                others = JobSpec(source=csv(small), target=iceberg("bench.small", on_loaded_file="reload"))
                 ids = [first, *(client.submit(others).job_id for _ in range(options.triggers - 1))]
                 client.drain()
             pid = worker._running().pid

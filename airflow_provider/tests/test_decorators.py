@@ -142,7 +142,10 @@ def test_the_transform_is_the_function_and_nothing_else():
 
 
 def test_a_decorated_function_can_be_mapped(worker, three):
-    @task.moulin(source=csv(three), target=iceberg("decorated.mapped"), deferrable=False)
+    # Each instance takes other rows of the one file.
+    mapped_target = iceberg("decorated.mapped", on_loaded_file="reload")
+
+    @task.moulin(source=csv(three), target=mapped_target, deferrable=False)
     def above(frame: pl.LazyFrame, bound: int, column: str = "id") -> pl.LazyFrame:
         return frame.filter(pl.col(column) > bound)
 
