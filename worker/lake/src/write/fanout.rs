@@ -13,9 +13,9 @@ use crate::{Error, Target};
 
 /// Files open at once in one lane; one more closes the one that has waited longest.
 const OPEN_FILES: usize = 64;
-/// Partitions of one lane that are written side by side: each costs memory, and small pieces of batches most.
-// Tests do not write a thousand files to see what comes after.
-const PARTITIONS: usize = if cfg!(test) { 64 } else { 1024 };
+/// Partitions of one lane that are written side by side. Far beyond the open files each would come to have many small
+/// ones, and small pieces of batches cost memory.
+const PARTITIONS: usize = if cfg!(test) { 64 } else { 128 };
 /// Rows of a partition that are encoded together.
 const ROWS_TOGETHER: usize = 8192;
 /// Bytes of rows that wait to be encoded together, in one lane.
