@@ -37,7 +37,15 @@ def test_a_file_without_an_entity_tag_must_be_the_same_at_two_looks():
     looks = [[file("a", 1, "")], [file("a", 2, "")], [file("a", 2, "")], [file("a", 2, "")]]
     assert [names(arrivals.new(look)) for look in looks] == [[], [], ["a"], []]
     assert names(Arrivals(settle=False).new([file("a", 1, "")])) == ["a"]
+    assert Arrivals().new([file("a", 1, 'W/"weak"')]) == []
     assert Arrivals(settle=True).new([file("a")]) == []
+
+
+@pytest.mark.parametrize("uri", ["file:///data/a.csv", "/data/a.csv"])
+def test_a_file_on_a_disk_may_be_half_written_whatever_it_has_for_a_tag(uri):
+    arrivals = Arrivals()
+    looks = [PlannedFile(uri, 1, "inode-1"), PlannedFile(uri, 2, "inode-2"), PlannedFile(uri, 2, "inode-2")]
+    assert [len(arrivals.new([look])) for look in looks] == [0, 0, 1]
 
 
 def test_what_was_told_is_known_in_another_process():

@@ -124,3 +124,10 @@ def test_a_worker_that_does_not_answer_leaves_the_counts(make_receipt, monkeypat
 def test_very_many_files_are_told_by_their_folders():
     files = [PlannedFile(f"s3://raw/{day}/{n}.csv", 1, "") for day in ("mon", "tue") for n in range(60)]
     assert lineage._names(file.uri for file in files) == [("s3://raw", "mon"), ("s3://raw", "tue")]
+
+
+def test_a_file_that_the_job_left_out_is_no_input_of_it(source):
+    first = landing(source, source=csv(f"{source}/a.csv"), target=iceberg("lineage.once"))
+    first.execute(context())
+    found = lineage_of(landing(source, target=iceberg("lineage.once")))
+    assert [one.name for one in found.inputs] == [f"{source}/b.csv"]

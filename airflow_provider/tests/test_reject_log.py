@@ -45,11 +45,11 @@ def test_a_long_uri_keeps_its_end(make_receipt, make_rejects):
 def test_files_that_were_left_out_are_named_with_their_reason(make_receipt):
     files = (SkippedFile("s3://raw/b.csv.gz", "the gzip ends in the middle"),)
     assert skipped_files(make_receipt(skipped_files=files, files_skipped=1)) == [
-        "1 damaged files were left out:",
+        "1 files were left out:",
         "file               reason",
         "-----------------  ---------------------------",
         "s3://raw/b.csv.gz  the gzip ends in the middle",
     ]
-    assert "2 damaged files were left out; the first 1 are:" in skipped_files(
+    assert "2 files were left out; the first 1 are:" in skipped_files(
         make_receipt(skipped_files=files, files_skipped=2)
     )

@@ -51,7 +51,7 @@ class Arrivals:
     A store that has entity tags shows an object when it is whole. Other files may be seen half written, so they
     count when they were the same at two looks.
 
-    :param settle: whether every file, or none, must be the same at two looks; None: those without an entity tag.
+    :param settle: whether every file, or none, must be the same at two looks; None: those on a disk or without a tag.
     """
 
     def __init__(self, settle: bool | None = None) -> None:
@@ -83,7 +83,12 @@ class Arrivals:
         return True
 
     def _must_settle(self, file: PlannedFile) -> bool:
-        return not file.etag if self._settle is None else self._settle
+        if self._settle is not None:
+            return self._settle
+        # On a disk a file is seen while it is written. What the worker says in place of an entity tag there, or for a
+        # web server without them, tells versions apart, not whether one is whole.
+        on_disk = file.uri.startswith("file:") or "://" not in file.uri
+        return on_disk or not file.etag or file.etag.startswith("W/")
 
 
 def _identity(file: PlannedFile) -> tuple[str, int, str]:

@@ -43,10 +43,13 @@ def ended(spec: JobSpec, catalog: str, receipt: Receipt, plan: JobPlan | None) -
         found = begun(spec, catalog)
         found.outputs = [_output(spec, catalog, receipt, None, [])]
         return found
-    names = _names(file.uri for file in plan.files)
+    # The plan lists what matches now; what the job left out it says itself.
+    left_out = {one.uri for one in receipt.skipped_files}
+    files = [file for file in plan.files if file.uri not in left_out]
+    names = _names(file.uri for file in files)
     inputs = [InputDataset(*name, facets={"schema": _schema(plan.input)}) for name in names]
-    if len(plan.files) == len(names):
-        for one, file in zip(inputs, plan.files, strict=True):
+    if len(files) == len(names):
+        for one, file in zip(inputs, files, strict=True):
             size = input_statistics_input_dataset.InputStatisticsInputDatasetFacet(size=file.size_bytes)
             one.inputFacets = {"inputStatistics": size}
     return OperatorLineage(

@@ -34,7 +34,7 @@ def left_out(receipt: Receipt, on_bad_row: str) -> list[str]:
 
 
 def skipped_files(receipt: Receipt) -> list[str]:
-    """The damaged files that were left out, with their reasons, as lines of a table."""
+    """The files that were left out, because they are damaged or loaded already, as lines of a table."""
     from moulin.text_table import text_table
 
     if not receipt.files_skipped:
@@ -42,7 +42,7 @@ def skipped_files(receipt: Receipt) -> list[str]:
     table = text_table(("file", "reason"), [(_tail(one.uri), one.reason) for one in receipt.skipped_files])
     named = len(receipt.skipped_files)
     more = f"; the first {named:,} are" if receipt.files_skipped > named else ""
-    return [f"{receipt.files_skipped:,} damaged files were left out{more}:", *table.splitlines()]
+    return [f"{receipt.files_skipped:,} files were left out{more}:", *table.splitlines()]
 
 
 def _how_many(receipt: Receipt) -> str:
@@ -55,7 +55,10 @@ def _how_many(receipt: Receipt) -> str:
 def _where_the_others_are(receipt: Receipt, on_bad_row: str) -> list[str]:
     if on_bad_row == "quarantine":
         job = receipt.job_id
-        return [f"all of them, with their bytes: `moulin get {job} --rejects`, or `client.rejects({job!r})` in Python"]
+        how = f"`moulin get {job} --rejects`, or `client.rejects({job!r})` in Python"
+        if receipt.rejects_table:
+            return [f"all of them, with their bytes: {receipt.rejects_table} where job_id = {job!r}, {how}"]
+        return [f"all of them, with their bytes: {how}"]
     if receipt.rows_rejected > len(receipt.rejects):
         return ["the others are counted only; on_bad_row='quarantine' keeps every one"]
     return []

@@ -25,6 +25,7 @@ def xcom_receipt(receipt: Receipt) -> dict[str, Any]:
         "rows_read": receipt.rows_read,
         "rows_landed": receipt.rows_landed,
         "rows_rejected": receipt.rows_rejected,
+        "rejects_table": _cut(receipt.rejects_table),
         "rows_filtered": receipt.rows_filtered,
         "rows_replaced": receipt.rows_replaced,
         "attached_to": _cut(receipt.attached_to),
