@@ -119,3 +119,13 @@ def test_rows_are_read_by_the_xcom_of_the_task_that_landed_them(landed, connect,
 async def test_rows_are_read_in_asyncio(landed, connect, worker):
     hook = connect(host="127.0.0.1", port=worker.port)
     assert [batch.num_rows async for batch in hook.batches(landed)] == [3]
+
+
+def test_rows_that_were_left_out_are_read_too(worker, connect, tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_text("id\n1\nnone\n")
+    spec = JobSpec(source=csv(path, columns={"id": "long"}), target=iceberg("hooked.bad"), on_bad_row="quarantine")
+    with Client(worker.address) as client:
+        job = client.submit(spec).wait().job_id
+    hook = connect(host="127.0.0.1", port=worker.port)
+    assert hook.rejects({"job_id": job}).read_all()["raw"].to_pylist() == [b"none"]
