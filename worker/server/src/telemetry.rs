@@ -11,11 +11,8 @@ use crate::config::{Log, LogFormat};
 /// # Errors
 /// `InvalidSpec`: the filter is none.
 pub(crate) fn init(log: &Log) -> Result<(), Fault> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|e| {
-        Fault::new(FaultKind::InvalidSpec, format!("log.filter `{}` is not a tracing filter: {e}", log.filter))
-    })?;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(&log.filter)?)
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
@@ -26,4 +23,27 @@ pub(crate) fn init(log: &Log) -> Result<(), Fault> {
         LogFormat::Json => builder.json().try_init(),
     };
     Ok(())
+}
+
+/// The library that signs requests to stores logs the credentials it does so with, below this level.
+const SIGNING: &str = "reqsign=info";
+
+fn filter(text: &str) -> Result<EnvFilter, Fault> {
+    let wrong = |why: &str| Fault::new(FaultKind::InvalidSpec, format!("log.filter `{text}` {why}"));
+    if text.contains("reqsign") {
+        return Err(wrong("names reqsign, whose log would hold credentials"));
+    }
+    EnvFilter::try_new(format!("{text},{SIGNING}")).map_err(|e| wrong(&format!("is not a tracing filter: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filter;
+
+    #[test]
+    fn no_filter_lets_credentials_into_the_log() {
+        assert!(filter("trace").unwrap().to_string().contains("reqsign=info"));
+        assert!(filter("info,reqsign_core=trace").unwrap_err().message.contains("credentials"));
+        assert!(filter("info=info=info").unwrap_err().message.contains("is not a tracing filter"));
+    }
 }
