@@ -42,5 +42,5 @@ pub use source::{
 };
 pub use spec::{JobSpec, Ratio};
 pub use state::JobState;
-pub use storage::{S3Settings, Secret, StorageSettings};
+pub use storage::{AzureSettings, GcsSettings, S3Settings, Secret, StorageSettings};
 pub use transform::Transform;

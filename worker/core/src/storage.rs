@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct StorageSettings {
     /// Amazon S3 and everything that speaks its protocol.
     pub s3: S3Settings,
+    /// Google Cloud Storage.
+    pub gcs: GcsSettings,
+    /// Azure Blob Storage and Data Lake Storage.
+    pub azure: AzureSettings,
 }
 
 /// Settings of an S3-compatible store.
@@ -27,11 +31,45 @@ pub struct S3Settings {
     pub secret_access_key: Option<Secret>,
     /// Of temporary credentials.
     pub session_token: Option<Secret>,
-    /// `http://endpoint/bucket/key` instead of `http://bucket.endpoint/key`. Most servers that are not
-    /// Amazon's need it.
-    pub path_style: bool,
+    /// `http://endpoint/bucket/key` instead of `http://bucket.endpoint/key`. Absent: when there is an endpoint, because
+    /// most servers that are not Amazon's need it.
+    pub path_style: Option<bool>,
     /// Whether plain `http://` endpoints are allowed.
     pub allow_http: bool,
+}
+
+impl S3Settings {
+    /// Whether the bucket stands in the path of a request.
+    #[must_use]
+    pub fn is_path_style(&self) -> bool {
+        self.path_style.unwrap_or(self.endpoint.is_some())
+    }
+}
+
+/// Settings of Google Cloud Storage.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GcsSettings {
+    /// The JSON text of a service account's key. Better left to a file that `GOOGLE_APPLICATION_CREDENTIALS` names.
+    pub service_account_key: Option<Secret>,
+}
+
+/// Settings of Azure's stores: an account, and one way to prove who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AzureSettings {
+    /// Name of the storage account.
+    pub account: Option<String>,
+    /// Key of the account.
+    pub access_key: Option<Secret>,
+    /// Shared access signature, without the `?`.
+    pub sas_token: Option<Secret>,
+    /// Directory of a service principal.
+    pub tenant_id: Option<String>,
+    /// Application id of a service principal.
+    pub client_id: Option<String>,
+    /// Secret of a service principal.
+    pub client_secret: Option<Secret>,
 }
 
 /// A text that does not print.
@@ -67,5 +105,12 @@ mod tests {
     fn a_secret_does_not_print() {
         let settings = S3Settings { secret_access_key: Some(Secret::new("hunter2")), ..S3Settings::default() };
         assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_endpoint_of_ones_own_has_the_bucket_in_the_path_unless_it_is_said() {
+        let own = S3Settings { endpoint: Some("http://localhost:9000".into()), ..S3Settings::default() };
+        assert!(own.is_path_style() && !S3Settings::default().is_path_style());
+        assert!(!S3Settings { path_style: Some(false), ..own }.is_path_style());
     }
 }

@@ -226,9 +226,22 @@ fn storage_kind(error: &(dyn std::error::Error + 'static)) -> FaultKind {
         {
             return FaultKind::BadFile;
         }
+        if let Some(kind) = store_kind(&error.to_string()) {
+            return kind;
+        }
         next = error.source();
     }
     FaultKind::Unavailable
+}
+
+// The error of an object store comes wrapped in Iceberg's, which keeps no kind of it; its text begins with one.
+fn store_kind(text: &str) -> Option<FaultKind> {
+    match text.split([' ', ',']).next()? {
+        "NotFound" => Some(FaultKind::NotFound),
+        "PermissionDenied" => Some(FaultKind::PermissionDenied),
+        "ConfigInvalid" => Some(FaultKind::InvalidSpec),
+        _ => None,
+    }
 }
 
 // Encoding fails on what is under it (a full disk) or on a defect.
@@ -253,6 +266,15 @@ mod tests {
         assert_eq!(Error::storage("read", "/a", io(std::io::ErrorKind::NotFound)).kind(), FaultKind::NotFound);
         assert_eq!(Error::storage("write", "/a", io(std::io::ErrorKind::StorageFull)).kind(), FaultKind::Unavailable);
         assert_eq!(Error::encode("/a", io(std::io::ErrorKind::PermissionDenied)).kind(), FaultKind::PermissionDenied);
+    }
+
+    #[test]
+    fn an_object_store_s_words_are_understood() {
+        let kind = |text: &str| Error::storage("read", "s3://b/x", text).kind();
+        assert_eq!(kind("PermissionDenied (permanent) at write, context: {} => 403"), FaultKind::PermissionDenied);
+        assert_eq!(kind("NotFound (permanent) at read => no such key"), FaultKind::NotFound);
+        assert_eq!(kind("RateLimited (temporary) at read => slow down"), FaultKind::Unavailable);
+        assert_eq!(kind("Unexpected (temporary) at write => 503"), FaultKind::Unavailable);
     }
 
     #[test]

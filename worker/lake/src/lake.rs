@@ -19,6 +19,9 @@ use crate::{CatalogSettings, Commit, Committed, Error, WriteOptions, Writer, com
 /// Reads at once when many files are removed.
 const REMOVALS: usize = 16;
 
+/// Stands for the location of a table that is not there yet, in a catalog that chooses it.
+const CHOSEN_PLACE: &str = "chosen by the catalog";
+
 /// An Iceberg catalog and its warehouse; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lake {
@@ -33,7 +36,7 @@ pub struct Lake {
 pub struct TablePlan {
     /// Whether the table is there; if not, the job makes it.
     pub exists: bool,
-    /// Where the table's files are or will be.
+    /// Where the table's files are or will be; of a new table of a REST catalog: that the catalog chooses.
     pub location: String,
     /// Its partition fields, e.g. `month(time_hour)`; empty: not partitioned.
     pub partition_by: Vec<String>,
@@ -77,12 +80,13 @@ impl Target {
 }
 
 impl Lake {
-    /// Opens the catalog; an SQLite file and the catalog's tables in it are created when they are absent.
+    /// Opens the catalog; an SQLite file and the tables of a SQL catalog are created when they are absent.
     ///
     /// # Errors
-    /// `InvalidSpec` for a catalog this version does not have; `Unavailable` when the database does not answer.
+    /// `InvalidSpec` for a catalog that there is not; `Unavailable` when the database or the server does not answer;
+    /// `PermissionDenied` when it does not take the credentials.
     pub async fn open(catalog: &CatalogSettings, storage: &StorageSettings) -> Result<Self, Error> {
-        let root = warehouse_root(&catalog.warehouse)?;
+        let root = if catalog.is_rest() { String::new() } else { warehouse_root(&catalog.warehouse)? };
         Self::over(catalog, Warehouse::new(storage), root).await
     }
 
@@ -104,6 +108,9 @@ impl Lake {
     /// # Errors
     /// `PermissionDenied`, `NotFound` or `Unavailable`, naming the file.
     pub async fn check_warehouse(&self) -> Result<String, Error> {
+        if self.catalog.chooses_places() {
+            return Ok("the catalog says where tables are; their files are reached when a table is".to_owned());
+        }
         let location = format!("{}/.moulin-check-{}", self.root, uuid::Uuid::new_v4().simple());
         let content = Bytes::from_static(b"written, read and removed by a check");
         self.warehouse.write(&location, content.clone()).await?;
@@ -313,6 +320,9 @@ impl Lake {
 
     // PyIceberg's rule, so that both put the same table in the same place.
     async fn new_location(&self, table: &TableName) -> Result<String, Error> {
+        if self.catalog.chooses_places() {
+            return Ok(CHOSEN_PLACE.to_owned());
+        }
         let properties = self.catalog.namespace(&table.namespace).await?;
         let folder = match properties.get("location") {
             Some(location) => location.trim_end_matches('/').to_owned(),

@@ -19,7 +19,7 @@ mod tests;
 mod warehouse;
 mod write;
 
-pub use catalog::CatalogSettings;
+pub use catalog::{CatalogSettings, RestSettings};
 pub use commit::{Commit, Committed, Removed, Requirement};
 pub use error::Error;
 pub use lake::{Lake, TablePlan, Target};

@@ -3,17 +3,20 @@
 //! Every key has a default, so that `moulin serve` works with no file at all. An unknown key or a wrong value ends the
 //! process before a port is bound, and the message says which key.
 
+mod named;
+
 use std::env;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use moulin_core::{Fault, FaultKind, StorageSettings};
-use moulin_lake::CatalogSettings;
+use moulin_core::{Fault, FaultKind, Secret, StorageSettings};
+use moulin_lake::{CatalogSettings, RestSettings};
 use serde::{Deserialize, Deserializer};
 
 /// The whole configuration, resolved: no key is missing and every path is absolute.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) state_dir: PathBuf,
     pub(crate) listen: String,
@@ -24,6 +27,17 @@ pub(crate) struct Config {
     pub(crate) storage: StorageSettings,
     pub(crate) log: Log,
     pub(crate) fault_point: Option<String>,
+}
+
+// The store's url may hold a password.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("state_dir", &self.state_dir)
+            .field("catalog", &self.catalog)
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `[job]`: limits of the jobs of one worker.
@@ -120,6 +134,7 @@ struct CatalogFile {
     name: Option<String>,
     uri: Option<String>,
     warehouse: Option<String>,
+    rest: RestSettings,
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -143,16 +158,21 @@ impl Config {
     }
 
     fn load_with(path: Option<&Path>, var: impl Fn(&str) -> Option<String>) -> Result<Self, Fault> {
-        let mut file = path.map_or_else(|| Ok(File::default()), read)?;
+        let mut file = path.map_or_else(|| Ok(File::default()), |path| read(path, &var))?;
         apply_environment(&mut file, &var)?;
         file.resolve(var("MOULIN_FAULT_POINT"))
     }
 }
 
-fn read(path: &Path) -> Result<File, Fault> {
+fn read(path: &Path, var: &impl Fn(&str) -> Option<String>) -> Result<File, Fault> {
+    let in_file = |what: String| wrong(format!("{}: {what}", path.display()));
     let text = fs::read_to_string(path)
         .map_err(|e| wrong(format!("cannot read the configuration {}: {e}", path.display())))?;
-    toml::from_str(&text).map_err(|e| wrong(format!("{}: {}", path.display(), e.to_string().trim())))
+    let mut table: toml::Table = toml::from_str(&text).map_err(|e| in_file(e.to_string().trim().to_owned()))?;
+    // What is wrong in the text itself is told with its line.
+    let parsed =
+        if named::resolve(&mut table, var).map_err(in_file)? { table.try_into() } else { toml::from_str(&text) };
+    parsed.map_err(|e| in_file(e.to_string().trim().to_owned()))
 }
 
 fn apply_environment(file: &mut File, var: &impl Fn(&str) -> Option<String>) -> Result<(), Fault> {
@@ -175,6 +195,19 @@ fn apply_environment(file: &mut File, var: &impl Fn(&str) -> Option<String>) -> 
     overlay(&mut file.catalog.name, "MOULIN_CATALOG_NAME");
     overlay(&mut file.catalog.uri, "MOULIN_CATALOG_URI");
     overlay(&mut file.catalog.warehouse, "MOULIN_WAREHOUSE");
+    let secret = |slot: &mut Option<Secret>, name: &str| {
+        if let Some(value) = text(name) {
+            *slot = Some(Secret::new(value));
+        }
+    };
+    secret(&mut file.catalog.rest.token, "MOULIN_CATALOG_TOKEN");
+    secret(&mut file.catalog.rest.credential, "MOULIN_CATALOG_CREDENTIAL");
+    // As AWS's own tools are told; the libraries under readers and warehouse do not both look for all of them.
+    let s3 = &mut file.storage.s3;
+    let first = |names: [&str; 2]| names.iter().find_map(|name| text(name));
+    s3.endpoint = s3.endpoint.take().or_else(|| first(["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]));
+    s3.region = s3.region.take().or_else(|| first(["AWS_REGION", "AWS_DEFAULT_REGION"]));
+    s3.allow_http |= text("AWS_ALLOW_HTTP").is_some_and(|value| value.eq_ignore_ascii_case("true"));
     if let Some(value) = text("MOULIN_STATE_DIR") {
         file.state_dir = Some(value.into());
     }
@@ -229,16 +262,31 @@ impl File {
         if self.job.lease < Duration::from_secs(1) {
             return Err(wrong("job.lease is under one second: a busy machine would lose every job"));
         }
+        if let Some(endpoint) = self.storage.s3.endpoint.as_ref().filter(|e| e.starts_with("http://"))
+            && !self.storage.s3.allow_http
+        {
+            return Err(wrong(format!(
+                "storage.s3.endpoint is {endpoint}, which is not encrypted; say storage.s3.allow_http = true (or \
+                 AWS_ALLOW_HTTP=true) if that is meant"
+            )));
+        }
+        let uri = self.catalog.uri.unwrap_or_else(|| format!("sqlite://{state}/catalog.db"));
+        let mut catalog = CatalogSettings {
+            name: self.catalog.name.unwrap_or_else(|| "moulin".to_owned()),
+            uri,
+            warehouse: self.catalog.warehouse.unwrap_or_default(),
+            rest: self.catalog.rest,
+        };
+        // A REST catalog has warehouses of its own.
+        if catalog.warehouse.is_empty() && !catalog.is_rest() {
+            catalog.warehouse = format!("file://{state}/warehouse");
+        }
         Ok(Config {
             listen: self.listen.unwrap_or_else(|| "127.0.0.1:7070".to_owned()),
             worker_id: self.worker_id,
             job: self.job,
             store_url: self.store.url.unwrap_or_else(|| format!("sqlite://{state}/jobs.db")),
-            catalog: CatalogSettings {
-                name: self.catalog.name.unwrap_or_else(|| "moulin".to_owned()),
-                uri: self.catalog.uri.unwrap_or_else(|| format!("sqlite://{state}/catalog.db")),
-                warehouse: self.catalog.warehouse.unwrap_or_else(|| format!("file://{state}/warehouse")),
-            },
+            catalog,
             storage: self.storage,
             log: self.log,
             fault_point: fault_point.filter(|point| !point.is_empty()),
@@ -274,6 +322,49 @@ mod tests {
             load("listen = \"0.0.0.0:1\"\n[job]\nlease = \"20s\"\n", &[("MOULIN_LISTEN", "127.0.0.1:2")]).unwrap();
         assert_eq!(config.listen, "127.0.0.1:2");
         assert_eq!(config.job.lease, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_text_may_come_from_the_environment_or_a_file_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("secret");
+        fs::write(&file, "hunter2\n").unwrap();
+        let toml = format!(
+            "[store]\nurl = {{ env = \"JOBS\" }}\n[storage.s3]\nsecret_access_key = {{ file = \"{}\" }}\n\
+             [catalog.rest]\ntoken = {{ env = \"TOKEN\" }}\n",
+            file.display()
+        );
+        let config = load(&toml, &[("JOBS", "postgresql://me:hunter3@db/jobs"), ("TOKEN", "hunter4")]).unwrap();
+        assert_eq!(config.store_url, "postgresql://me:hunter3@db/jobs");
+        assert_eq!(config.storage.s3.secret_access_key.as_ref().unwrap().expose(), "hunter2");
+        assert_eq!(config.catalog.rest.token.as_ref().unwrap().expose(), "hunter4");
+        assert!(!format!("{config:?}").contains("hunter"), "{config:?}");
+        for (toml, words) in [
+            ("[store]\nurl = { env = \"NONE\" }", "store.url names the environment variable NONE, which is not set"),
+            ("[store]\nurl = { file = \"/no/such\" }", "store.url names the file /no/such"),
+            ("[storage.s3]\nregion = { env = 1 }", "region"),
+        ] {
+            let fault = load(toml, &[]).unwrap_err();
+            assert!(fault.message.contains(words), "{}", fault.message);
+        }
+    }
+
+    #[test]
+    fn s3_is_found_where_aws_tools_find_it_and_the_file_wins() {
+        let vars = [("AWS_ENDPOINT_URL", "http://local:1"), ("AWS_REGION", "eu-x"), ("AWS_ALLOW_HTTP", "true")];
+        let config = load("[storage.s3]\nregion = \"eu-y\"", &vars).unwrap();
+        assert_eq!(config.storage.s3.endpoint.as_deref(), Some("http://local:1"));
+        assert_eq!(config.storage.s3.region.as_deref(), Some("eu-y"));
+        let fault = load("", &vars[..1]).unwrap_err();
+        assert!(fault.message.contains("allow_http"), "{}", fault.message);
+    }
+
+    #[test]
+    fn a_rest_catalog_has_no_warehouse_unless_it_is_said() {
+        let config = load("[catalog]\nuri = \"http://catalog\"", &[]).unwrap();
+        assert_eq!(config.catalog.warehouse, "");
+        let config = load("[catalog]\nuri = \"http://catalog\"\nwarehouse = \"lake\"", &[]).unwrap();
+        assert_eq!(config.catalog.warehouse, "lake");
     }
 
     #[test]

@@ -191,8 +191,15 @@ pub(crate) fn does_not_open(mut fault: Fault, what: &str, url: &str) -> Fault {
     let before =
         std::mem::replace(&mut fault.message, format!("the {what} {} does not open", without_credentials(url)));
     fault.causes.insert(0, before);
-    "check the url and that this user may read and write there; docs/configuration.md lists the keys"
-        .clone_into(&mut fault.hint);
+    match fault.kind {
+        FaultKind::PermissionDenied => {
+            "give the worker credentials that are taken there; docs/configuration.md says where they may stand"
+        }
+        FaultKind::Unavailable => "is the server up, and is the address right as seen from this machine?",
+        FaultKind::NotFound => "make the database or the warehouse first, or correct its name",
+        _ => "check the url and that this user may read and write there; docs/configuration.md lists the keys",
+    }
+    .clone_into(&mut fault.hint);
     fault
 }
 

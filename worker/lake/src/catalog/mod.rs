@@ -4,6 +4,7 @@
 //! swapped. A catalog in a SQL database swaps a metadata file's location; a REST catalog takes the updates and
 //! requirements of [`Swap`] as they are.
 
+mod rest;
 mod sql;
 
 use std::collections::HashMap;
@@ -15,22 +16,38 @@ use moulin_core::TableName;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, warehouse::Warehouse};
+use rest::Rest;
+pub use rest::RestSettings;
 use sql::Sql;
 
 /// What `catalog.uri` may be.
-const EXPECTED: &str = "sqlite:///absolute/path/catalog.db or postgresql://user@host:5432/database";
+const EXPECTED: &str = "sqlite:///absolute/path/catalog.db, postgresql://user@host:5432/database or the http(s):// \
+                        address of a REST catalog";
 
 /// The Iceberg catalog a worker lands into: `[catalog]` of the configuration.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogSettings {
-    /// The catalog's name in its database; PyIceberg must use the same. Default `moulin`.
+    /// The catalog's name in its database; PyIceberg must use the same. Default `moulin`. REST catalogs have none.
     #[serde(default = "default_name")]
     pub name: String,
-    /// `sqlite:///absolute/path/catalog.db` or `postgresql://user@host:5432/database`.
+    /// `sqlite:///absolute/path/catalog.db`, `postgresql://user@host:5432/database`, or the `http(s)://` address of a REST
+    /// catalog, without `/v1`.
     pub uri: String,
-    /// Root of the tables a job makes: `file:///absolute/path`, an absolute path, or `s3://bucket/prefix`.
+    /// Root of the tables a job makes: `file:///absolute/path`, an absolute path, or `s3://bucket/prefix`. Of a REST
+    /// catalog, which chooses places itself: the warehouse as the server names it, or nothing.
     pub warehouse: String,
+    /// More about a REST catalog.
+    #[serde(default)]
+    pub rest: RestSettings,
+}
+
+impl CatalogSettings {
+    /// Whether the catalog is behind a server, which chooses where tables are.
+    #[must_use]
+    pub fn is_rest(&self) -> bool {
+        self.uri.starts_with("http://") || self.uri.starts_with("https://")
+    }
 }
 
 fn default_name() -> String {
@@ -40,9 +57,14 @@ fn default_name() -> String {
 // The uri may hold a password.
 impl fmt::Debug for CatalogSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, uri, warehouse } = self;
+        let Self { name, uri, warehouse, rest } = self;
         let uri = without_password(uri);
-        f.debug_struct("CatalogSettings").field("name", name).field("uri", &uri).field("warehouse", warehouse).finish()
+        f.debug_struct("CatalogSettings")
+            .field("name", name)
+            .field("uri", &uri)
+            .field("warehouse", warehouse)
+            .field("rest", rest)
+            .finish()
     }
 }
 
@@ -59,7 +81,6 @@ pub(crate) struct Swap {
     /// The metadata as it will be.
     pub(crate) metadata: TableMetadata,
     /// How it is made from the base; for catalogs that make it themselves.
-    #[allow(dead_code, reason = "a REST catalog sends them; the SQL catalogs compare the metadata location")]
     pub(crate) updates: Vec<TableUpdate>,
     /// What must still hold of the base.
     pub(crate) requirements: Vec<TableRequirement>,
@@ -79,20 +100,18 @@ pub(crate) enum Swapped {
 #[derive(Debug, Clone)]
 pub(crate) enum Catalog {
     Sql(Sql),
+    Rest(Rest),
 }
 
 impl Catalog {
     pub(crate) async fn open(settings: &CatalogSettings, warehouse: Warehouse) -> Result<Self, Error> {
-        if settings.name.trim().is_empty() {
+        if settings.name.trim().is_empty() && !settings.is_rest() {
             return Err(Error::invalid("catalog.name is empty"));
         }
         let scheme = settings.uri.split(':').next().unwrap_or_default();
         match scheme {
             "sqlite" | "postgresql" | "postgres" => Ok(Self::Sql(Sql::open(settings, warehouse).await?)),
-            "http" | "https" => Err(Error::invalid(format!(
-                "catalog.uri `{}`: {scheme} catalogs are not in this version; use {EXPECTED}",
-                without_password(&settings.uri)
-            ))),
+            "http" | "https" => Ok(Self::Rest(Rest::open(settings, warehouse).await?)),
             _ => Err(Error::invalid(format!(
                 "catalog.uri `{}` is not a catalog; use {EXPECTED}",
                 without_password(&settings.uri)
@@ -100,10 +119,16 @@ impl Catalog {
         }
     }
 
-    /// Whether the database answers; in words, for a person.
+    /// Whether it says itself where a new table is.
+    pub(crate) fn chooses_places(&self) -> bool {
+        matches!(self, Self::Rest(_))
+    }
+
+    /// Whether it answers; in words, for a person.
     pub(crate) async fn check(&self) -> Result<String, Error> {
         match self {
             Self::Sql(sql) => sql.check().await,
+            Self::Rest(rest) => rest.check().await,
         }
     }
 
@@ -111,6 +136,7 @@ impl Catalog {
     pub(crate) async fn load(&self, table: &TableName) -> Result<Option<Loaded>, Error> {
         match self {
             Self::Sql(sql) => sql.load(table).await,
+            Self::Rest(rest) => rest.load(table).await,
         }
     }
 
@@ -118,6 +144,7 @@ impl Catalog {
     pub(crate) async fn create(&self, table: &TableName, metadata: &TableMetadata) -> Result<bool, Error> {
         match self {
             Self::Sql(sql) => sql.create(table, metadata).await,
+            Self::Rest(rest) => rest.create(table, metadata).await,
         }
     }
 
@@ -125,6 +152,7 @@ impl Catalog {
     pub(crate) async fn namespace(&self, namespace: &[String]) -> Result<HashMap<String, String>, Error> {
         match self {
             Self::Sql(sql) => sql.namespace(&namespace.join(".")).await,
+            Self::Rest(rest) => rest.namespace(namespace).await,
         }
     }
 
@@ -135,6 +163,7 @@ impl Catalog {
     pub(crate) async fn swap(&self, table: &TableName, base: &Loaded, swap: &Swap) -> Result<Swapped, Error> {
         match self {
             Self::Sql(sql) => sql.swap(table, base, swap).await,
+            Self::Rest(rest) => rest.swap(table, base, swap).await,
         }
     }
 }
@@ -171,8 +200,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_catalog_is_refused_with_what_is_possible() {
-        for uri in ["http://db/x", "mysql://db/x", "postgresql+psycopg2://db/x", "catalog.db"] {
-            let settings = CatalogSettings { name: "moulin".into(), uri: uri.into(), warehouse: "/w".into() };
+        for uri in ["mysql://db/x", "postgresql+psycopg2://db/x", "catalog.db"] {
+            let settings = CatalogSettings {
+                name: "moulin".into(),
+                uri: uri.into(),
+                warehouse: "/w".into(),
+                rest: Default::default(),
+            };
             let error = Catalog::open(&settings, Warehouse::new(&Default::default())).await.unwrap_err();
             assert!(error.to_string().contains("sqlite:///"), "{error}");
             assert_eq!(error.kind(), moulin_core::FaultKind::InvalidSpec);

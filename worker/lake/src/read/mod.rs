@@ -52,7 +52,7 @@ pub(crate) async fn added_files(
         }
         let path = manifest.manifest_path.clone();
         let loaded =
-            manifest.load_manifest(warehouse.io(&path)).await.map_err(Error::iceberg(table, "read a manifest"))?;
+            manifest.load_manifest(&warehouse.io(&path)).await.map_err(Error::iceberg(table, "read a manifest"))?;
         for entry in loaded.entries() {
             let is_asked_for = job.is_none_or(|job| is_of(job, entry.file_path()));
             if entry.status() == ManifestStatus::Added && entry.snapshot_id() == Some(snapshot_id) && is_asked_for {

@@ -38,6 +38,7 @@ impl Place {
             name: "moulin".into(),
             uri: self.uri.clone().unwrap_or_else(|| format!("sqlite://{folder}/catalog.db")),
             warehouse: format!("file://{folder}/warehouse"),
+            rest: Default::default(),
         }
     }
 

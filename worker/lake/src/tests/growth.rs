@@ -25,7 +25,7 @@ async fn small_manifests_are_merged_when_the_table_asks_for_it_and_every_file_st
     let current = metadata.current_snapshot().unwrap();
     let mut files = Vec::new();
     for manifest in manifest_list(&table(), &metadata, current, lake.files()).await.unwrap() {
-        let manifest = manifest.load_manifest(lake.files().io(&manifest.manifest_path)).await.unwrap();
+        let manifest = manifest.load_manifest(&lake.files().io(&manifest.manifest_path)).await.unwrap();
         files.extend(manifest.entries().iter().filter(|e| e.is_alive()).map(|e| {
             // Who added it and when is not lost by merging.
             assert_eq!(

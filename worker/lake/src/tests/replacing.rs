@@ -15,7 +15,7 @@ async fn rows(lake: &Lake) -> Vec<i64> {
     let snapshot = loaded.metadata.current_snapshot().unwrap();
     let mut rows = Vec::new();
     for manifest in crate::commit::manifest_list(&table(), &loaded.metadata, snapshot, lake.files()).await.unwrap() {
-        let manifest = manifest.load_manifest(lake.files().io(&manifest.manifest_path)).await.unwrap();
+        let manifest = manifest.load_manifest(&lake.files().io(&manifest.manifest_path)).await.unwrap();
         for entry in manifest.entries().iter().filter(|e| e.is_alive()) {
             rows.extend(sorted(&added_file(entry.file_path())));
         }
@@ -94,7 +94,7 @@ async fn a_file_of_a_manifest_of_several_goes_and_the_others_keep_their_age() {
     let snapshot = loaded.metadata.current_snapshot().unwrap();
     assert_eq!(snapshot.summary().operation, Operation::Delete);
     let list = crate::commit::manifest_list(&table(), &loaded.metadata, snapshot, lake.files()).await.unwrap();
-    let manifest = list[0].load_manifest(lake.files().io(&list[0].manifest_path)).await.unwrap();
+    let manifest = list[0].load_manifest(&lake.files().io(&list[0].manifest_path)).await.unwrap();
     let ages: Vec<_> =
         manifest.entries().iter().map(|e| (e.is_alive(), e.snapshot_id(), e.sequence_number())).collect();
     let (was, now) = (Some(first.snapshot_id), Some(snapshot.snapshot_id()));

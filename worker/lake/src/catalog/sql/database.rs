@@ -126,7 +126,7 @@ impl Database {
     pub(super) async fn create_table(&self, statement: &'static str) -> Result<(), Failure> {
         match self.execute(statement, &[]).await {
             // PostgreSQL looks for the name and takes it in two steps.
-            Err(Failure::Refused(e)) if matches!(code(&e).as_str(), "23505" | "42P07") => Ok(()),
+            Err(Failure::Refused(e)) if matches!(code(&e).as_str(), "23505" | "42710" | "42P07") => Ok(()),
             other => other.map(drop),
         }
     }

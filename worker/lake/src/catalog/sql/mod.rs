@@ -90,7 +90,7 @@ impl Sql {
         if let Some(metadata) = self.known.get(table, &location) {
             return Ok(Some(Loaded { metadata, location }));
         }
-        let metadata = TableMetadata::read_from(self.warehouse.io(&location), &location)
+        let metadata = TableMetadata::read_from(&self.warehouse.io(&location), &location)
             .await
             .map_err(Error::iceberg(format!("{table} ({location})"), "read its metadata"))?;
         self.known.put(table, &location, &metadata);
@@ -183,7 +183,7 @@ impl Sql {
         let text = location.to_string();
         if text.ends_with(".gz.metadata.json") {
             metadata
-                .write_to(self.warehouse.io(&text), location)
+                .write_to(&self.warehouse.io(&text), location)
                 .await
                 .map_err(Error::iceberg(table, "write its metadata"))?;
             return self.warehouse.sync(&text).await;

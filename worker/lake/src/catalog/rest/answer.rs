@@ -1,0 +1,127 @@
+//! What a REST catalog answers, and what no answer means.
+
+use bytes::Bytes;
+use moulin_core::FaultKind;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// An answer of the server, good or bad.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+}
+
+/// A request that did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Nobody was there to take it.
+    #[error("the server is not reached")]
+    NotSent(#[source] reqwest::Error),
+    /// It was sent, and no answer came.
+    #[error("the answer was lost")]
+    Lost(#[source] reqwest::Error),
+    /// The server answered that it will not, or cannot.
+    #[error("the server answered {status}{}", told(name, message))]
+    Answered {
+        status: u16,
+        /// The error's type in the protocol; empty: the answer is not from a catalog.
+        name: String,
+        message: String,
+    },
+    /// The answer is not what the protocol says.
+    #[error("the answer {status} is not what was expected: {reason}")]
+    Garbled { status: u16, reason: String },
+    /// There is no token or credential to ask with.
+    #[error("there is nothing to prove who asks: {reason}")]
+    NoCredentials { reason: String },
+}
+
+fn told(name: &str, message: &str) -> String {
+    match (name, message) {
+        ("", "") => String::new(),
+        ("", message) => format!(": {message}"),
+        (name, message) => format!(" {name}: {message}"),
+    }
+}
+
+// Errors of catalogs hold an object, those of OAuth2 (RFC 6749, 5.2) a word and perhaps a description.
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: ErrorModel,
+    #[serde(default)]
+    error_description: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ErrorModel {
+    Catalog {
+        #[serde(default)]
+        r#type: String,
+        #[serde(default)]
+        message: String,
+    },
+    OAuth(String),
+}
+
+/// Longest part of a server's message that is told on.
+const MESSAGE_CHARS: usize = 400;
+
+impl Answer {
+    pub(super) fn is_good(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The value in the body of a good answer.
+    pub(super) fn value<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        if !self.is_good() {
+            return Err(self.failure());
+        }
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Failure::Garbled { status: self.status, reason: error.to_string() })
+    }
+
+    /// A bad answer as an error.
+    pub(super) fn failure(&self) -> Failure {
+        let (name, message) = match serde_json::from_slice::<ErrorBody>(&self.body) {
+            Ok(ErrorBody { error: ErrorModel::Catalog { r#type, message }, .. }) => (r#type, message),
+            Ok(ErrorBody { error: ErrorModel::OAuth(name), error_description }) => (name, error_description),
+            Err(_) => (String::new(), String::new()),
+        };
+        Failure::Answered { status: self.status, name, message: message.chars().take(MESSAGE_CHARS).collect() }
+    }
+
+    /// Whether the catalog itself says that there is no such thing: a proxy's 404 says nothing of the kind.
+    pub(super) fn says_absent(&self) -> bool {
+        self.status == 404
+            && matches!(self.failure(), Failure::Answered { name, message, .. } if !name.is_empty() || !message.is_empty())
+    }
+}
+
+impl Failure {
+    /// What it means for a job.
+    pub(super) fn kind(&self) -> FaultKind {
+        match self {
+            Self::NotSent(_) | Self::Lost(_) | Self::Garbled { .. } => FaultKind::Unavailable,
+            Self::NoCredentials { .. } => FaultKind::PermissionDenied,
+            Self::Answered { status, .. } => match status {
+                401 | 403 | 419 => FaultKind::PermissionDenied,
+                404 => FaultKind::NotFound,
+                408 | 429 => FaultKind::Unavailable,
+                400..500 => FaultKind::InvalidSpec,
+                _ => FaultKind::Unavailable,
+            },
+        }
+    }
+
+    /// Whether the server may have done what it was asked, or may still do it.
+    pub(super) fn may_have_happened(&self) -> bool {
+        match self {
+            Self::NotSent(_) | Self::NoCredentials { .. } => false,
+            Self::Lost(_) | Self::Garbled { .. } => true,
+            // 408: the server gave up reading. Everything from 500 on may come from in front of one that goes on.
+            Self::Answered { status, .. } => *status >= 500,
+        }
+    }
+}
