@@ -213,6 +213,24 @@ impl Lake {
         Ok(loaded.and_then(|loaded| commit::find(&loaded, token)))
     }
 
+    /// The commit of a token whose snapshot may have been expired: found by the table's earlier metadata, or by data files
+    /// that the table refers to.
+    ///
+    /// `named`: data files of the job by location, each with its attempt. Reads many small files: only for a job of which
+    /// it is not known whether an attempt committed.
+    ///
+    /// # Errors
+    /// As [`Lake::find_token`]. A table that does not exist has no such commit.
+    pub async fn find_expired(
+        &self,
+        table: &TableName,
+        token: &Token,
+        named: &HashMap<String, u32>,
+    ) -> Result<Option<Committed>, Error> {
+        let Some(loaded) = self.catalog.load(table).await? else { return Ok(None) };
+        commit::find_expired(&self.warehouse, table, &loaded, token, named).await
+    }
+
     /// Makes the change visible in one snapshot that carries the token; the same token never twice.
     ///
     /// Commits that only add files and wait for the same table at the same moment share a snapshot.

@@ -8,6 +8,7 @@
 //! ([`Queues`]); each has its own answer.
 
 mod draft;
+mod history;
 mod manifests;
 mod member;
 mod queue;
@@ -21,6 +22,7 @@ use iceberg::spec::MAIN_BRANCH;
 use moulin_core::Token;
 
 use crate::Landed;
+pub(crate) use history::find_expired;
 pub(crate) use manifests::manifest_list;
 pub(crate) use member::Member;
 pub(crate) use queue::Queues;

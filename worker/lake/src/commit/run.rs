@@ -7,7 +7,7 @@ use moulin_core::{FaultPoint, TableName};
 use rand::Rng as _;
 
 use super::draft::Draft;
-use super::{Committed, Member, find};
+use super::{Commit, Committed, Member, find, find_expired};
 use crate::catalog::{Catalog, Loaded, Swapped};
 use crate::{Error, warehouse::Warehouse};
 
@@ -63,6 +63,11 @@ impl<'a> Group<'a> {
                 }
                 (Err(error), None) => return self.fail_all(error),
             };
+            if let Err(error) = self.look_for_expired(&base, warehouse).await {
+                self.lost = self.lost.take().map(|lost| Lost { error: Arc::new(error), ..lost });
+                wait(try_number).await;
+                continue;
+            }
             self.look(&base);
             let open = self.open();
             if open.is_empty() {
@@ -103,6 +108,24 @@ impl<'a> Group<'a> {
             wait(try_number).await;
         }
         self.fail_all(Error::CommitConflict { table: table.clone(), tries: TRIES });
+    }
+
+    /// Answers the members whose swap landed although its answer was lost, and whose snapshot somebody has expired since.
+    async fn look_for_expired(&mut self, base: &Loaded, warehouse: &Warehouse) -> Result<(), Error> {
+        if self.lost.as_ref().is_none_or(|lost| lost.base == base.location) {
+            return Ok(());
+        }
+        for at in self.open() {
+            let Commit { token, attempt, added, .. } = &self.members[at].commit;
+            if find(base, token).is_some() {
+                continue;
+            }
+            let named = added.data_files().iter().map(|file| (file.file_path().to_owned(), *attempt)).collect();
+            if let Some(found) = find_expired(warehouse, self.table, base, token, &named).await? {
+                self.answers[at] = Some(Ok(found));
+            }
+        }
+        Ok(())
     }
 
     /// Answers the members whose token is in the table, and those that the table does not take.

@@ -41,12 +41,12 @@ impl Settlement {
             let mut receipt = self.receipt_of(id, committed).await?;
             // Rejects are committed before the ledger is written.
             if !std::mem::take(&mut receipt.rejects_to_commit).is_empty() {
-                let found = self.worker.lake.find_token(&rejects_table::of(&self.table), &self.token).await?;
+                let found = self.find(&rejects_table::of(&self.table)).await?;
                 receipt.rejects_snapshot_id = found.map(|found| found.snapshot_id);
             }
             return Ok(Some(receipt));
         }
-        match self.worker.lake.find_token(&self.table, &self.token).await? {
+        match self.find(&self.table).await? {
             Some(committed) => {
                 tracing::info!(snapshot_id = committed.snapshot_id, "an earlier attempt's commit landed");
                 self.complete(&committed).await.map(Some)
@@ -55,12 +55,25 @@ impl Settlement {
         }
     }
 
+    /// The commit of an earlier attempt, as the table of rows or the one of rejects knows it.
+    async fn find(&self, table: &TableName) -> Result<Option<Committed>, Fault> {
+        let lake = &self.worker.lake;
+        let found = lake.find_token(table, &self.token).await?;
+        if found.is_some() || !self.may_have_committed().await? {
+            return Ok(found);
+        }
+        // Whoever expires snapshots does not know that a token is still looked for.
+        let staged = self.worker.store.staged_files(&self.lease.job_id).await?;
+        let named = staged.into_iter().map(|file| (file.uri, file.attempt)).collect();
+        Ok(lake.find_expired(table, &self.token, &named).await?)
+    }
+
     /// The receipt of an earlier attempt that had no row to land, and whose rejects are in their table.
     async fn rejects_alone(&self) -> Result<Option<Receipt>, Fault> {
         for attempt in 1..self.lease.attempt {
             let intent = self.worker.store.intent(&self.lease.job_id, attempt).await?;
             let Some(mut receipt) = intent.filter(|receipt| !receipt.rejects_to_commit.is_empty()) else { continue };
-            let found = self.worker.lake.find_token(&rejects_table::of(&self.table), &self.token).await?;
+            let found = self.find(&rejects_table::of(&self.table)).await?;
             if let Some(found) = found.filter(|found| found.attempt == attempt) {
                 receipt.rejects_to_commit.clear();
                 receipt.rejects_snapshot_id = Some(found.snapshot_id);
@@ -84,6 +97,12 @@ impl Settlement {
     async fn commit_rejects(&self, receipt: &mut Receipt) -> Result<(), Fault> {
         let to_commit = std::mem::take(&mut receipt.rejects_to_commit);
         if to_commit.is_empty() {
+            return Ok(());
+        }
+        if self.may_have_committed().await?
+            && let Some(found) = self.find(&rejects_table::of(&self.table)).await?
+        {
+            receipt.rejects_snapshot_id = Some(found.snapshot_id);
             return Ok(());
         }
         let target = rejects_table::target(&self.worker, &self.table).await?;
