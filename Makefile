@@ -5,7 +5,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-stop test airflow-matrix wheel check gen fmt bench fuzz clean
+.PHONY: help setup build demo demo-stop test airflow-matrix wheel check gen fmt bench fuzz chaos clean
 
 PYTHON := .venv/bin/python
 
@@ -49,6 +49,9 @@ bench: setup ## Compare with Polars, DuckDB and pandas; SCALE=1 FORMATS=csv,ndjs
 
 fuzz: ## Feed the readers with inputs made by libFuzzer; TARGET=csv|ndjson|infer FUZZ_SECONDS=600 (a nightly toolchain, and minutes to build)
 	@scripts/fuzz.sh "$(or $(TARGET),csv)" "$(or $(FUZZ_SECONDS),600)"
+
+chaos: setup ## Let jobs run into faults that a seed chooses, and check every row; ROUNDS=500 SEED=... WORLDS=sqlite,...
+	@PYTHONPATH=scripts:tests/worker:tests/faults $(PYTHON) -m rounds --rounds "$(or $(ROUNDS),500)" $(if $(SEED),--seed "$(SEED)") $(if $(WORLDS),--worlds "$(WORLDS)")
 
 clean: ## Remove what builds, the demo and the tests left in the clone (not a build folder outside it)
 	rm -rf target .venv .venv-gen .demo .cache .moulin .mypy_cache .ruff_cache .pytest_cache

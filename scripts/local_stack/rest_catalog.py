@@ -24,6 +24,7 @@ class LocalRestCatalog:
 
     def __init__(self, folder: Path, warehouse: str, **properties: str):
         self.folder = folder
+        self.warehouse = warehouse
         self.port = free_port()
         self.log = folder / "rest-catalog.log"
         self._properties = {

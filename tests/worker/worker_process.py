@@ -82,13 +82,23 @@ class WorkerProcess:
         """Waits for its end; the exit code, or the signal that ended it as a negative number."""
         return self._running().wait(seconds)
 
+    def is_dead(self) -> bool:
+        """Whether the process has ended."""
+        return self._running().poll() is not None
+
+    def is_paused(self) -> bool:
+        """Whether it has stopped itself at a fault point."""
+        if self.is_dead():
+            return False
+        stat = Path(f"/proc/{self._running().pid}/stat").read_text()
+        return stat.rsplit(")", 1)[1].split()[0] == "T"
+
     def wait_paused(self) -> None:
         """Waits until it has stopped itself at a fault point."""
 
         def stopped() -> bool:
-            assert self._running().poll() is None, f"the worker ended instead of pausing:\n{self.log()[-2000:]}"
-            stat = Path(f"/proc/{self._running().pid}/stat").read_text()
-            return stat.rsplit(")", 1)[1].split()[0] == "T"
+            assert not self.is_dead(), f"the worker ended instead of pausing:\n{self.log()[-2000:]}"
+            return self.is_paused()
 
         until("the worker pauses", stopped)
 

@@ -1,0 +1,421 @@
+"""What can go wrong, each as something that happens while the jobs of a round run.
+
+A fault lets the jobs run into it and leaves them as they then are: the round brings them to their end afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
+
+import moulin
+from build import ROOT
+from proxy import Proxy, http_error
+from worker_process import WorkerProcess, until
+
+if TYPE_CHECKING:
+    from rounds import Stage
+    from world import Kind
+
+POINTS = tuple(re.findall(r'=> "(\w+)"', (ROOT / "worker/core/src/fault_point.rs").read_text()))
+# A worker that sleeps after the last step has nothing left to lose.
+PAUSES = tuple(point for point in POINTS if point not in ("before_claim", "recorded_not_reported", "after_report"))
+FOREIGN_ID = 10**9
+LONGEST = 20.0
+
+
+class Fault(ABC):
+    """A kind of fault, and the numbers that a seed chose for it."""
+
+    name: ClassVar[str]
+    # What the world must have for it, by the name of a field of `Kind`.
+    needs: ClassVar[str | None] = None
+
+    # Whether the jobs met it: a job may be over before.
+    met = False
+
+    @classmethod
+    @abstractmethod
+    def choose(cls, dice: random.Random) -> Self:
+        """One of its kind."""
+
+    @abstractmethod
+    def happen(self, stage: Stage) -> None:
+        """Lets the jobs run into it."""
+
+    def __str__(self) -> str:
+        values = [str(getattr(self, field.name)) for field in fields(self)]  # type: ignore[arg-type]
+        return f"{self.name}({','.join(values)})"
+
+
+@dataclass
+class KillAtPoint(Fault):
+    """SIGKILL at one step of a job."""
+
+    name = "kill_at"
+    point: str
+
+    @classmethod
+    def choose(cls, dice: random.Random) -> Self:
+        return cls(dice.choice(POINTS))
+
+    def happen(self, stage: Stage) -> None:
+        worker = stage.worker()
+        _ask_and_await(stage, worker, worker.start(MOULIN_FAULT_POINT=f"{self.point}:kill"))
+        self.met = worker.is_dead()
+
+
+@dataclass
+class KillLater(Fault):
+    """SIGKILL at any moment."""
+
+    name = "kill_after"
+    seconds: float
+
+    @classmethod
+    def choose(cls, dice: random.Random) -> Self:
+        return cls(round(dice.uniform(0.0, 1.0), 3))
+
+    def happen(self, stage: Stage) -> None:
+        worker = stage.worker()
+        stage.ask(worker.start())
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait_end(self.seconds)
+        self.met = True
+
+
+@dataclass
+class Zombie(Fault):
+    """SIGSTOP beyond the lease; another worker takes over, then the first one wakes up."""
+
+    name = "zombie_at"
+    point: str
+
+    @classmethod
+    def choose(cls, dice: random.Random) -> Self:
+        return cls(dice.choice(PAUSES))
+
+    def happen(self, stage: Stage) -> None:
+        heir, zombie = stage.worker(), stage.worker()
+        heirs = heir.start()
+        client = zombie.start(MOULIN_FAULT_POINT=f"{self.point}:pause")
+        # One job: another one in the zombie could be frozen in the middle of a write, and then holds the lock of a
+        # SQLite file for as long as the process sleeps. Nobody could do anything about that.
+        stage.ask(client, stage.works[:1])
+        until("a worker pauses, or all is over", lambda: zombie.is_paused() or stage.is_over(heirs), LONGEST)
+        self.met = zombie.is_paused()
+        until("the heir has ended the job", lambda: stage.is_over(heirs), LONGEST)
+        zombie.resume()
+        until("the zombie has given up", lambda: client.describe().running == 0, LONGEST)
+
+
+@dataclass
+class Crowd(Fault):
+    """Several workers at once, all asked by everybody; one is killed at any moment."""
+
+    name = "crowd"
+    workers: int
+    seconds: float
+
+    @classmethod
+    def choose(cls, dice: random.Random) -> Self:
+        return cls(dice.randint(2, 3), round(dice.uniform(0.0, 1.0), 3))
+
+    def happen(self, stage: Stage) -> None:
+        workers = [stage.worker() for _ in range(self.workers)]
+        clients = [worker.start() for worker in workers]
+        asking = [threading.Thread(target=stage.ask, args=(client,)) for client in clients]
+        for thread in asking:
+            thread.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            workers[0].wait_end(self.seconds)
+        workers[0].send(signal.SIGKILL)
+        for thread in asking:
+            thread.join()
+        self.met = True
+        until("the others have ended all jobs", lambda: stage.is_over(clients[1]), LONGEST)
+
+
+@dataclass
+class Expired(Fault):
+    """A crash right after the commit; somebody else commits, and expires the job's snapshot, before the retry."""
+
+    name = "expired_after"
+    point: str
+
+    @classmethod
+    def choose(cls, dice: random.Random) -> Self:
+        return cls(dice.choice(("rows_committed", "committed_not_recorded", "recorded_not_reported")))
+
+    def happen(self, stage: Stage) -> None:
+        worker = stage.worker()
+        _ask_and_await(stage, worker, worker.start(MOULIN_FAULT_POINT=f"{self.point}:kill"))
+        self.met = worker.is_dead()
+        worker.close()
+        if append_foreign(stage):
+            table = stage.world.catalog.load_table(stage.table)
+            newest = table.current_snapshot()
+            older = [s.snapshot_id for s in table.snapshots() if newest and s.snapshot_id != newest.snapshot_id]
+            if older:
+                table.maintenance.expire_snapshots().by_ids(older).commit()
+
+
+@dataclass
+class OtherWriter(Fault):
+    """PyIceberg appends to the table while the jobs commit."""
+
+    name = "other_writer"
+    appends: int
+
+    @classmethod
+    def choose(cls, dice: random.Random) -> Self:
+        return cls(dice.randint(1, 3))
+
+    def happen(self, stage: Stage) -> None:
+        worker = stage.worker()
+        client = worker.start()
+        stage.ask(client)
+        left = self.appends
+        until("there is a table, or all is over", lambda: _exists(stage) or stage.is_over(client), LONGEST)
+        while left and append_foreign(stage):
+            left -= 1
+        self.met = left == 0
+        until("all jobs have ended", lambda: stage.is_over(client), LONGEST)
+
+
+@dataclass
+class LostAnswer(Fault):
+    """The catalog commits and its answer never arrives; then the worker may die as well."""
+
+    name = "lost_answer"
+    needs = "has_catalog_server"
+    times: int
+    and_killed: bool
+
+    @classmethod
+    def choose(cls, dice: random.Random) -> Self:
+        return cls(dice.randint(1, 2), dice.random() < 0.5)
+
+    def happen(self, stage: Stage) -> None:
+        proxy = _there(stage.world.catalog_proxy)
+        before = proxy.broken
+        proxy.lose_answers(stage.world.is_commit, self.times, stage.world.is_answered)
+        worker = stage.worker()
+        client = worker.start()
+        stage.ask(client)
+        until("an answer is lost, or all is over", lambda: proxy.broken > before or stage.is_over(client), LONGEST)
+        self.met = proxy.broken > before
+        if self.and_killed:
+            worker.close()
+        else:
+            until("all jobs have ended", lambda: stage.is_over(client), LONGEST)
+
+
+@dataclass
+class ServerDown(Fault):
+    """A server is gone for a while."""
+
+    after: float
+    seconds: float
+
+    @classmethod
+    def choose(cls, dice: random.Random) -> Self:
+        return cls(round(dice.uniform(0.0, 0.5), 3), round(dice.uniform(0.2, 2.0), 3))
+
+    def happen(self, stage: Stage) -> None:
+        worker = stage.worker()
+        client = worker.start()
+        asking = threading.Thread(target=stage.ask, args=(client,))
+        asking.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait_end(self.after)
+        proxy = self.proxy(stage)
+        proxy.refuse()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait_end(self.seconds)
+        proxy.accept()
+        asking.join()
+        self.met = True
+        until("all jobs have ended, or the worker", lambda: worker.is_dead() or stage.is_over(client), LONGEST * 2)
+
+    @staticmethod
+    @abstractmethod
+    def proxy(stage: Stage) -> Proxy:
+        """The proxy before the server."""
+
+
+class CatalogDown(ServerDown):
+    """The catalog is gone for a while."""
+
+    name = "catalog_down"
+    needs = "has_catalog_server"
+
+    @staticmethod
+    def proxy(stage: Stage) -> Proxy:
+        return _there(stage.world.catalog_proxy)
+
+
+class StoreDown(ServerDown):
+    """The job store is gone for a while."""
+
+    name = "store_down"
+    needs = "has_store_server"
+
+    @staticmethod
+    def proxy(stage: Stage) -> Proxy:
+        return _there(stage.world.store_proxy)
+
+
+@dataclass
+class StorageErrors(Fault):
+    """The object store answers some requests with an error of its own."""
+
+    name = "storage_errors"
+    needs = "has_storage_server"
+    status: int
+    method: str
+    times: int
+
+    @classmethod
+    def choose(cls, dice: random.Random) -> Self:
+        return cls(dice.choice((500, 503)), dice.choice(("PUT", "GET", "HEAD")), dice.choice((1, 3, 8)))
+
+    def happen(self, stage: Stage) -> None:
+        method = f"{self.method} ".encode()
+        body = b"<Error><Code>InternalError</Code><Message>asked for by a test</Message></Error>"
+        answer = http_error(self.status, "Slow Down", b"" if self.method == "HEAD" else body)
+        proxy = _there(stage.world.storage_proxy)
+        proxy.answer_instead(lambda asked: asked.startswith(method), answer, self.times)
+        _run_to_the_end(stage)
+        self.met = proxy.broken > 0
+
+
+@dataclass
+class StorageLost(Fault):
+    """The object store takes what it is sent, and its answer never arrives."""
+
+    name = "storage_answers_lost"
+    needs = "has_storage_server"
+    times: int
+
+    @classmethod
+    def choose(cls, dice: random.Random) -> Self:
+        return cls(dice.randint(1, 4))
+
+    def happen(self, stage: Stage) -> None:
+        proxy = _there(stage.world.storage_proxy)
+        proxy.lose_answers(lambda asked: asked.startswith(b"PUT "), self.times)
+        _run_to_the_end(stage)
+        self.met = proxy.broken > 0
+
+
+@dataclass
+class DiskFull(Fault):
+    """The disk with job store, catalog, warehouse and log is full for a while."""
+
+    name = "disk_full"
+    needs = "has_own_disk"
+    after: float
+    left_bytes: int
+
+    @classmethod
+    def choose(cls, dice: random.Random) -> Self:
+        return cls(round(dice.uniform(0.0, 0.4), 3), dice.choice((0, 4096, 100_000)))
+
+    def happen(self, stage: Stage) -> None:
+        worker = stage.worker()
+        client = worker.start()
+        asking = threading.Thread(target=stage.ask, args=(client,))
+        asking.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait_end(self.after)
+        filler = stage.world.state / "filler"
+        with filler.open("wb") as file:
+            free = shutil.disk_usage(stage.world.state).free - self.left_bytes
+            with contextlib.suppress(OSError):
+                os.posix_fallocate(file.fileno(), 0, max(free, 1))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait_end(2.0)
+        filler.unlink()
+        asking.join()
+        self.met = True
+        until("all jobs have ended, or the worker", lambda: worker.is_dead() or stage.is_over(client), LONGEST * 2)
+
+
+ALL: tuple[type[Fault], ...] = (
+    KillAtPoint,
+    KillLater,
+    Zombie,
+    Crowd,
+    Expired,
+    OtherWriter,
+    LostAnswer,
+    CatalogDown,
+    StoreDown,
+    StorageErrors,
+    StorageLost,
+    DiskFull,
+)
+
+
+def possible_in(world: Kind) -> list[type[Fault]]:
+    """The faults that a kind of world can have."""
+    return [kind for kind in ALL if kind.needs is None or getattr(world, kind.needs)]
+
+
+def append_foreign(stage: Stage) -> bool:
+    """Another program appends one row; False: there is no table yet."""
+    for _ in range(20):
+        try:
+            table = stage.world.catalog.load_table(stage.table)
+        except NoSuchTableError:
+            return False
+        number = FOREIGN_ID + len(stage.foreign)
+        schema = table.schema().as_arrow()
+        row = {"id": number, "part": 0, "name": "foreign", "amount": None}
+        rows = pa.Table.from_pylist([row], schema=schema)
+        try:
+            table.append(rows)
+        except CommitFailedException:
+            continue
+        stage.foreign.append(number)
+        return True
+    raise AssertionError("another program could not append in 20 tries")
+
+
+def _ask_and_await(stage: Stage, worker: WorkerProcess, client: moulin.Client) -> None:
+    """Asks, and waits until the worker is dead or all jobs are over."""
+    stage.ask(client)
+    until("the worker dies, or all is over", lambda: worker.is_dead() or stage.is_over(client), LONGEST)
+
+
+def _run_to_the_end(stage: Stage) -> None:
+    worker = stage.worker()
+    client = worker.start()
+    stage.ask(client)
+    until("all jobs have ended", lambda: worker.is_dead() or stage.is_over(client), LONGEST * 3)
+
+
+def _exists(stage: Stage) -> bool:
+    try:
+        stage.world.catalog.load_table(stage.table)
+    except NoSuchTableError:
+        return False
+    return True
+
+
+def _there(proxy: Proxy | None) -> Proxy:
+    assert proxy is not None, "this world has no such server"
+    return proxy
