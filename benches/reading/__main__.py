@@ -3,7 +3,8 @@
     python -m benches.reading [--scale 1] [--formats csv,ndjson,parquet,csv.gz] [--repeat 3] [--threads 1,2]
                               [--tools moulin,polars,duckdb,pyarrow] [--name NAME]
 
-Beside them stand `cat` of the file and counting its line ends (the limit of any reader) and, for gz, inflating alone.
+Beside them stand `cat` of the file and counting its line ends (the limit of any reader), for gz inflating alone, and as
+`places` Moulin with the columns that say where a row comes from, and with rejects kept.
 The imports of a peer are inside its clock where they cannot be done before the number of threads is set; they are
 some tenths of a second. Figures go to `benches/results/<name>.json`, without a name to
 `reading-sf<scale>-<time>.local.json`, which git does not see.
@@ -29,6 +30,8 @@ from benches.reading.peers import TOOLS
 
 FORMATS = ("csv", "ndjson", "parquet", "csv.gz")
 # Figures the project promises: CPU of one thread, as a ratio to the best peer.
+# Moulin with the columns that say where a row comes from, and with rejects kept.
+PLACES = "places"
 TARGETS = {"csv": 0.5, "ndjson": 0.6, "parquet": 1.0}
 
 
@@ -79,12 +82,12 @@ def command(tool: str, binary: Path, file: Path, file_format: str, threads: int)
             return [sys.executable, "-m", "benches.reading.peers", tool, str(file), plain, str(threads)]
 
 
-def run(arguments: list[str], sums: bool = False) -> tuple[Run, dict[str, Any]]:
+def run(arguments: list[str], sums: bool = False, places: bool = False) -> tuple[Run, dict[str, Any]]:
     """Runs one reading in a process of its own. A peer says its own times; for all others it is the whole process."""
     is_peer = "benches.reading.peers" in arguments
     if sums and is_peer:
         arguments = [*arguments, "sums"]
-    env = os.environ | ({"SUMS": "1"} if sums else {})
+    env = os.environ | ({"SUMS": "1"} if sums else {}) | ({"PLACES": "1"} if places else {})
     started = time.perf_counter()
     is_cat = arguments[0] == "cat"
     out = subprocess.DEVNULL if is_cat else subprocess.PIPE
@@ -123,11 +126,14 @@ def compare(file_format: str, asked: argparse.Namespace, binary: Path) -> dict[s
         limits.append("lines")
     subprocess.run(["cat", str(file)], stdout=subprocess.DEVNULL, check=True)  # into the page cache, for all of them
     expect_equal({tool: run(command(tool, binary, file, file_format, 2), sums=True)[1] for tool in tools})
+    if "moulin" in tools and file_format in ("csv", "ndjson"):
+        limits.append(PLACES)
     wanted = [*((tool, count) for count in threads for tool in tools), *((limit, 1) for limit in limits)]
     runs: dict[tuple[str, int], list[Run]] = {key: [] for key in wanted}
     for turn in range(asked.repeat):
         for tool, count in wanted:
-            measured, _ = run(command(tool, binary, file, file_format, count))
+            command_of = "moulin" if tool == PLACES else tool
+            measured, _ = run(command(command_of, binary, file, file_format, count), places=tool == PLACES)
             runs[tool, count].append(measured)
             print(
                 f"  {file_format} sf{asked.scale} {turn + 1}/{asked.repeat} {tool:<8} x{count} "
@@ -156,6 +162,8 @@ def summary(file_format: str, runs: dict[tuple[str, int], list[Run]], size: int)
         if peers:
             best = min(peers, key=lambda tool: peers[tool])
             ratios[f"cpu, to the best peer ({best})"] = ours["cpu_s"] / peers[best]
+        if (PLACES, 1) in median:
+            ratios["CPU, with the places of rows and rejects kept, to without"] = median[PLACES, 1]["cpu_s"] / ours["cpu_s"]
         if ("moulin", 2) in median:
             ratios["wall, two threads to one"] = median["moulin", 2]["wall_s"] / ours["wall_s"]
         if ("inflate", 1) in median:

@@ -79,10 +79,12 @@ pub struct Counters {
     pub bytes_total: AtomicU64,
     /// Of that, fetched.
     pub bytes_done: AtomicU64,
-    /// Records seen by the reader, good or bad.
+    /// Records seen by the reader, good or bad; also those that a Parquet footer counts and nobody had to look at.
     pub rows_read: AtomicU64,
     /// Records that did not fit.
     pub rows_rejected: AtomicU64,
+    /// Of the records, those that were not even fetched, since the transform would have filtered them.
+    pub rows_pruned: AtomicU64,
     /// Rows that went into the transform.
     pub rows_in: AtomicU64,
     /// Rows that came out of it and were handed to the landing.
@@ -106,6 +108,7 @@ impl Default for Counters {
             bytes_done: AtomicU64::new(0),
             rows_read: AtomicU64::new(0),
             rows_rejected: AtomicU64::new(0),
+            rows_pruned: AtomicU64::new(0),
             rows_in: AtomicU64::new(0),
             rows_out: AtomicU64::new(0),
             busy_ns: Default::default(),

@@ -1,7 +1,8 @@
 //! Reads one file to Arrow batches and drops them: what `python -m benches.reading` measures.
 //!
 //! ```text
-//! benchmark FILE FORMAT THREADS [COLUMN:TYPE ...]   rows, and with SUMS=1 the sums that tell two readers apart
+//! benchmark FILE FORMAT THREADS [COLUMN:TYPE ...]   rows, and with SUMS=1 the sums that tell two readers apart;
+//!                                                   with PLACES=1 each row says where it comes from, and rejects are kept
 //! benchmark FILE inflate                            gunzips and drops the bytes
 //! benchmark FILE lines                              counts line ends
 //! ```
@@ -18,7 +19,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{max, min, sum};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int32Type, Int64Type};
 use futures::TryStreamExt;
-use moulin_core::{Column, Counters, Format, Source, StorageSettings};
+use moulin_core::{Column, Counters, Format, OnBadRow, ProvenanceColumn, Source, StorageSettings};
 use moulin_read::{ReadOptions, batches, fetch::Fetcher, schema};
 use serde_json::{Value, json};
 
@@ -50,14 +51,23 @@ fn read(file: &str, format: &str, threads: usize, columns: &[&str]) -> Result<Va
         Ok(Column::new(name, ty.parse::<moulin_core::ColumnType>()?))
     };
     let columns = columns.iter().map(column).collect::<Result<_, _>>()?;
-    let source = Source { columns, ..Source::new(vec![format!("file://{file}")], format) };
+    let mut source = Source { columns, ..Source::new(vec![format!("file://{file}")], format) };
+    let with_places = std::env::var_os("PLACES").is_some();
+    if with_places {
+        source.provenance_columns = vec![ProvenanceColumn::File, ProvenanceColumn::Row, ProvenanceColumn::Offset];
+    }
     let with_sums = std::env::var_os("SUMS").is_some();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let fetcher = Fetcher::new(&StorageSettings::default())?;
         let files = fetcher.list(&source.uris).await?;
         let schema = schema(&fetcher, &source, &files).await?;
-        let options = ReadOptions { threads, ..ReadOptions::new(Arc::new(Counters::default())) };
+        let mut options = ReadOptions { threads, ..ReadOptions::new(Arc::new(Counters::default())) };
+        // Nobody takes a reject: there is none in these files.
+        let (rejects, _kept) = tokio::sync::mpsc::channel(1);
+        if with_places {
+            (options.on_bad_row, options.rejects) = (OnBadRow::Quarantine, Some(rejects));
+        }
         let mut stream = batches(&fetcher, &source, &files, &schema, options);
         let (mut rows, mut sums) = (0, BTreeMap::new());
         while let Some(batch) = stream.try_next().await? {

@@ -62,6 +62,11 @@ impl Accounts {
         self.file = file;
     }
 
+    /// What stands before the next block.
+    pub(crate) fn place(&self) -> &FilePlace {
+        &self.file
+    }
+
     /// Counts the rows of a block, and answers how many records of the file were before it. The bad rows have been sent
     /// by then.
     ///

@@ -68,7 +68,7 @@ impl Pool {
     const KEPT: usize = 8;
     const KEPT_BYTES: usize = 8 << 20;
 
-    fn take(&self, length: usize) -> Vec<u8> {
+    pub(crate) fn take(&self, length: usize) -> Vec<u8> {
         let mut buffer = self.0.lock().pop().unwrap_or_default();
         if buffer.len() < length {
             buffer.resize(length, 0);
@@ -76,7 +76,10 @@ impl Pool {
         buffer
     }
 
-    fn put(&self, buffer: Vec<u8>) {
+    pub(crate) fn put(&self, buffer: Vec<u8>) {
+        if buffer.is_empty() {
+            return;
+        }
         let mut kept = self.0.lock();
         if kept.len() < Self::KEPT && buffer.len() <= Self::KEPT_BYTES {
             kept.push(buffer);

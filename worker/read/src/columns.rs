@@ -1,5 +1,6 @@
 //! Values are gathered in columns, and columns become Arrow arrays without a copy.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -7,7 +8,7 @@ use arrow::array::{
     Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use moulin_core::{ColumnType, PrimitiveType};
 
@@ -67,6 +68,18 @@ pub(crate) fn column_type(ty: &DataType) -> Option<PrimitiveType> {
         DataType::Binary => PrimitiveType::Binary,
         _ => return None,
     })
+}
+
+/// Which of the first `own` columns of a schema have one of the names, and the schema of them and of those behind;
+/// `None`: all of them.
+pub(crate) fn kept(schema: &SchemaRef, own: usize, names: Option<&[String]>) -> (Vec<bool>, SchemaRef) {
+    let names: Option<HashSet<&str>> = names.map(|names| names.iter().map(String::as_str).collect());
+    let is_kept = |field: &FieldRef| names.as_ref().is_none_or(|names| names.contains(field.name().as_str()));
+    let kept: Vec<bool> = schema.fields().iter().take(own).map(is_kept).collect();
+    let all = kept.iter().copied().chain(std::iter::repeat(true));
+    let fields: Vec<FieldRef> =
+        schema.fields().iter().cloned().zip(all).filter_map(|(f, kept)| kept.then_some(f)).collect();
+    (kept, Arc::new(Schema::new(fields)))
 }
 
 /// The values of one column of one block.

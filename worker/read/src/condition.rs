@@ -23,6 +23,8 @@ pub struct Condition {
 pub enum Test {
     /// `column <comparison> literal`; null is not wanted.
     Compare(Comparison, Literal),
+    /// Equal to one of these.
+    OneOf(Vec<Literal>),
     /// Null.
     IsNull,
     /// Anything but null.

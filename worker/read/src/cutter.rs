@@ -1,11 +1,13 @@
 //! One thread goes through the files and hands out parts of them, in order, to be parsed by others.
 //!
-//! A stream is cut here, block by block. A plain file of this machine is not even read here: ranges of it are read, cut
-//! and parsed by the others (`ranges`).
+//! A stream is cut here, block by block. A plain file of this machine or of an object store is not even read here: ranges
+//! of it are read, cut and parsed by the others (`ranges`). Ranges of a remote file are fetched before a thread may parse
+//! them, as many as there is room for.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use moulin_core::{Compression, Counters, PlannedFile, Room, Source};
 use tokio::runtime::Handle;
@@ -16,28 +18,30 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::blocks::{Block, Splitter};
 use crate::csv::cut_error;
-use crate::fetch::ByteStream;
+use crate::fetch::{ByteStream, PIECE_BYTES};
 use crate::inflate::inflated;
 use crate::pipeline::{Parsed, Start, Text};
-use crate::ranges::{RangeRead, RangeReader};
+use crate::ranges::{Ahead, GUESS_BYTES, RangeRead, RangeReader, Stretch};
+use crate::shards::{ShardStart, Slice};
 
 /// Files of fewer blocks are read as a stream.
 const RANGES_FROM_BLOCKS: u64 = 4;
 
 /// What the cutting thread hands on, in the order of the files.
 pub(crate) enum Step {
-    /// `ranges`: from the first record to the end of the file, when ranges of that follow; else blocks do.
     File {
         number: usize,
         start: Arc<Start>,
-        ranges: Option<Range<u64>>,
+        /// What the ranges that follow are parts of; `None`: blocks follow.
+        stretch: Option<Stretch>,
+        /// What stands before the first record that follows.
+        before: ShardStart,
     },
     Block {
         parsed: JoinHandle<Result<Parsed, Error>>,
     },
     /// A range whose start is a guess.
     Range {
-        range: Range<u64>,
         read: JoinHandle<Result<RangeRead, Error>>,
     },
     FileEnd,
@@ -50,16 +54,31 @@ pub(crate) struct Cutter<T> {
     reader: Arc<RangeReader<T>>,
     /// Files opened before their turn.
     ahead: usize,
+    threads: usize,
     /// One for each thread that may parse.
     permits: Arc<Semaphore>,
     runtime: Handle,
     stop: CancellationToken,
+    /// Of the one file there is; `None`: all of all files.
+    slice: Option<Slice>,
+}
+
+/// A plain file of which ranges can be read.
+#[derive(Clone, Copy)]
+struct Ranged {
+    size: u64,
+    is_remote: bool,
 }
 
 impl<T: Text> Cutter<T> {
-    pub(crate) fn new(reader: Arc<RangeReader<T>>, threads: usize, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        reader: Arc<RangeReader<T>>,
+        threads: usize,
+        slice: Option<Slice>,
+        stop: CancellationToken,
+    ) -> Self {
         let permits = Arc::new(Semaphore::new(threads));
-        Self { reader, ahead: threads.min(2), permits, runtime: Handle::current(), stop }
+        Self { ahead: threads.min(2), threads, permits, runtime: reader.runtime.clone(), stop, slice, reader }
     }
 
     pub(crate) fn run(self, steps: &Steps) {
@@ -80,11 +99,11 @@ impl<T: Text> Cutter<T> {
                 let Some(file) = unopened.next() else { break };
                 opened.push_back((file, self.open(file)));
             }
-            let Some((file, stream)) = opened.pop_front() else { break };
-            let Some(stream) = stream? else { continue };
-            let goes_on = match self.cut_ranges(number, file, steps)? {
-                Some(goes_on) => goes_on,
-                None => self.cut_stream(number, &file.uri, self.splitter(stream), steps)?,
+            let Some((file, opened)) = opened.pop_front() else { break };
+            let Some(opened) = opened? else { continue };
+            let goes_on = match opened {
+                Opened::Ranged(ranged) => self.cut_ranged(number, file, ranged, steps)?,
+                Opened::Stream(stream) => self.cut_stream(number, &file.uri, self.splitter(stream), steps)?,
             };
             if !goes_on || steps.blocking_send(Ok(Step::FileEnd)).is_err() {
                 break;
@@ -94,17 +113,34 @@ impl<T: Text> Cutter<T> {
     }
 
     /// `None`: the file is damaged and left out.
-    fn open(&self, file: &PlannedFile) -> Result<Option<ByteStream>, Error> {
+    fn open(&self, file: &PlannedFile) -> Result<Option<Opened>, Error> {
         if !self.reader.input.admits(file, &self.reader.counters, || self.verify(file))? {
             return Ok(None);
         }
-        self.stream(file, &self.reader.counters).map(Some)
+        if let Some(ranged) = self.ranged(file) {
+            return Ok(Some(Opened::Ranged(ranged)));
+        }
+        self.stream(file, &self.reader.counters).map(|stream| Some(Opened::Stream(stream)))
+    }
+
+    /// Whether ranges of a file are read, and not the file as a stream.
+    fn ranged(&self, file: &PlannedFile) -> Option<Ranged> {
+        let RangeReader { input, text, block_bytes, .. } = self.reader.as_ref();
+        let is_plain = matches!(input.source.compression.of(&file.uri), Compression::None | Compression::Auto);
+        if !is_plain || !text.splits() {
+            return None;
+        }
+        let local = input.fetcher.local_size(file).map(|size| Ranged { size, is_remote: false });
+        let remote = || input.fetcher.ranged_size(file).map(|size| Ranged { size, is_remote: true });
+        let ranged = local.or_else(remote)?;
+        let from = RANGES_FROM_BLOCKS * if ranged.is_remote { PIECE_BYTES } else { *block_bytes as u64 };
+        (self.slice.is_some() || ranged.size >= from).then_some(ranged)
     }
 
     fn stream(&self, file: &PlannedFile, counters: &Arc<Counters>) -> Result<ByteStream, Error> {
         let Source { compression, limits, .. } = &self.reader.input.source;
         let stream = self.reader.input.fetcher.open(file, counters, &self.runtime, &self.stop)?;
-        Ok(inflated(&file.uri, *compression, limits, stream, counters, &self.runtime))
+        Ok(inflated(&file.uri, *compression, limits, stream, counters, (&self.runtime, self.threads)))
     }
 
     fn splitter(&self, stream: ByteStream) -> Splitter<ByteStream> {
@@ -135,7 +171,9 @@ impl<T: Text> Cutter<T> {
         let mut start = self.reader.text.begin(uri, &mut splitter)?;
         let mut next = start.first.take();
         let start = Arc::new(start);
-        if steps.blocking_send(Ok(Step::File { number, start: Arc::clone(&start), ranges: None })).is_err() {
+        let before = ShardStart { offset: 0, records: start.records, lines: start.lines };
+        let step = Step::File { number, start: Arc::clone(&start), stretch: None, before };
+        if steps.blocking_send(Ok(step)).is_err() {
             return Ok(false);
         }
         loop {
@@ -169,43 +207,102 @@ impl<T: Text> Cutter<T> {
         permit.map_err(|error| Error::Internal(error.to_string()))
     }
 
-    /// Hands out ranges, if the file can be read so; `Some(false)`: nobody receives any more.
-    fn cut_ranges(&self, number: usize, file: &PlannedFile, steps: &Steps) -> Result<Option<bool>, Error> {
-        let RangeReader { input, text, block_bytes, counters, .. } = self.reader.as_ref();
-        let is_plain = matches!(input.source.compression.of(&file.uri), Compression::None | Compression::Auto);
-        let size = input.fetcher.local_size(file).filter(|_| is_plain && text.splits());
-        let Some(size) = size.filter(|size| *size >= RANGES_FROM_BLOCKS * *block_bytes as u64) else { return Ok(None) };
-        let mut splitter = self.splitter(self.stream(file, &Arc::default())?);
-        let mut start = text.begin(&file.uri, &mut splitter)?;
-        if start.cut.footer_rows() > 0 {
-            return Ok(None);
-        }
+    /// Hands out ranges; `false`: nobody receives any more.
+    fn cut_ranged(&self, number: usize, file: &PlannedFile, ranged: Ranged, steps: &Steps) -> Result<bool, Error> {
+        let reader = &self.reader;
+        let mut splitter = self.splitter(reader.input.fetcher.open_range(file, 0..ranged.size, &self.runtime)?);
+        let mut start = reader.text.begin(&file.uri, &mut splitter)?;
         let first = start.first.take().map(|block| block.offset);
-        let Some(mut from) = splitter.position().map(|next| first.unwrap_or(next)) else { return Ok(None) };
+        let places = splitter.position().filter(|_| start.cut.footer_rows() == 0);
+        let Some(from) = places.map(|next| first.unwrap_or(next)) else {
+            return self.cut_whole(number, file, steps);
+        };
         drop(splitter);
-        Counters::add(&counters.bytes_done, from);
-        let start = Arc::new(start);
-        let step = Step::File { number, start: Arc::clone(&start), ranges: Some(from..size) };
+        let whole = Stretch { number, range: from..ranged.size, size: ranged.size };
+        let header = ShardStart { offset: from, records: start.records, lines: start.lines };
+        let (range, before) = match &self.slice {
+            None => (whole.range, header),
+            Some(slice) => slice.bounds(header, ranged.size, |near| {
+                Ok(reader.guess(file, &start, near, ranged.size, None)?.max(from))
+            })?,
+        };
+        if range.start == from {
+            Counters::add(&reader.counters.bytes_done, from);
+        }
+        let (start, stretch) = (Arc::new(start), Stretch { range, ..whole });
+        let step = Step::File { number, start: Arc::clone(&start), stretch: Some(stretch.clone()), before };
         if steps.blocking_send(Ok(step)).is_err() {
-            return Ok(Some(false));
+            return Ok(false);
         }
-        while from < size {
-            let to = self.reader.guess_end(file, &start, from, size)?;
-            let (reader, start, permit) = (Arc::clone(&self.reader), Arc::clone(&start), self.permit()?);
-            let range = from..to;
-            let read = self.runtime.spawn_blocking({
-                let range = range.clone();
-                move || {
-                    let read = reader.read(number, &start, range, size);
-                    drop(permit);
-                    read
-                }
-            });
-            if steps.blocking_send(Ok(Step::Range { range, read })).is_err() {
-                return Ok(Some(false));
+        let bytes = if ranged.is_remote { PIECE_BYTES } else { reader.block_bytes as u64 };
+        let mut at = stretch.range.start;
+        while at < stretch.range.end {
+            let near = at..(at + bytes).min(stretch.range.end);
+            at = near.end;
+            let read = if ranged.is_remote {
+                self.read_remote(file, &start, &stretch, near)
+            } else {
+                self.read_local(&start, &stretch, near)?
+            };
+            if steps.blocking_send(Ok(Step::Range { read })).is_err() {
+                return Ok(false);
             }
-            from = to;
         }
-        Ok(Some(true))
+        Ok(true)
     }
+
+    /// A file that turned out to be understood from its start only. Of its slices the first holds all of it.
+    fn cut_whole(&self, number: usize, file: &PlannedFile, steps: &Steps) -> Result<bool, Error> {
+        if self.slice.as_ref().is_some_and(|slice| slice.range.start > 0) {
+            return Ok(true);
+        }
+        let stream = self.stream(file, &self.reader.counters)?;
+        self.cut_stream(number, &file.uri, self.splitter(stream), steps)
+    }
+
+    fn read_local(&self, start: &Arc<Start>, stretch: &Stretch, near: Range<u64>) -> Result<Reading, Error> {
+        let (reader, start, stretch) = (Arc::clone(&self.reader), Arc::clone(start), stretch.clone());
+        let permit = self.permit()?;
+        Ok(self.runtime.spawn_blocking(move || {
+            let read = reader.read_near(&start, &stretch, near, None);
+            drop(permit);
+            read
+        }))
+    }
+
+    /// Fetches a range at once, and has it parsed when a thread may.
+    fn read_remote(&self, file: &PlannedFile, start: &Arc<Start>, stretch: &Stretch, near: Range<u64>) -> Reading {
+        let (reader, start, stretch) = (Arc::clone(&self.reader), Arc::clone(start), stretch.clone());
+        let (file, permits, stop) = (file.clone(), Arc::clone(&self.permits), self.stop.clone());
+        let read = async move {
+            // With what it takes to guess the end.
+            let range = near.start..(near.end + GUESS_BYTES[1]).min(stretch.size);
+            let started = Instant::now();
+            let bytes = reader.input.fetcher.fetch_range(file, range).await?;
+            reader.counters.busy(Room::Fetch, started.elapsed());
+            let permit = permits.acquire_owned().await.map_err(|error| Error::Internal(error.to_string()))?;
+            let ahead = Ahead { at: near.start, bytes };
+            let parse = move || {
+                let read = reader.read_near(&start, &stretch, near, Some(&ahead));
+                drop(permit);
+                read
+            };
+            let ended = |error| Error::Internal(format!("a thread that parses ended: {error}"));
+            tokio::task::spawn_blocking(parse).await.map_err(ended)?
+        };
+        self.runtime.spawn(async move {
+            tokio::select! {
+                read = read => read,
+                () = stop.cancelled() => Err(Error::Internal("nobody reads the file any more".to_owned())),
+            }
+        })
+    }
+}
+
+type Reading = JoinHandle<Result<RangeRead, Error>>;
+
+/// A file whose turn comes soon.
+enum Opened {
+    Stream(ByteStream),
+    Ranged(Ranged),
 }

@@ -53,12 +53,13 @@ pub use error::Error;
 pub use landable::landable;
 pub use rejects::{reject_batch, reject_schema};
 pub use report::infer;
-pub use shards::{Part, Shard, shards};
+pub use shards::{Part, Shard, ShardEnd, ShardRead, ShardStart, read_shard, shards, starts};
 pub use type_names::iceberg_type_name;
 
 use added::Added;
 use blocks::{Pool, Splitter};
 use fetch::{ByteStream, Fetcher};
+use shards::Piece;
 
 /// Batches of one schema, in order. Dropping it stops all work above it.
 pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch, Error>> + Send>>;
@@ -297,7 +298,7 @@ fn sample(
 ) -> Result<Splitter<ByteStream>, Error> {
     let counters = Arc::new(Counters::default());
     let stream = fetcher.open(file, &counters, runtime, stop)?;
-    let stream = inflate::inflated(&file.uri, source.compression, &source.limits, stream, &counters, runtime);
+    let stream = inflate::inflated(&file.uri, source.compression, &source.limits, stream, &counters, (runtime, 1));
     let sample_bytes = usize::try_from(source.inference.sample_bytes).unwrap_or(usize::MAX);
     Ok(Splitter::new(stream, sample_bytes, Pool::default()).with_limits(&source.limits))
 }
@@ -360,13 +361,24 @@ pub fn batches(
     schema: &InputSchema,
     options: ReadOptions,
 ) -> BatchStream {
+    projected(fetcher, source, files, schema, options, None)
+}
+
+/// Streams the columns of the projection, of all files or of a piece of the one there is.
+fn projected(
+    fetcher: &Fetcher,
+    source: &Source,
+    files: &[PlannedFile],
+    schema: &InputSchema,
+    options: ReadOptions,
+    piece: Option<Piece>,
+) -> BatchStream {
     let Some(names) = options.projection.clone() else {
-        return all_batches(fetcher, source, files, schema, options);
+        return all_batches(fetcher, source, files, schema, options, piece);
     };
     let known: HashSet<&str> = schema.arrow.fields().iter().map(|field| field.name().as_str()).collect();
     if let Some(name) = names.iter().find(|name| !known.contains(name.as_str())) {
-        let error = Error::Schema(format!("no column `{name}` to read; there are {}", column_names(&schema.arrow)));
-        return Box::pin(futures::stream::once(async { Err(error) }));
+        return failed(Error::Schema(format!("no column `{name}` to read; there are {}", column_names(&schema.arrow))));
     }
     let mut places: Option<Vec<usize>> = None;
     let projected = move |batch: Result<RecordBatch, Error>| {
@@ -375,7 +387,11 @@ pub fn batches(
         let places = places.get_or_insert_with(|| places_of(&names, &batch.schema()));
         batch.project(places).map_err(pipeline::batch_error)
     };
-    Box::pin(all_batches(fetcher, source, files, schema, options).map(projected))
+    Box::pin(all_batches(fetcher, source, files, schema, options, piece).map(projected))
+}
+
+fn failed(error: Error) -> BatchStream {
+    Box::pin(futures::stream::once(async { Err(error) }))
 }
 
 /// Where columns stand in a schema that has them all.
@@ -397,6 +413,7 @@ fn all_batches(
     files: &[PlannedFile],
     schema: &InputSchema,
     options: ReadOptions,
+    piece: Option<Piece>,
 ) -> BatchStream {
     let counters = Arc::clone(&options.counters);
     Counters::add(&counters.files_total, files.len() as u64);
@@ -405,7 +422,6 @@ fn all_batches(
         0 => 1 << 20,
         bytes => bytes.clamp(256 << 10, 4 << 20),
     };
-    let failed = |error: Error| -> BatchStream { Box::pin(futures::stream::once(async { Err(error) })) };
     let added = match Added::new(source, files) {
         Ok(added) => added,
         Err(error) => return failed(error),
@@ -418,21 +434,43 @@ fn all_batches(
         schema: Arc::clone(&schema.arrow),
     };
     let schema = &schema.of_files();
-    match &source.format {
-        Format::Csv(format) => match csv::Csv::new(source, schema.sample.dialect.as_ref().unwrap_or(format), schema) {
-            Ok(text) => pipeline::batches(input, text, block_bytes, options),
-            Err(error) => failed(error),
-        },
-        Format::Ndjson(format) => match ndjson::Ndjson::new(source, format.duplicate_keys, schema) {
-            Ok(text) => pipeline::batches(input, text, block_bytes, options),
-            Err(error) => failed(error),
-        },
-        Format::Json(format) => match json::Json::new(source, format, schema) {
-            Ok(text) => pipeline::batches(input, text, block_bytes, options),
-            Err(error) => failed(error),
-        },
-        Format::Parquet => parquet::batches(input, schema, options),
+    opened(input, source, schema, block_bytes, options, piece).unwrap_or_else(failed)
+}
+
+fn opened(
+    mut input: Input,
+    source: &Source,
+    schema: &InputSchema,
+    block_bytes: usize,
+    options: ReadOptions,
+    piece: Option<Piece>,
+) -> Result<BatchStream, Error> {
+    let uri = input.files.first().map(|file| file.uri.clone()).unwrap_or_default();
+    let names = options.projection.clone();
+    let names = names.as_deref();
+    if !matches!(source.format, Format::Parquet) {
+        let own = schema.arrow.fields().len() - usize::from(schema.origins.last() == Some(&Origin::Rescued));
+        input.schema = columns::kept(&input.schema, own, names).1;
     }
+    let slice = |piece: Option<Piece>| piece.map(|piece| piece.slice(&uri)).transpose();
+    Ok(match &source.format {
+        Format::Csv(format) => {
+            let text = csv::Csv::new(source, schema.sample.dialect.as_ref().unwrap_or(format), schema)?.keeping(names);
+            pipeline::batches(input, text, block_bytes, options, slice(piece)?)
+        }
+        Format::Ndjson(format) => {
+            let text = ndjson::Ndjson::new(source, format.duplicate_keys, schema)?.keeping(names);
+            pipeline::batches(input, text, block_bytes, options, slice(piece)?)
+        }
+        Format::Json(format) => {
+            let text = json::Json::new(source, format, schema)?.keeping(names);
+            pipeline::batches(input, text, block_bytes, options, slice(piece)?)
+        }
+        Format::Parquet => {
+            let groups = piece.map(|piece| piece.groups(&uri)).transpose()?;
+            parquet::batches(input, schema, options, groups)
+        }
+    })
 }
 
 #[cfg(test)]

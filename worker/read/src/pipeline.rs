@@ -23,6 +23,7 @@ use crate::cutter::{Cutter, Step};
 use crate::fault::BadRow;
 use crate::fetch::ByteStream;
 use crate::ranges::{Chain, RangeReader};
+use crate::shards::{ShardEnd, Slice, Told};
 use crate::{BatchStream, Error, Input, ReadOptions};
 
 /// Rows below which batches wait for more.
@@ -32,6 +33,10 @@ const FEW_ROWS: usize = 8192;
 pub(crate) trait Text: Send + Sync + 'static {
     /// The schema of the batches.
     fn schema(&self) -> &SchemaRef;
+    /// Columns that are checked, those that are not handed out among them.
+    fn columns(&self) -> usize {
+        self.schema().fields().len()
+    }
     /// Reads what stands before the first record of a file.
     fn begin(&self, uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<Start, Error>;
     /// Whether records can be told apart from any place of a file on, and mean the same wherever they are read from.
@@ -131,8 +136,14 @@ pub(crate) fn batch_error(error: ArrowError) -> Error {
     Error::Internal(format!("the values read make no batch: {error}"))
 }
 
-/// Streams files of a text format as batches.
-pub(crate) fn batches<T: Text>(input: Input, text: T, block_bytes: usize, options: ReadOptions) -> BatchStream {
+/// Streams files of a text format as batches: all of all files, or a slice of one.
+pub(crate) fn batches<T: Text>(
+    input: Input,
+    text: T,
+    block_bytes: usize,
+    options: ReadOptions,
+    slice: Option<(Option<Slice>, Told)>,
+) -> BatchStream {
     Box::pin(async_stream::try_stream! {
         let stop = CancellationToken::new();
         let _stopped_on_drop = stop.clone().drop_guard();
@@ -142,20 +153,24 @@ pub(crate) fn batches<T: Text>(input: Input, text: T, block_bytes: usize, option
         // The receiver of the rejects sees their end when this stream is at its own.
         drop(options);
         let reader = Arc::new(RangeReader::new(&input, text, block_bytes, ask, &counters));
-        let cutter = Cutter::new(Arc::clone(&reader), threads, stop);
+        let (slice, told) = slice.unzip();
+        let slice = slice.flatten();
+        let before = slice.as_ref().map_or((0, 0), Slice::before);
+        let cutter = Cutter::new(Arc::clone(&reader), threads, slice, stop);
         // With the one awaited here and the one the cutter waits to send, a few more blocks are under way than threads.
         let (sender, mut steps) = mpsc::channel(threads);
         let cutting = tokio::task::spawn_blocking(move || cutter.run(&sender));
         let mut added = input.added.of_file(&input.schema, 0, "");
-        let mut chain = None;
+        let (mut chain, mut from) = (None, u64::MAX);
         let mut waiting = Waiting { schema: Arc::clone(&input.schema), batches: Vec::new(), rows: 0, bytes: 0 };
         while let Some(step) = steps.recv().await {
             let parts = match step? {
-                Step::File { number, start, ranges } => {
+                Step::File { number, start, stretch, before } => {
                     let uri = input.files[number].uri.clone();
                     added = input.added.of_file(&input.schema, number, &uri);
-                    accounts.begin(FilePlace { uri, lines: start.lines, records: start.records });
-                    chain = ranges.map(|all| Chain::new(Arc::clone(&reader), number, start, all));
+                    accounts.begin(FilePlace { uri, lines: before.lines, records: before.records });
+                    from = before.offset;
+                    chain = stretch.map(|stretch| Chain::new(Arc::clone(&reader), start, stretch));
                     continue;
                 }
                 Step::FileEnd => {
@@ -166,8 +181,8 @@ pub(crate) fn batches<T: Text>(input: Input, text: T, block_bytes: usize, option
                     let parsed = joined(parsed).await?;
                     vec![parsed]
                 }
-                Step::Range { range, read } => match &mut chain {
-                    Some(chain) => chain.next(range, read).await?,
+                Step::Range { read } => match &mut chain {
+                    Some(chain) => chain.next(read).await?,
                     None => Err(Error::Internal("a range of a file that is not read in ranges".to_owned()))?,
                 },
             };
@@ -191,6 +206,13 @@ pub(crate) fn batches<T: Text>(input: Input, text: T, block_bytes: usize, option
         }
         cutting.await.map_err(|error| Error::Internal(format!("the thread that cuts blocks ended: {error}")))?;
         accounts.end()?;
+        if let Some(told) = told {
+            let FilePlace { lines, records, .. } = accounts.place();
+            let to = chain.as_ref().map_or(u64::MAX, Chain::at);
+            // Of a shard that turned out to have nothing, nothing was counted.
+            let (records, lines) = (records.saturating_sub(before.0), lines.saturating_sub(before.1));
+            told.tell(ShardEnd { from, to, records, lines });
+        }
         if let Some(batch) = waiting.take()? {
             yield batch;
         }

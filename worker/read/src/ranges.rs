@@ -1,26 +1,29 @@
 //! A plain file is read in ranges, several at once.
 //!
-//! Where a range starts is a guess: the first line end near a place that seems to stand outside of quotes. Each range is
-//! then cut as if the guess were right, and the cut says where its last whole record really ends. In the order of the
-//! file, a range whose start is where the one before it ended was guessed right, since the first one was not guessed at
-//! all; any other is read again from the right place. So the rows are those of a serial read, whatever the guesses.
+//! Where a range starts is a guess: the first line end near a place that seems to stand outside of quotes. Whoever reads
+//! the range before it guesses the same from the same bytes, and ends there. Each range is cut as if both guesses were
+//! right, and the cut says where its last whole record really ends. In the order of the file, a range whose start is where
+//! the one before it ended was guessed right, since the first one was not guessed at all; any other is read again from
+//! the right place. So the rows are those of a serial read, whatever the guesses.
 
 use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::{Buf, Bytes};
 use memchr::{memchr, memchr2};
 use moulin_core::{Counters, PlannedFile, Room};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::blocks::{Block, Pool, Splitter};
 use crate::csv::{Cut, cut_error};
-use crate::fetch::into_error;
+use crate::fetch::{ByteStream, into_error};
 use crate::pipeline::{Ask, Parsed, Sizes, Start, Text, joined};
 use crate::{Error, Input};
 
 /// Bytes in which the start of a record is looked for: first a few, then more.
-const GUESS_BYTES: [u64; 2] = [4 << 10, 64 << 10];
+pub(crate) const GUESS_BYTES: [u64; 2] = [4 << 10, 64 << 10];
 
 /// All that it takes to read a part of a file.
 pub(crate) struct RangeReader<T> {
@@ -31,20 +34,55 @@ pub(crate) struct RangeReader<T> {
     sizes: Sizes,
     pub(crate) pool: Pool,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) runtime: Handle,
+}
+
+/// The part of a file that is read in ranges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    /// Number of the file.
+    pub(crate) number: usize,
+    /// The first record, and one past the last byte, which may be a guess.
+    pub(crate) range: Range<u64>,
+    /// Of the file.
+    pub(crate) size: u64,
+}
+
+/// Bytes of a remote file that were fetched before they are read.
+pub(crate) struct Ahead {
+    pub(crate) at: u64,
+    pub(crate) bytes: Bytes,
+}
+
+impl Ahead {
+    fn part(&self, range: &Range<u64>) -> Option<Bytes> {
+        let start = usize::try_from(range.start.checked_sub(self.at)?).ok()?;
+        let end = usize::try_from(range.end.checked_sub(self.at)?).ok()?;
+        (start <= end && end <= self.bytes.len()).then(|| self.bytes.slice(start..end))
+    }
 }
 
 /// What a range holds.
 pub(crate) struct RangeRead {
+    /// Where it starts and ends, both guessed.
+    pub(crate) range: Range<u64>,
+    /// An error of a wrong guess means nothing.
+    pub(crate) records: Result<Records, Error>,
+}
+
+/// The whole records of a range.
+pub(crate) struct Records {
     parsed: Vec<Parsed>,
-    /// One past its last whole record, or its start when there is none.
+    /// One past the last of them, or the start of the range when there is none.
     ended: u64,
 }
 
 impl<T: Text> RangeReader<T> {
+    /// Call within a runtime.
     pub(crate) fn new(input: &Input, text: T, block_bytes: usize, ask: Ask, counters: &Arc<Counters>) -> Self {
-        let sizes = Sizes::new(text.schema().fields().len());
-        let (input, counters) = (input.clone(), Arc::clone(counters));
-        Self { input, text, block_bytes, ask, sizes, pool: Pool::default(), counters }
+        let sizes = Sizes::new(text.columns());
+        let (input, counters, runtime) = (input.clone(), Arc::clone(counters), Handle::current());
+        Self { input, text, block_bytes, ask, sizes, pool: Pool::default(), counters, runtime }
     }
 
     pub(crate) fn parse(&self, start: &Start, block: &Block) -> Result<Parsed, Error> {
@@ -53,15 +91,24 @@ impl<T: Text> RangeReader<T> {
         Ok(parsed)
     }
 
-    /// Where a range that starts at `from` may end: at a place that seems to be the start of a record, a block away or
-    /// more; or the end of the file.
-    pub(crate) fn guess_end(&self, file: &PlannedFile, start: &Start, from: u64, size: u64) -> Result<u64, Error> {
-        let mut near = from + self.block_bytes as u64;
+    /// A place near `near`, or behind it, that seems to be the start of a record; or the end of the file. It is the same
+    /// for everybody who asks.
+    pub(crate) fn guess(
+        &self,
+        file: &PlannedFile,
+        start: &Start,
+        near: u64,
+        size: u64,
+        ahead: Option<&Ahead>,
+    ) -> Result<u64, Error> {
         // No record may be that long: reading the range says so.
-        let until = size.min(from.saturating_add(self.input.source.limits.record_bytes).saturating_add(2));
+        let until = size.min(near.saturating_add(self.input.source.limits.record_bytes).saturating_add(2));
+        let mut near = near;
         while near < until {
             for bytes in GUESS_BYTES {
-                let text = self.bytes(file, near..(near + bytes).min(size))?;
+                let mut text = Vec::new();
+                let mut stream = self.open(file, near..(near + bytes).min(size), ahead)?;
+                stream.read_to_end(&mut text).map_err(|error| into_error(&file.uri, error))?;
                 if let Some(at) = guessed_start(&start.cut, &text) {
                     return Ok(near + at as u64);
                 }
@@ -71,22 +118,55 @@ impl<T: Text> RangeReader<T> {
         Ok(near.min(size))
     }
 
-    fn bytes(&self, file: &PlannedFile, range: Range<u64>) -> Result<Vec<u8>, Error> {
-        let mut text = Vec::new();
-        let mut stream = self.input.fetcher.open_range(file, range, &Arc::default())?;
-        stream.read_to_end(&mut text).map_err(|error| into_error(&file.uri, error))?;
-        Ok(text)
+    fn open(&self, file: &PlannedFile, range: Range<u64>, ahead: Option<&Ahead>) -> Result<ByteStream, Error> {
+        match ahead.and_then(|ahead| ahead.part(&range)) {
+            Some(bytes) => Ok(Box::new(bytes.reader())),
+            None => self.input.fetcher.open_range(file, range, &self.runtime),
+        }
     }
 
-    /// Cuts and parses the whole records of a range that starts with one.
-    pub(crate) fn read(&self, number: usize, start: &Start, range: Range<u64>, size: u64) -> Result<RangeRead, Error> {
-        let file = &self.input.files[number];
+    /// Reads what stands between the records near two places of a stretch.
+    ///
+    /// # Errors
+    /// When the bytes to guess from cannot be read.
+    pub(crate) fn read_near(
+        &self,
+        start: &Start,
+        stretch: &Stretch,
+        near: Range<u64>,
+        ahead: Option<&Ahead>,
+    ) -> Result<RangeRead, Error> {
+        let file = &self.input.files[stretch.number];
+        let all = &stretch.range;
+        let guess = |near| self.guess(file, start, near, stretch.size, ahead).map(|guess| guess.min(all.end));
+        let from = if near.start <= all.start { all.start } else { guess(near.start)? };
+        let to = if near.end >= all.end { all.end } else { guess(near.end)?.max(from) };
+        Ok(self.read(start, stretch, from..to, ahead))
+    }
+
+    /// Cuts and parses the whole records of a range.
+    pub(crate) fn read(&self, start: &Start, stretch: &Stretch, range: Range<u64>, ahead: Option<&Ahead>) -> RangeRead {
+        RangeRead { range: range.clone(), records: self.records(start, stretch, range, ahead) }
+    }
+
+    fn records(
+        &self,
+        start: &Start,
+        stretch: &Stretch,
+        range: Range<u64>,
+        ahead: Option<&Ahead>,
+    ) -> Result<Records, Error> {
+        let file = &self.input.files[stretch.number];
         let failed = |error| cut_error(&file.uri, error);
-        let stream = self.input.fetcher.open_range(file, range.clone(), &Arc::default())?;
+        let mut parsed = Vec::new();
+        if range.is_empty() {
+            return Ok(Records { parsed, ended: range.start });
+        }
+        let stream = self.open(file, range.clone(), ahead)?;
         let block_bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(4 * self.block_bytes);
         let splitter = Splitter::new(stream, block_bytes, self.pool.clone());
-        let mut splitter = splitter.with_limits(&self.input.source.limits).of_range(range.start, range.end < size);
-        let mut parsed = Vec::new();
+        let mut splitter =
+            splitter.with_limits(&self.input.source.limits).of_range(range.start, range.end < stretch.size);
         while let Some(block) = splitter.next(&start.cut).map_err(failed)? {
             parsed.push(self.parse(start, &block)?);
             if self.ask.stop_at_first && parsed.last().is_some_and(|parsed| !parsed.bad_after.is_empty()) {
@@ -95,16 +175,15 @@ impl<T: Text> RangeReader<T> {
         }
         self.counters.busy(Room::Read, splitter.take_time());
         let ended = splitter.position().unwrap_or(range.start);
-        Ok(RangeRead { parsed, ended })
+        Ok(Records { parsed, ended })
     }
 }
 
-/// The ranges of one file, verified one after the other.
+/// The ranges of one stretch, verified one after the other.
 pub(crate) struct Chain<T> {
     reader: Arc<RangeReader<T>>,
-    number: usize,
     start: Arc<Start>,
-    size: u64,
+    stretch: Stretch,
     /// Where the next record stands: no guess.
     at: u64,
     /// A record that has not ended by here is looked at again only when twice as much is at hand.
@@ -112,37 +191,38 @@ pub(crate) struct Chain<T> {
 }
 
 impl<T: Text> Chain<T> {
-    pub(crate) fn new(reader: Arc<RangeReader<T>>, number: usize, start: Arc<Start>, all: Range<u64>) -> Self {
-        Self { reader, number, start, size: all.end, at: all.start, next_try: 0 }
+    pub(crate) fn new(reader: Arc<RangeReader<T>>, start: Arc<Start>, stretch: Stretch) -> Self {
+        Self { reader, start, at: stretch.range.start, stretch, next_try: 0 }
+    }
+
+    /// Where the next record stands; behind the last range, where the next stretch has its first.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
     }
 
     /// What the records are that the next range brings to an end.
     ///
     /// # Errors
-    /// Those of reading it, if it was guessed right; an error of a wrong guess means nothing.
-    pub(crate) async fn next(
-        &mut self,
-        range: Range<u64>,
-        read: JoinHandle<Result<RangeRead, Error>>,
-    ) -> Result<Vec<Parsed>, Error> {
+    /// Those of reading it, if it was guessed right.
+    pub(crate) async fn next(&mut self, read: JoinHandle<Result<RangeRead, Error>>) -> Result<Vec<Parsed>, Error> {
+        let RangeRead { range, records } = joined(read).await?;
         Counters::add(&self.reader.counters.bytes_done, range.end - range.start);
-        let read = joined(read).await;
-        let read = if range.start == self.at {
-            read?
-        } else if range.end <= self.at || (range.end < self.next_try && range.end < self.size) {
+        let is_last = range.end == self.stretch.range.end;
+        let records = if range.start == self.at {
+            records?
+        } else if range.end <= self.at || (range.end < self.next_try && !is_last) {
             return Ok(Vec::new());
         } else {
             tracing::debug!(at = self.at, guessed = range.start, "a range is read again");
-            let (reader, start, number, size) =
-                (Arc::clone(&self.reader), Arc::clone(&self.start), self.number, self.size);
+            let (reader, start, stretch) = (Arc::clone(&self.reader), Arc::clone(&self.start), self.stretch.clone());
             let again = self.at..range.end;
-            joined(tokio::task::spawn_blocking(move || reader.read(number, &start, again, size))).await?
+            joined(tokio::task::spawn_blocking(move || reader.records(&start, &stretch, again, None))).await?
         };
-        if read.ended == self.at {
+        if records.ended == self.at {
             self.next_try = range.end + (range.end - self.at);
         }
-        self.at = read.ended;
-        Ok(read.parsed)
+        self.at = records.ended;
+        Ok(records.parsed)
     }
 }
 

@@ -33,7 +33,7 @@ use arrow::datatypes::{Field, SchemaRef};
 use moulin_core::{ColumnText, Contract, ContractMode, CsvFormat, PrimitiveType, ReadLimits, Source};
 
 use super::blocks::{Block, Splitter, too_long};
-use super::columns::{Column, column_type};
+use super::columns::{Column, column_type, kept};
 use super::fault::Bad;
 use super::notation::Notation;
 use super::pipeline::{Ask, Parsed, Sizes, Start, Text};
@@ -133,6 +133,8 @@ pub(super) struct Csv {
     rescues: bool,
     schema: SchemaRef,
     targets: Vec<Target>,
+    /// Of each column, whether it is handed out. All are checked.
+    kept: Vec<bool>,
     /// Which texts are no value of a field that has no column.
     absent: NullRule,
     /// Bytes that are indexed at once, roughly; 0: records are read one by one.
@@ -159,9 +161,16 @@ impl Csv {
             absent: NullRule::of_no_string(format),
             rescues,
             schema: Arc::clone(&schema.arrow),
+            kept: vec![true; targets.len()],
             targets,
             window,
         })
+    }
+
+    /// Hands out only these columns, and those that the reader makes.
+    pub(super) fn keeping(mut self, names: Option<&[String]>) -> Self {
+        (self.kept, self.schema) = kept(&self.schema, self.targets.len(), names);
+        self
     }
 
     /// Whether files may have columns that the schema does not have.
@@ -184,6 +193,10 @@ impl Csv {
 impl Text for Csv {
     fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    fn columns(&self) -> usize {
+        self.targets.len() + usize::from(self.rescues)
     }
 
     fn splits(&self) -> bool {
@@ -217,6 +230,11 @@ pub(super) fn cut_error(uri: &str, error: std::io::Error) -> Error {
     into_error(uri, error)
 }
 
-fn new_columns(targets: &[Target], rows: usize, sizes: &Sizes) -> Vec<Column> {
-    targets.iter().enumerate().map(|(at, target)| Column::new(target.ty, rows, sizes.text_bytes(at))).collect()
+fn new_columns(csv: &Csv, rows: usize, sizes: &Sizes) -> Vec<Column> {
+    let targets = csv.targets.iter().zip(&csv.kept).enumerate();
+    let column = |(at, (target, kept)): (usize, (&Target, &bool))| match kept {
+        true => Column::new(target.ty, rows, sizes.text_bytes(at)),
+        false => Column::new(target.ty, 0, 0),
+    };
+    targets.map(column).collect()
 }

@@ -72,7 +72,7 @@ impl<'a> Parser<'a> {
             block,
             text: &block.buffer[..block.end],
             ask,
-            columns: super::new_columns(targets, rows, sizes),
+            columns: super::new_columns(csv, rows, sizes),
             rescued: csv.rescues.then(|| Rescued::new(rows)),
             rows: 0,
             bad_after: Vec::new(),
@@ -180,6 +180,7 @@ impl<'a> Parser<'a> {
             return self.undo();
         }
         self.rows += rows;
+        self.forget();
         self.rescued.iter_mut().for_each(|rescued| rescued.end_records(rows));
         if self.ask.offsets {
             let starts = self.ends.iter().step_by(self.stride().max(1)).take(rows);
@@ -191,9 +192,17 @@ impl<'a> Parser<'a> {
 
     fn undo(&mut self) -> bool {
         let rows = self.rows;
-        self.columns.iter_mut().for_each(|column| column.truncate(rows));
+        for (column, kept) in self.columns.iter_mut().zip(&self.csv.kept) {
+            column.truncate(if *kept { rows } else { 0 });
+        }
         self.rescued.iter_mut().for_each(|rescued| rescued.truncate(rows));
         false
+    }
+
+    /// Throws away the values of columns that are only checked.
+    fn forget(&mut self) {
+        let columns = self.columns.iter_mut().zip(&self.csv.kept).filter(|(_, kept)| !**kept);
+        columns.for_each(|(column, _)| column.truncate(0));
     }
 
     /// Reads record by record until one starts at `until` or later.
@@ -246,6 +255,7 @@ impl<'a> Parser<'a> {
         }
         self.rescued.iter_mut().for_each(Rescued::end_record);
         self.rows += 1;
+        self.forget();
         if self.ask.offsets {
             self.offsets.push(self.offset(at) as i64);
         }
@@ -394,7 +404,8 @@ impl<'a> Parser<'a> {
         let (lines, counted) = self.lines;
         let lines = lines + self.count_lines(counted, self.text.len());
         let text_bytes = self.columns.iter().map(Column::text_bytes).collect();
-        let arrays = self.columns.into_iter().map(Column::finish).chain(self.rescued.map(Rescued::finish));
+        let columns = self.columns.into_iter().zip(&self.csv.kept).filter(|(_, kept)| **kept);
+        let arrays = columns.map(|(column, _)| column.finish()).chain(self.rescued.map(Rescued::finish));
         let arrays = arrays.collect::<Result<Vec<_>, _>>().map_err(batch_error)?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.rows));
         let schema = self.csv.schema.clone();

@@ -24,6 +24,7 @@ mod stores;
 mod stream;
 
 pub(crate) use list::percent_decoded;
+pub(crate) use remote::PIECE_BYTES;
 pub(crate) use stream::{ByteStream, into_error, wrap};
 
 use crate::Error;
@@ -80,7 +81,12 @@ impl Fetcher {
                     .await
                     .map_err(|error| Error::Internal(format!("the thread that lists files ended: {error}")))?
             }
-            Location::Remote(remote) => list::remote(uri, &remote, self.store(uri, &remote)?.as_ref()).await,
+            Location::Remote(remote) => {
+                let store = self.store(uri, &remote)?;
+                let listed = list::remote(uri, &remote, store.as_ref());
+                // A store's own client has a limit for each of its requests.
+                if remote.is_http() { remote::answered(uri, listed).await? } else { listed.await }
+            }
         }
     }
 
@@ -120,16 +126,38 @@ impl Fetcher {
         std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len())
     }
 
-    /// Opens a range of a file of this machine for reading.
+    /// The size of a remote object of which any range can be asked for; `None` for files of this machine, and for those
+    /// of a web server, which may know no ranges.
+    pub(crate) fn ranged_size(&self, file: &PlannedFile) -> Option<u64> {
+        let Ok(Location::Remote(remote)) = Location::parse(&file.uri) else { return None };
+        (!remote.is_http()).then_some(file.size_bytes)
+    }
+
+    /// Opens a range of a file for reading. Of a remote one a piece is fetched when it is read; nothing is counted.
+    /// Call from a blocking thread.
     pub(crate) fn open_range(
         &self,
         file: &PlannedFile,
         range: Range<u64>,
-        counters: &Arc<Counters>,
+        runtime: &Handle,
     ) -> Result<ByteStream, Error> {
         match Location::parse(&file.uri)? {
-            Location::Local(path) => stream::local_range(&file.uri, &path, range, Arc::clone(counters)),
-            Location::Remote(_) => Err(Error::Internal(format!("{} is not on this machine", file.uri))),
+            Location::Local(path) => stream::local_range(&file.uri, &path, range, Arc::default()),
+            Location::Remote(remote) => {
+                let store = self.store(&file.uri, &remote)?;
+                remote::range_stream(file, &remote, store, range, runtime)
+            }
+        }
+    }
+
+    /// Fetches a range of a remote file, to be read later. Nothing is counted.
+    pub(crate) async fn fetch_range(&self, file: PlannedFile, range: Range<u64>) -> Result<Bytes, Error> {
+        match Location::parse(&file.uri)? {
+            Location::Local(_) => Err(Error::Internal(format!("{} is on this machine", file.uri))),
+            Location::Remote(remote) => {
+                let store = self.store(&file.uri, &remote)?;
+                remote::range(&file, store.as_ref(), &remote.object_path(&file.uri)?, range).await
+            }
         }
     }
 
@@ -151,6 +179,15 @@ impl Fetcher {
         let parts = counters.timed(Room::Fetch, read)?;
         Counters::add(&counters.bytes_done, parts.iter().map(|part| part.len() as u64).sum());
         Ok(parts)
+    }
+
+    /// Takes a store for the bucket of a uri, instead of one that settings say.
+    #[cfg(test)]
+    pub(crate) fn with_store(self, uri: &str, store: Arc<dyn ObjectStore>) -> Self {
+        if let Ok(Location::Remote(remote)) = Location::parse(uri) {
+            self.inner.stores.lock().insert(remote.store_key(), store);
+        }
+        self
     }
 
     fn store(&self, uri: &str, remote: &Remote) -> Result<Arc<dyn ObjectStore>, Error> {

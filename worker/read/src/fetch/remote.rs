@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use futures::stream::BoxStream;
@@ -21,9 +21,20 @@ use super::stream::{ByteStream, wrap};
 use crate::Error;
 
 /// One ranged request. Large enough that a store's latency does not show, small enough to hold several.
-const PIECE_BYTES: u64 = 4 << 20;
+pub(crate) const PIECE_BYTES: u64 = 4 << 20;
 /// Ranged requests of one file in flight.
 const PIECES_AHEAD: usize = 4;
+
+/// A server that says nothing for so long is taken for dead. Not the time in which nobody wants a byte.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// What comes of a request, unless the server falls silent.
+pub(super) async fn answered<T>(uri: &str, request: impl Future<Output = T>) -> Result<T, Error> {
+    tokio::time::timeout(SILENCE, request).await.map_err(|_| {
+        let silence = io::Error::new(io::ErrorKind::TimedOut, format!("no byte came for {} s", SILENCE.as_secs()));
+        store_error(uri, object_store::Error::Generic { store: "remote", source: Box::new(silence) })
+    })
+}
 
 /// Starts to fetch an object; the pieces wait in a bounded channel. Dropping the stream ends the fetching.
 pub(super) fn stream(
@@ -59,12 +70,14 @@ async fn pump(
     };
     loop {
         let started = Instant::now();
-        let Some(piece) = pieces.next().await else { return };
+        let piece = answered(&file.uri, pieces.next()).await;
+        let Some(piece) = piece.unwrap_or_else(|silence| Some(Err(silence))) else { return };
+        let failed = piece.is_err();
         counters.busy(Room::Fetch, started.elapsed());
         if let Ok(piece) = &piece {
             Counters::add(&counters.bytes_done, piece.len() as u64);
         }
-        if sender.send(piece).await.is_err() {
+        if sender.send(piece).await.is_err() || failed {
             return;
         }
     }
@@ -99,7 +112,12 @@ fn pieces(
         .boxed()
 }
 
-async fn range(file: &PlannedFile, store: &dyn ObjectStore, path: &Path, range: Range<u64>) -> Result<Bytes, Error> {
+pub(super) async fn range(
+    file: &PlannedFile,
+    store: &dyn ObjectStore,
+    path: &Path,
+    range: Range<u64>,
+) -> Result<Bytes, Error> {
     let expected = range.end - range.start;
     let answer = store.get_opts(path, get_options(file, Some(range))).await;
     let bytes = match answer {
@@ -126,6 +144,43 @@ pub(super) async fn ranges(
     let path = remote.object_path(&file.uri)?;
     let requests: Vec<_> = ranges.iter().map(|asked| range(file, store, &path, asked.clone())).collect();
     futures::stream::iter(requests).buffered(2 * PIECES_AHEAD).try_collect().await
+}
+
+/// A range of an object, of which a piece is fetched when it is read.
+pub(super) fn range_stream(
+    file: &PlannedFile,
+    remote: &Remote,
+    store: Arc<dyn ObjectStore>,
+    range: Range<u64>,
+    runtime: &Handle,
+) -> Result<ByteStream, Error> {
+    let path = remote.object_path(&file.uri)?;
+    let (file, runtime) = (file.clone(), runtime.clone());
+    Ok(Box::new(RemoteRange { file, path, store, range, rest: Bytes::new(), runtime }))
+}
+
+struct RemoteRange {
+    file: PlannedFile,
+    path: Path,
+    store: Arc<dyn ObjectStore>,
+    /// What has not been fetched.
+    range: Range<u64>,
+    rest: Bytes,
+    runtime: Handle,
+}
+
+impl Read for RemoteRange {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.rest.is_empty() && self.range.start < self.range.end {
+            let piece = self.range.start..self.range.end.min(self.range.start + PIECE_BYTES);
+            self.range.start = piece.end;
+            let fetching = range(&self.file, self.store.as_ref(), &self.path, piece);
+            self.rest = self.runtime.block_on(fetching).map_err(wrap)?;
+        }
+        let count = buffer.len().min(self.rest.len());
+        self.rest.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
 }
 
 fn store_error(uri: &str, source: object_store::Error) -> Error {

@@ -22,7 +22,8 @@ pub(super) fn build(uri: &str, remote: &Remote, settings: &StorageSettings) -> R
             "http" | "https" => {
                 let query = remote.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
                 let url = format!("{}://{}/{query}", remote.scheme, remote.authority);
-                let options = ClientOptions::new().with_allow_http(true);
+                // One answer is read as slowly as its rows land: what may not last is silence (`remote`).
+                let options = ClientOptions::new().with_allow_http(true).with_timeout_disabled();
                 Arc::new(HttpBuilder::new().with_url(url).with_client_options(options).build()?)
             }
             scheme => {

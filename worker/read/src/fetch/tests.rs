@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn list(uris: &[String]) -> Result<Vec<String>, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let fetcher = Fetcher::new(&StorageSettings::default())?;
     Ok(runtime.block_on(fetcher.list(uris))?.into_iter().map(|file| file.uri).collect())
 }
@@ -126,7 +126,7 @@ fn store(keys: &[&str], size: usize) -> Arc<dyn ObjectStore> {
 }
 
 fn on_runtime<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap().block_on(work)
 }
 
 fn remote(uri: &str) -> Remote {
@@ -185,7 +185,7 @@ fn stopping_ends_a_stream_that_nobody_reads() {
     let store = store(&["k"], 64 << 20);
     let uri = "s3://b/k";
     let file = on_runtime(list::remote(uri, &remote(uri), store.as_ref())).unwrap().remove(0);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
     let stop = CancellationToken::new();
     let mut stream = remote::stream(&file, &remote(uri), store, Arc::default(), runtime.handle(), &stop);
     let mut first = [0; 10];

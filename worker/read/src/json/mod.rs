@@ -37,11 +37,20 @@ impl Json {
         let objects = Objects::new(source, format.duplicate_keys, Layout::Items, schema)?;
         Ok(Self { objects, pointer: Pointer::new(&format.pointer)? })
     }
+
+    /// As [`Objects::keeping`].
+    pub(super) fn keeping(self, names: Option<&[String]>) -> Self {
+        Self { objects: self.objects.keeping(names), ..self }
+    }
 }
 
 impl Text for Json {
     fn schema(&self) -> &SchemaRef {
         self.objects.schema()
+    }
+
+    fn columns(&self) -> usize {
+        self.objects.columns()
     }
 
     fn begin(&self, uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<Start, Error> {

@@ -28,6 +28,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use moulin_core::{ColumnText, Contract, DuplicateKeys, Source};
 
 use super::blocks::{Block, Splitter, too_long};
+use super::columns::kept;
 use super::csv::{Cut, cut_error};
 use super::pipeline::{Ask, Parsed, Sizes, Start, Text};
 use super::{InputSchema, Origin};
@@ -54,6 +55,8 @@ pub(super) struct Objects {
     schema: SchemaRef,
     layout: Layout,
     members: Members,
+    /// Of each column, whether it is handed out. All are checked.
+    kept: Vec<bool>,
     /// Whether no one declared the column.
     inferred: Vec<bool>,
     /// Whether the last column of the schema takes what has none of its own.
@@ -95,6 +98,7 @@ impl Objects {
         let limits = source.limits;
         Ok(Self {
             schema: Arc::clone(&schema.arrow),
+            kept: vec![true; inferred.len()],
             layout,
             members: Members::from(columns.map(member).collect::<Result<Vec<_>, _>>()?),
             inferred,
@@ -115,6 +119,17 @@ impl Objects {
         too_long("json.record_bytes", length_bytes, self.record_bytes, false)
     }
 
+    /// Columns that are checked.
+    pub(super) fn columns(&self) -> usize {
+        self.members.list.len() + usize::from(self.rescued)
+    }
+
+    /// Hands out only these columns, and those that the reader makes.
+    pub(super) fn keeping(mut self, names: Option<&[String]>) -> Self {
+        (self.kept, self.schema) = kept(&self.schema, self.members.list.len(), names);
+        self
+    }
+
     pub(super) fn parse(&self, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {
         if let Some(long) = block.long {
             return Ok(long.parsed(&self.schema, block, self.too_long(long.length_bytes)));
@@ -132,11 +147,20 @@ impl Ndjson {
     pub(super) fn new(source: &Source, duplicate_keys: DuplicateKeys, schema: &InputSchema) -> Result<Self, Error> {
         Objects::new(source, duplicate_keys, Layout::Lines, schema).map(Self)
     }
+
+    /// As [`Objects::keeping`].
+    pub(super) fn keeping(self, names: Option<&[String]>) -> Self {
+        Self(self.0.keeping(names))
+    }
 }
 
 impl Text for Ndjson {
     fn schema(&self) -> &SchemaRef {
         self.0.schema()
+    }
+
+    fn columns(&self) -> usize {
+        self.0.columns()
     }
 
     fn splits(&self) -> bool {

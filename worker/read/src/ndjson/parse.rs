@@ -26,6 +26,8 @@ pub(super) struct Parser<'a> {
     ask: Ask,
     values: Values,
     cells: Vec<Cells>,
+    /// Columns whose values are only checked.
+    forgotten: Vec<usize>,
     rescued: Option<Rescued>,
     /// The record in which each column was last seen, counted from 1.
     seen: Vec<u32>,
@@ -51,7 +53,13 @@ impl<'a> Parser<'a> {
             long_bytes: format.field_bytes.min(usize::try_from(format.record_bytes).unwrap_or(usize::MAX)),
             ask,
             values: Values { duplicate_keys: format.duplicate_keys, unknown: Vec::new() },
-            cells: members.map(|(place, member)| Cells::new(&member.shape, rows, sizes.text_bytes(place))).collect(),
+            cells: members
+                .map(|(place, member)| match format.kept[place] {
+                    true => Cells::new(&member.shape, rows, sizes.text_bytes(place)),
+                    false => Cells::new(&member.shape, 0, 0),
+                })
+                .collect(),
+            forgotten: (0..format.kept.len()).filter(|place| !format.kept[*place]).collect(),
             rescued: format.rescued.then(Rescued::default),
             seen: vec![0; format.members.list.len()],
             records: 0,
@@ -92,10 +100,18 @@ impl<'a> Parser<'a> {
         self.bad.last().is_some_and(|(_, _, bad)| self.ask.stop_at_first || bad.stops)
     }
 
+    /// Values of good records that a column has.
+    fn rows(&self, place: usize) -> usize {
+        if self.format.kept[place] { self.good } else { 0 }
+    }
+
     /// Counts the record as a good one.
     #[inline]
     fn accept(&mut self, at: usize) {
         self.good += 1;
+        for place in &self.forgotten {
+            self.cells[*place].truncate(0);
+        }
         if self.ask.offsets {
             self.offsets.push((self.block.offset + (at - self.block.start) as u64) as i64);
         }
@@ -116,7 +132,9 @@ impl<'a> Parser<'a> {
     /// Takes the values of a half-read record away again.
     fn take_back(&mut self) {
         let rows = self.good;
-        self.cells.iter_mut().for_each(|cells| cells.truncate(rows));
+        for (cells, kept) in self.cells.iter_mut().zip(&self.format.kept) {
+            cells.truncate(if *kept { rows } else { 0 });
+        }
         if let Some(rescued) = &mut self.rescued {
             rescued.truncate(rows);
         }
@@ -209,7 +227,8 @@ impl<'a> Parser<'a> {
             let bad = refuse::misfit(self.format, place, self.text, misfit);
             return Err(Unfit::Bad(Box::new(Bad { stops: types == ContractMode::Freeze, ..bad })));
         }
-        self.cells[place].truncate(self.good);
+        let rows = self.rows(place);
+        self.cells[place].truncate(rows);
         self.cells[place].push_null();
         (scan.at, scan.depth) = (start, 1);
         scan.value()?;
@@ -225,7 +244,8 @@ impl<'a> Parser<'a> {
         if self.format.duplicate_keys == DuplicateKeys::First {
             return Ok(scan.value()?);
         }
-        self.cells[place].truncate(self.good);
+        let rows = self.rows(place);
+        self.cells[place].truncate(rows);
         if let Some(rescued) = &mut self.rescued {
             rescued.forget(place);
         }
@@ -301,8 +321,11 @@ impl<'a> Parser<'a> {
     fn finish(mut self) -> Result<Parsed, Error> {
         let mut text_bytes: Vec<usize> = self.cells.iter().map(Cells::text_bytes).collect();
         let mut arrays = Vec::with_capacity(self.cells.len() + 1);
-        for (cells, member) in std::mem::take(&mut self.cells).into_iter().zip(&self.format.members.list) {
-            arrays.push(cells.finish(&member.shape).map_err(batch_error)?);
+        let members = self.format.members.list.iter().zip(&self.format.kept);
+        for (cells, (member, kept)) in std::mem::take(&mut self.cells).into_iter().zip(members) {
+            if *kept {
+                arrays.push(cells.finish(&member.shape).map_err(batch_error)?);
+            }
         }
         if let Some(rescued) = self.rescued.take() {
             text_bytes.push(0);

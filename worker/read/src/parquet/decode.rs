@@ -8,7 +8,7 @@ use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder
 
 use super::fit::Fit;
 use super::footer::{damaged, guarded};
-use super::{Reading, prune};
+use super::{Reading, prune, rows_of};
 use crate::Error;
 use crate::pipeline::Parsed;
 
@@ -28,10 +28,9 @@ impl Reading {
         let places = &fit.places();
         let rows =
             if self.conditions.is_empty() { None } else { prune::rows(&footer, &self.all, &self.conditions, group) };
-        let expected = match &rows {
-            Some(rows) => rows.row_count() as u64,
-            None => u64::try_from(footer.metadata().row_group(group).num_rows()).unwrap_or(0),
-        };
+        let all = rows_of(footer.metadata().row_group(group));
+        let expected = rows.as_ref().map_or(all, |rows| rows.row_count() as u64);
+        self.pass_over(all.saturating_sub(expected));
         let mut found = 0;
         let mut decoder = decoder(&footer, group, places, rows)
             .map_err(|reason| self.blame(file, &footer, group, places, &reason))?;

@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
 
-use crate::condition::{Comparison, Condition, Test};
+use crate::condition::{Comparison, Condition, Literal, Test};
 use crate::landable::landable;
 
 /// For each row group, whether it may hold a row for which all conditions are true.
@@ -113,12 +113,24 @@ impl<'a> Statistics<'a> {
             Test::IsNull => narrow_by(keep, |at| nulls.is_null(at) || nulls.value(at) > 0),
             Test::IsNotNull => narrow_by(keep, |at| nulls.is_null(at) || nulls.value(at) < rows[at]),
             Test::Compare(comparison, literal) => {
-                let Some(literal) = literal.as_type(&self.ty) else { return };
-                if let Ok(may) = self.compare(*comparison, &literal, &mins, &maxes) {
-                    narrow_by(keep, |at| may.is_null(at) || may.value(at));
+                if let Some(may) = self.may(*comparison, literal, &mins, &maxes) {
+                    narrow_by(keep, |at| may[at]);
                 }
             }
+            Test::OneOf(literals) => {
+                let may = |literal| self.may(Comparison::Equal, literal, &mins, &maxes);
+                // What one of them says nothing about may hold that one.
+                let Some(may) = literals.iter().map(may).collect::<Option<Vec<_>>>() else { return };
+                narrow_by(keep, |at| may.iter().any(|may| may[at]));
+            }
         }
+    }
+
+    /// For each place, whether a value between its bounds may compare so; `None`: that cannot be said.
+    fn may(&self, comparison: Comparison, literal: &Literal, mins: &ArrayRef, maxes: &ArrayRef) -> Option<Vec<bool>> {
+        let literal = literal.as_type(&self.ty)?;
+        let may = self.compare(comparison, &literal, mins, maxes).ok()?;
+        Some((0..may.len()).map(|at| may.is_null(at) || may.value(at)).collect())
     }
 
     fn compare(

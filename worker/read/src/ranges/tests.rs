@@ -38,7 +38,7 @@ async fn case<T: Text>(format: Format, bytes: &[u8], text: impl FnOnce(&Source, 
     let input = Input { fetcher, source, files, added, schema: Arc::clone(&schema.arrow) };
     let size = bytes.len() as u64;
     let reader = Arc::new(RangeReader::new(&input, text, 1 << 20, ASK, &Arc::default()));
-    let stream = input.fetcher.open_range(&input.files[0], 0..size, &Arc::default()).unwrap();
+    let stream = input.fetcher.open_range(&input.files[0], 0..size, &Handle::current()).unwrap();
     let mut splitter = Splitter::new(stream, 1 << 20, Pool::default());
     let mut start = reader.text.begin("file:///t", &mut splitter).unwrap();
     let first = start.first.take().map(|block| block.offset);
@@ -52,18 +52,18 @@ impl<T: Text> Case<T> {
         let mut places = vec![self.from];
         places.extend(splits.iter().copied().filter(|place| *place > self.from && *place < self.size));
         places.push(self.size);
-        let mut chain = Chain::new(Arc::clone(&self.reader), 0, Arc::clone(&self.start), self.from..self.size);
+        let stretch = Stretch { number: 0, range: self.from..self.size, size: self.size };
+        let mut chain = Chain::new(Arc::clone(&self.reader), Arc::clone(&self.start), stretch.clone());
         let options = ReadOptions { on_bad_row: OnBadRow::Skip, ..ReadOptions::new(Arc::default()) };
         let mut accounts = Accounts::new(&options);
         let Start { lines, records, .. } = *self.start;
         accounts.begin(FilePlace { uri: "file:///t".to_owned(), lines, records });
         let mut outcome = Outcome::default();
         for pair in places.windows(2) {
-            let (reader, start, range, size) =
-                (Arc::clone(&self.reader), Arc::clone(&self.start), pair[0]..pair[1], self.size);
-            let ahead = range.clone();
-            let read = tokio::task::spawn_blocking(move || reader.read(0, &start, ahead, size));
-            for mut parsed in chain.next(range, read).await.unwrap() {
+            let (reader, start, stretch) = (Arc::clone(&self.reader), Arc::clone(&self.start), stretch.clone());
+            let range = pair[0]..pair[1];
+            let read = tokio::task::spawn_blocking(move || Ok(reader.read(&start, &stretch, range, None)));
+            for mut parsed in chain.next(read).await.unwrap() {
                 accounts.block(&mut parsed).await.unwrap();
                 // The place of a row is part of what must not change.
                 for (mut row, offset) in rows_of(&parsed.batch).into_iter().zip(&parsed.offsets) {

@@ -23,8 +23,10 @@ mod parquet;
 mod parquet_contract;
 mod parquet_kinds;
 mod parquet_parts;
+mod projection;
 mod properties;
 mod rejects;
+mod remote;
 mod shards;
 mod values;
 

@@ -1,0 +1,313 @@
+//! Compressed files are inflated on a thread of their own, so that inflating and parsing go on at once.
+//!
+//! Where a stream is made of several gzip members or zstd frames, and they are not too long, some of them are inflated at
+//! once ([`segments`]). What comes out is what one decoder makes of the whole: a segment that does not end where the next
+//! one begins, or does not inflate, is inflated again with all that follows it.
+
+use std::collections::VecDeque;
+use std::io::{self, BufReader, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use flate2::read::MultiGzDecoder;
+use moulin_core::{Compression, Counters, ReadLimits, Room};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::Error;
+use crate::blocks::Pool;
+use crate::fetch::{ByteStream, into_error, wrap};
+use segments::{Container, Next, Segments};
+
+mod segments;
+
+/// Inflated bytes that are handed on at once.
+const PIECE_BYTES: usize = 512 << 10;
+/// Pieces that wait for the reader.
+const PIECES_AHEAD: usize = 3;
+/// Bytes that may come out of any file, however small.
+pub(crate) const RATIO_FROM_BYTES: u64 = 16 << 20;
+/// Compressed bytes that are asked for at once.
+const INPUT_BYTES: usize = 256 << 10;
+
+/// Pieces of a segment that wait until those before it have been read.
+const PIECES_OF_SEGMENT: usize = 16;
+
+/// The stream with its compression taken off, by so many threads at the most.
+pub(crate) fn inflated(
+    uri: &str,
+    compression: Compression,
+    limits: &ReadLimits,
+    stream: ByteStream,
+    counters: &Arc<Counters>,
+    (runtime, threads): (&Handle, usize),
+) -> ByteStream {
+    let compression = compression.of(uri);
+    if matches!(compression, Compression::None | Compression::Auto) {
+        return stream;
+    }
+    let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
+    let (uri, pool) = (uri.to_owned(), Pool::default());
+    let mut inflating = Inflating {
+        container: if compression == Compression::Zstd { Container::Zstd } else { Container::Gzip },
+        at_once: threads,
+        guard: Guard { limits: *limits, taken: Arc::default(), inflated: 0 },
+        pool: pool.clone(),
+        counters: Arc::clone(counters),
+        runtime: runtime.clone(),
+        sender,
+    };
+    // Not joined: it ends when its input does, or when nobody receives any more.
+    runtime.spawn_blocking(move || {
+        if let Err(Ended::Badly(error)) = inflating.run(stream) {
+            // Nobody is left to tell when this fails.
+            let _ = inflating.sender.blocking_send(Err(damaged(&uri, compression, error)));
+        }
+    });
+    Box::new(Inflated { receiver, piece: Piece::default(), at: 0, pool })
+}
+
+fn decoder(container: Container, input: impl Read + Send + 'static) -> io::Result<ByteStream> {
+    let input = BufReader::with_capacity(INPUT_BYTES, input);
+    Ok(match container {
+        Container::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
+        Container::Gzip => Box::new(MultiGzDecoder::new(input)),
+    })
+}
+
+/// Inflated bytes: the first of a buffer.
+#[derive(Default)]
+struct Piece {
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl Piece {
+    /// As much as there is room for, and whether that was the end.
+    fn read(decoder: &mut ByteStream, pool: &Pool, counters: &Counters) -> io::Result<(Self, bool)> {
+        let mut piece = Self { buffer: pool.take(PIECE_BYTES), filled: 0 };
+        let is_last = counters.timed(Room::Read, || {
+            while piece.filled < PIECE_BYTES {
+                match decoder.read(&mut piece.buffer[piece.filled..PIECE_BYTES]) {
+                    Ok(0) => return Ok(true),
+                    Ok(count) => piece.filled += count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(false)
+        })?;
+        Ok((piece, is_last))
+    }
+}
+
+/// Why inflating ended before the stream did.
+enum Ended {
+    /// Nobody receives any more.
+    Unheard,
+    Badly(io::Error),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Badly(error)
+    }
+}
+
+/// A part of the stream that is being inflated.
+struct Segment {
+    bytes: Arc<[u8]>,
+    /// Ends with an error, or with the last piece of what the part holds.
+    pieces: mpsc::Receiver<io::Result<Piece>>,
+}
+
+struct Inflating {
+    container: Container,
+    at_once: usize,
+    guard: Guard,
+    pool: Pool,
+    counters: Arc<Counters>,
+    runtime: Handle,
+    sender: mpsc::Sender<Result<Piece, Error>>,
+}
+
+impl Inflating {
+    fn run(&mut self, stream: ByteStream) -> Result<(), Ended> {
+        let mut segments = Segments::new(self.container, stream);
+        let mut waiting = VecDeque::new();
+        let (mut may_cut, mut is_whole, mut is_begun) = (self.at_once > 1, false, false);
+        loop {
+            while may_cut && waiting.len() < self.at_once {
+                match segments.next()? {
+                    Next::Segment(bytes) => waiting.push_back(self.begin(bytes.into())),
+                    // Whether nothing at all may be there is for the decoder to say.
+                    Next::End => (may_cut, is_whole) = (false, is_begun || !waiting.is_empty()),
+                    Next::Uncut => may_cut = false,
+                }
+            }
+            is_begun = true;
+            let Some(mut segment) = waiting.pop_front() else {
+                return if is_whole { Ok(()) } else { self.serially(segments.rest(), 0) };
+            };
+            let before = self.guard.begin(segment.bytes.len());
+            if self.drain(&mut segment)? {
+                continue;
+            }
+            let known = self.guard.begin_again(before);
+            let bytes = std::iter::once(&segment).chain(&waiting).flat_map(|segment| segment.bytes.iter().copied());
+            let ahead: Vec<u8> = bytes.collect();
+            return self.serially(io::Cursor::new(ahead).chain(segments.rest()), known);
+        }
+    }
+
+    fn begin(&self, bytes: Arc<[u8]>) -> Segment {
+        let (sender, pieces) = mpsc::channel(PIECES_OF_SEGMENT);
+        let (container, pool, counters, input) =
+            (self.container, self.pool.clone(), Arc::clone(&self.counters), io::Cursor::new(Arc::clone(&bytes)));
+        self.runtime.spawn_blocking(move || {
+            let inflate = || -> io::Result<()> {
+                let mut decoder = decoder(container, input)?;
+                loop {
+                    let (piece, is_last) = Piece::read(&mut decoder, &pool, &counters)?;
+                    if sender.blocking_send(Ok(piece)).is_err() || is_last {
+                        return Ok(());
+                    }
+                }
+            };
+            if let Err(error) = inflate() {
+                // Nobody is left to tell when this fails.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        Segment { bytes, pieces }
+    }
+
+    /// Hands on what a segment holds; `false`: it is not what it was taken for.
+    fn drain(&mut self, segment: &mut Segment) -> Result<bool, Ended> {
+        while let Some(piece) = segment.pieces.blocking_recv() {
+            let Ok(piece) = piece else { return Ok(false) };
+            self.hand_on(piece)?;
+        }
+        Ok(true)
+    }
+
+    /// Inflates all that follows with one decoder. The first bytes that come out are known already.
+    fn serially(&mut self, stream: impl Read + Send + 'static, known: u64) -> Result<(), Ended> {
+        let mut decoder = decoder(self.container, Counted { stream, bytes: Arc::clone(&self.guard.taken) })?;
+        io::copy(&mut decoder.by_ref().take(known), &mut io::sink())?;
+        loop {
+            let (piece, is_last) = Piece::read(&mut decoder, &self.pool, &self.counters)?;
+            self.hand_on(piece)?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    fn hand_on(&mut self, piece: Piece) -> Result<(), Ended> {
+        self.guard.pass(piece.filled as u64)?;
+        self.sender.blocking_send(Ok(piece)).map_err(|_| Ended::Unheard)
+    }
+}
+
+/// Compressed bytes, counted.
+struct Counted<R> {
+    stream: R,
+    bytes: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.stream.read(buffer)?;
+        self.bytes.fetch_add(read as u64, Relaxed);
+        Ok(read)
+    }
+}
+
+/// Ends the inflating of a file that grows beyond all measure.
+struct Guard {
+    limits: ReadLimits,
+    taken: Arc<AtomicU64>,
+    inflated: u64,
+}
+
+impl Guard {
+    /// Counts the bytes of a segment as taken. Answers what was taken and inflated before it.
+    fn begin(&mut self, bytes: usize) -> (u64, u64) {
+        (self.taken.fetch_add(bytes as u64, Relaxed), self.inflated)
+    }
+
+    /// Takes the last segment back, but for what came out of it: answers how much that is.
+    fn begin_again(&mut self, (taken, inflated): (u64, u64)) -> u64 {
+        self.taken.store(taken, Relaxed);
+        self.inflated - inflated
+    }
+
+    /// Counts bytes that came out.
+    fn pass(&mut self, inflated: u64) -> io::Result<()> {
+        self.inflated += inflated;
+        let (inflated, taken) = (self.inflated, self.taken.load(Relaxed));
+        let beyond = |limit: String| {
+            let reason = format!("{inflated} bytes came out of {taken}, more than {limit}");
+            Err(io::Error::other(Beyond(reason)))
+        };
+        if let Some(limit) = self.limits.inflated_bytes.filter(|limit| inflated > *limit) {
+            return beyond(format!("limits.inflated_bytes = {limit}"));
+        }
+        let ratio = u64::from(self.limits.inflation_ratio);
+        if inflated > RATIO_FROM_BYTES && inflated > taken.saturating_mul(ratio) {
+            return beyond(format!("limits.inflation_ratio = {ratio} times"));
+        }
+        Ok(())
+    }
+}
+
+/// A limit that was passed, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Beyond(String);
+
+/// An error of the store stays what it is; all others say that the archive is damaged.
+fn damaged(uri: &str, compression: Compression, error: io::Error) -> Error {
+    if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Error>) {
+        return into_error(uri, error);
+    }
+    if let Some(Beyond(reason)) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        return Error::BadFile { uri: uri.to_owned(), reason: reason.clone() };
+    }
+    let name = if compression == Compression::Zstd { "zstd" } else { "gzip" };
+    let reason = match error.kind() {
+        io::ErrorKind::UnexpectedEof => format!("the {name} stream ends in its middle"),
+        _ => format!("it is no {name} stream, or a broken one: {error}"),
+    };
+    Error::BadFile { uri: uri.to_owned(), reason }
+}
+
+struct Inflated {
+    receiver: mpsc::Receiver<Result<Piece, Error>>,
+    piece: Piece,
+    at: usize,
+    pool: Pool,
+}
+
+impl Read for Inflated {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.piece.filled {
+            match self.receiver.blocking_recv() {
+                Some(piece) => {
+                    let read = std::mem::replace(&mut self.piece, piece.map_err(wrap)?);
+                    self.at = 0;
+                    self.pool.put(read.buffer);
+                }
+                None => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.piece.filled - self.at);
+        buffer[..count].copy_from_slice(&self.piece.buffer[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests;
