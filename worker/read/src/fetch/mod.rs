@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use moulin_core::{Counters, PlannedFile, Room, StorageSettings};
@@ -29,6 +30,7 @@ pub(crate) use stream::{ByteStream, into_error, wrap};
 
 use crate::Error;
 use location::{Location, Remote};
+use remote::Object;
 
 /// Lists and reads files. Cheap to clone; one connection pool per bucket is shared by all clones.
 #[derive(Clone)]
@@ -39,6 +41,8 @@ pub struct Fetcher {
 struct Inner {
     settings: StorageSettings,
     stores: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+    /// In which a web server must say something.
+    silence: Duration,
 }
 
 impl std::fmt::Debug for Fetcher {
@@ -53,7 +57,9 @@ impl Fetcher {
     /// # Errors
     /// None today: a store is built when its first uri is seen, and a wrong setting shows then.
     pub fn new(settings: &StorageSettings) -> Result<Self, Error> {
-        Ok(Self { inner: Arc::new(Inner { settings: settings.clone(), stores: Mutex::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner { settings: settings.clone(), stores: Mutex::default(), silence: remote::SILENCE }),
+        })
     }
 
     /// Expands uris and patterns to files: sorted by uri, each once, with size and entity tag.
@@ -84,8 +90,7 @@ impl Fetcher {
             Location::Remote(remote) => {
                 let store = self.store(uri, &remote)?;
                 let listed = list::remote(uri, &remote, store.as_ref());
-                // A store's own client has a limit for each of its requests.
-                if remote.is_http() { remote::answered(uri, listed).await? } else { listed.await }
+                remote::answered(uri, self.silence(&remote), listed).await?
             }
         }
     }
@@ -114,8 +119,7 @@ impl Fetcher {
         match Location::parse(&file.uri)? {
             Location::Local(path) => stream::local(&file.uri, &path, Arc::clone(counters)),
             Location::Remote(remote) => {
-                let store = self.store(&file.uri, &remote)?;
-                Ok(remote::stream(file, &remote, store, Arc::clone(counters), runtime, stop))
+                Ok(remote::stream(self.object(file, &remote)?, Arc::clone(counters), runtime, stop))
             }
         }
     }
@@ -143,10 +147,7 @@ impl Fetcher {
     ) -> Result<ByteStream, Error> {
         match Location::parse(&file.uri)? {
             Location::Local(path) => stream::local_range(&file.uri, &path, range, Arc::default()),
-            Location::Remote(remote) => {
-                let store = self.store(&file.uri, &remote)?;
-                remote::range_stream(file, &remote, store, range, runtime)
-            }
+            Location::Remote(remote) => Ok(remote::range_stream(self.object(file, &remote)?, range, runtime)),
         }
     }
 
@@ -154,10 +155,7 @@ impl Fetcher {
     pub(crate) async fn fetch_range(&self, file: PlannedFile, range: Range<u64>) -> Result<Bytes, Error> {
         match Location::parse(&file.uri)? {
             Location::Local(_) => Err(Error::Internal(format!("{} is on this machine", file.uri))),
-            Location::Remote(remote) => {
-                let store = self.store(&file.uri, &remote)?;
-                remote::range(&file, store.as_ref(), &remote.object_path(&file.uri)?, range).await
-            }
+            Location::Remote(remote) => self.object(&file, &remote)?.range(range).await,
         }
     }
 
@@ -172,13 +170,32 @@ impl Fetcher {
         let read = || match Location::parse(&file.uri)? {
             Location::Local(path) => stream::local_ranges(&file.uri, &path, ranges),
             Location::Remote(remote) => {
-                let store = self.store(&file.uri, &remote)?;
-                runtime.block_on(remote::ranges(file, &remote, store.as_ref(), ranges))
+                let object = self.object(file, &remote)?;
+                runtime.block_on(object.ranges(ranges))
             }
         };
         let parts = counters.timed(Room::Fetch, read)?;
         Counters::add(&counters.bytes_done, parts.iter().map(|part| part.len() as u64).sum());
         Ok(parts)
+    }
+
+    /// With another time in which a web server must say something.
+    #[cfg(test)]
+    fn with_silence(settings: &StorageSettings, silence: Duration) -> Self {
+        Self { inner: Arc::new(Inner { settings: settings.clone(), stores: Mutex::default(), silence }) }
+    }
+
+    fn silence(&self, remote: &Remote) -> Option<Duration> {
+        remote.is_http().then_some(self.inner.silence)
+    }
+
+    fn object(&self, file: &PlannedFile, remote: &Remote) -> Result<Object, Error> {
+        Ok(Object {
+            store: self.store(&file.uri, remote)?,
+            path: remote.object_path(&file.uri)?,
+            silence: self.silence(remote),
+            file: Arc::new(file.clone()),
+        })
     }
 
     /// Takes a store for the bucket of a uri, instead of one that settings say.

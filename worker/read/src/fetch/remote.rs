@@ -5,18 +5,18 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use moulin_core::{Counters, PlannedFile, Room};
-use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::{GetResult, ObjectStore};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::get_options;
-use super::location::Remote;
 use super::stream::{ByteStream, wrap};
 use crate::Error;
 
@@ -25,52 +25,117 @@ pub(crate) const PIECE_BYTES: u64 = 4 << 20;
 /// Ranged requests of one file in flight.
 const PIECES_AHEAD: usize = 4;
 
-/// A server that says nothing for so long is taken for dead. Not the time in which nobody wants a byte.
-const SILENCE: Duration = Duration::from_secs(60);
+/// A web server that says nothing for so long is taken for dead. Not the time in which nobody wants a byte. Stores have
+/// a limit for each of their requests, and ask again.
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
-/// What comes of a request, unless the server falls silent.
-pub(super) async fn answered<T>(uri: &str, request: impl Future<Output = T>) -> Result<T, Error> {
-    tokio::time::timeout(SILENCE, request).await.map_err(|_| {
-        let silence = io::Error::new(io::ErrorKind::TimedOut, format!("no byte came for {} s", SILENCE.as_secs()));
-        store_error(uri, object_store::Error::Generic { store: "remote", source: Box::new(silence) })
+/// What comes of a request, unless the server falls silent; `None`: its client sees to that.
+pub(super) async fn answered<T>(
+    uri: &str,
+    silence: Option<Duration>,
+    request: impl Future<Output = T>,
+) -> Result<T, Error> {
+    let Some(silence) = silence else { return Ok(request.await) };
+    tokio::time::timeout(silence, request).await.map_err(|_| {
+        let silence = io::Error::new(io::ErrorKind::TimedOut, format!("no byte came for {silence:?}"));
+        store_error(uri, object_store::Error::Generic { store: "http", source: Box::new(silence) })
     })
+}
+
+/// An object of a store.
+#[derive(Clone)]
+pub(super) struct Object {
+    pub(super) file: Arc<PlannedFile>,
+    pub(super) path: Path,
+    pub(super) store: Arc<dyn ObjectStore>,
+    /// As of [`answered`]; of a web server, which may know no ranges.
+    pub(super) silence: Option<Duration>,
+}
+
+impl Object {
+    async fn answered<T>(&self, request: impl Future<Output = T>) -> Result<T, Error> {
+        answered(&self.file.uri, self.silence, request).await
+    }
+
+    async fn get(&self, range: Option<Range<u64>>) -> Result<GetResult, Error> {
+        let answer = self.answered(self.store.get_opts(&self.path, get_options(&self.file, range))).await?;
+        answer.map_err(|error| store_error(&self.file.uri, error))
+    }
+
+    /// One range, whole.
+    pub(super) async fn range(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let expected = range.end - range.start;
+        let mut parts = self.get(Some(range)).await?.into_stream();
+        let mut bytes = BytesMut::new();
+        bytes.reserve(usize::try_from(expected).unwrap_or(0));
+        while let Some(part) = self.answered(parts.next()).await? {
+            bytes.extend_from_slice(&part.map_err(|error| store_error(&self.file.uri, error))?);
+            if bytes.len() as u64 > expected {
+                break;
+            }
+        }
+        if bytes.len() as u64 == expected {
+            return Ok(bytes.freeze());
+        }
+        Err(Error::BadFile {
+            uri: self.file.uri.clone(),
+            reason: format!("{expected} bytes were asked for, {} came", bytes.len()),
+        })
+    }
+
+    /// Ranges, fetched at once.
+    pub(super) async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
+        let requests: Vec<_> = ranges.iter().map(|asked| self.range(asked.clone())).collect();
+        futures::stream::iter(requests).buffered(2 * PIECES_AHEAD).try_collect().await
+    }
+
+    /// Stores answer ranges, several at once; a web server may not, and is read in one answer.
+    fn pieces(self) -> BoxStream<'static, Result<Bytes, Error>> {
+        let size = self.file.size_bytes;
+        if self.silence.is_some() || size == 0 {
+            let uri = self.file.uri.clone();
+            let answer = async move { Ok(self.get(None).await?.into_stream()) };
+            let parts = futures::stream::once(answer).map_ok(move |parts| {
+                let uri = uri.clone();
+                parts.map_err(move |error| store_error(&uri, error))
+            });
+            return parts.try_flatten().boxed();
+        }
+        // Each in a task of its own: a request goes on, and does not run into its limit, while nobody takes what came.
+        let fetch = move |start: u64| {
+            let object = self.clone();
+            let piece = async move { object.range(start..(start + PIECE_BYTES).min(size)).await };
+            let piece = AbortOnDropHandle::new(tokio::spawn(piece));
+            async move { piece.await.map_err(|error| Error::Internal(format!("a task that fetches ended: {error}")))? }
+        };
+        futures::stream::iter((0..size).step_by(PIECE_BYTES as usize)).map(fetch).buffered(PIECES_AHEAD).boxed()
+    }
 }
 
 /// Starts to fetch an object; the pieces wait in a bounded channel. Dropping the stream ends the fetching.
 pub(super) fn stream(
-    file: &PlannedFile,
-    remote: &Remote,
-    store: Arc<dyn ObjectStore>,
+    object: Object,
     counters: Arc<Counters>,
     runtime: &Handle,
     stop: &CancellationToken,
 ) -> ByteStream {
     let (sender, receiver) = mpsc::channel(2);
-    let (file, remote, stop) = (file.clone(), remote.clone(), stop.clone());
+    let stop = stop.clone();
     runtime.spawn(async move {
         tokio::select! {
             () = sender.closed() => {}
             () = stop.cancelled() => {}
-            () = pump(&file, &remote, store, &counters, &sender) => {}
+            () = pump(object, &counters, &sender) => {}
         }
     });
     Box::new(RemoteFile { receiver, rest: Bytes::new() })
 }
 
-async fn pump(
-    file: &PlannedFile,
-    remote: &Remote,
-    store: Arc<dyn ObjectStore>,
-    counters: &Counters,
-    sender: &mpsc::Sender<Result<Bytes, Error>>,
-) {
-    let mut pieces = match remote.object_path(&file.uri) {
-        Ok(path) => pieces(file, remote, store, path),
-        Err(error) => futures::stream::once(async { Err(error) }).boxed(),
-    };
+async fn pump(object: Object, counters: &Counters, sender: &mpsc::Sender<Result<Bytes, Error>>) {
+    let mut pieces = object.clone().pieces();
     loop {
         let started = Instant::now();
-        let piece = answered(&file.uri, pieces.next()).await;
+        let piece = object.answered(pieces.next()).await;
         let Some(piece) = piece.unwrap_or_else(|silence| Some(Err(silence))) else { return };
         let failed = piece.is_err();
         counters.busy(Room::Fetch, started.elapsed());
@@ -83,86 +148,13 @@ async fn pump(
     }
 }
 
-/// Stores answer ranges, several at once; a web server may not, and is read in one answer.
-fn pieces(
-    file: &PlannedFile,
-    remote: &Remote,
-    store: Arc<dyn ObjectStore>,
-    path: Path,
-) -> BoxStream<'static, Result<Bytes, Error>> {
-    if remote.is_http() || file.size_bytes <= PIECE_BYTES {
-        let file = file.clone();
-        return futures::stream::once(async move {
-            let uri = file.uri.clone();
-            let answer =
-                store.get_opts(&path, get_options(&file, None)).await.map_err(|error| store_error(&uri, error))?;
-            Ok(answer.into_stream().map_err(move |error| store_error(&uri, error)))
-        })
-        .try_flatten()
-        .boxed();
-    }
-    let file = Arc::new(file.clone());
-    let starts = (0..file.size_bytes).step_by(PIECE_BYTES as usize);
-    futures::stream::iter(starts)
-        .map(move |start| {
-            let (file, store, path) = (Arc::clone(&file), Arc::clone(&store), path.clone());
-            async move { range(&file, store.as_ref(), &path, start..(start + PIECE_BYTES).min(file.size_bytes)).await }
-        })
-        .buffered(PIECES_AHEAD)
-        .boxed()
-}
-
-pub(super) async fn range(
-    file: &PlannedFile,
-    store: &dyn ObjectStore,
-    path: &Path,
-    range: Range<u64>,
-) -> Result<Bytes, Error> {
-    let expected = range.end - range.start;
-    let answer = store.get_opts(path, get_options(file, Some(range))).await;
-    let bytes = match answer {
-        Ok(answer) => answer.bytes().await,
-        Err(error) => Err(error),
-    };
-    let bytes = bytes.map_err(|error| store_error(&file.uri, error))?;
-    if bytes.len() as u64 == expected {
-        return Ok(bytes);
-    }
-    Err(Error::BadFile {
-        uri: file.uri.clone(),
-        reason: format!("{expected} bytes were asked for, {} came", bytes.len()),
-    })
-}
-
-/// Ranges of an object, fetched at once.
-pub(super) async fn ranges(
-    file: &PlannedFile,
-    remote: &Remote,
-    store: &dyn ObjectStore,
-    ranges: &[Range<u64>],
-) -> Result<Vec<Bytes>, Error> {
-    let path = remote.object_path(&file.uri)?;
-    let requests: Vec<_> = ranges.iter().map(|asked| range(file, store, &path, asked.clone())).collect();
-    futures::stream::iter(requests).buffered(2 * PIECES_AHEAD).try_collect().await
-}
-
 /// A range of an object, of which a piece is fetched when it is read.
-pub(super) fn range_stream(
-    file: &PlannedFile,
-    remote: &Remote,
-    store: Arc<dyn ObjectStore>,
-    range: Range<u64>,
-    runtime: &Handle,
-) -> Result<ByteStream, Error> {
-    let path = remote.object_path(&file.uri)?;
-    let (file, runtime) = (file.clone(), runtime.clone());
-    Ok(Box::new(RemoteRange { file, path, store, range, rest: Bytes::new(), runtime }))
+pub(super) fn range_stream(object: Object, range: Range<u64>, runtime: &Handle) -> ByteStream {
+    Box::new(RemoteRange { object, range, rest: Bytes::new(), runtime: runtime.clone() })
 }
 
 struct RemoteRange {
-    file: PlannedFile,
-    path: Path,
-    store: Arc<dyn ObjectStore>,
+    object: Object,
     /// What has not been fetched.
     range: Range<u64>,
     rest: Bytes,
@@ -174,8 +166,7 @@ impl Read for RemoteRange {
         if self.rest.is_empty() && self.range.start < self.range.end {
             let piece = self.range.start..self.range.end.min(self.range.start + PIECE_BYTES);
             self.range.start = piece.end;
-            let fetching = range(&self.file, self.store.as_ref(), &self.path, piece);
-            self.rest = self.runtime.block_on(fetching).map_err(wrap)?;
+            self.rest = self.runtime.block_on(self.object.range(piece)).map_err(wrap)?;
         }
         let count = buffer.len().min(self.rest.len());
         self.rest.copy_to_slice(&mut buffer[..count]);

@@ -22,9 +22,7 @@ pub(super) fn build(uri: &str, remote: &Remote, settings: &StorageSettings) -> R
             "http" | "https" => {
                 let query = remote.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
                 let url = format!("{}://{}/{query}", remote.scheme, remote.authority);
-                // One answer is read as slowly as its rows land: what may not last is silence (`remote`).
-                let options = ClientOptions::new().with_allow_http(true).with_timeout_disabled();
-                Arc::new(HttpBuilder::new().with_url(url).with_client_options(options).build()?)
+                Arc::new(HttpBuilder::new().with_url(url).with_client_options(http_options()).build()?)
             }
             scheme => {
                 let url = format!("{scheme}://{}/", remote.authority);
@@ -33,6 +31,11 @@ pub(super) fn build(uri: &str, remote: &Remote, settings: &StorageSettings) -> R
         })
     };
     store().map_err(|source| Error::Store { uri: uri.to_owned(), source })
+}
+
+/// One answer is read as slowly as its rows land, and may take any time: what may not last is silence (`remote`).
+pub(super) fn http_options() -> ClientOptions {
+    ClientOptions::new().with_allow_http(true).with_timeout_disabled()
 }
 
 // What is not set is left to what the builder found in the environment. Every field is named, so that a new one is

@@ -129,6 +129,12 @@ fn on_runtime<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap().block_on(work)
 }
 
+fn object(file: &PlannedFile, store: &Arc<dyn ObjectStore>) -> Object {
+    let store = Arc::clone(store);
+    let path = remote(&file.uri).object_path(&file.uri).unwrap();
+    Object { file: Arc::new(file.clone()), path, store, silence: None }
+}
+
 fn remote(uri: &str) -> Remote {
     let Location::Remote(remote) = Location::parse(uri).unwrap() else { panic!("{uri} is not remote") };
     remote
@@ -156,12 +162,10 @@ fn a_large_object_comes_whole_and_an_exchanged_one_not_at_all() {
     let uri = "s3://b/k";
     let mut file = on_runtime(list::remote(uri, &remote(uri), store.as_ref())).unwrap().remove(0);
     let read = |file: PlannedFile| {
-        let store = Arc::clone(&store);
         let counters = Arc::new(Counters::default());
         let bytes = on_runtime(async {
             let stop = CancellationToken::new();
-            let mut stream =
-                remote::stream(&file, &remote(uri), store, Arc::clone(&counters), &Handle::current(), &stop);
+            let mut stream = remote::stream(object(&file, &store), Arc::clone(&counters), &Handle::current(), &stop);
             let read = move || {
                 let mut bytes = Vec::new();
                 std::io::Read::read_to_end(&mut stream, &mut bytes).map(|_| bytes)
@@ -174,7 +178,7 @@ fn a_large_object_comes_whole_and_an_exchanged_one_not_at_all() {
     let bytes = bytes.unwrap();
     assert!(bytes.len() == size && bytes.iter().enumerate().all(|(at, byte)| *byte == (at % 251) as u8));
     assert_eq!(counted, size as u64);
-    let parts = on_runtime(remote::ranges(&file, &remote(uri), store.as_ref(), &[5..8, 0..2])).unwrap();
+    let parts = on_runtime(object(&file, &store).ranges(&[5..8, 0..2])).unwrap();
     assert_eq!(parts, [&[5_u8, 6, 7][..], &[0, 1][..]]);
     file.etag = Some("another".to_owned());
     assert!(read(file).0.unwrap_err().to_string().ends_with("is damaged: it has changed since it was listed"));
@@ -187,7 +191,7 @@ fn stopping_ends_a_stream_that_nobody_reads() {
     let file = on_runtime(list::remote(uri, &remote(uri), store.as_ref())).unwrap().remove(0);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
     let stop = CancellationToken::new();
-    let mut stream = remote::stream(&file, &remote(uri), store, Arc::default(), runtime.handle(), &stop);
+    let mut stream = remote::stream(object(&file, &store), Arc::default(), runtime.handle(), &stop);
     let mut first = [0; 10];
     std::io::Read::read_exact(&mut stream, &mut first).unwrap();
     stop.cancel();
@@ -201,4 +205,54 @@ fn a_relative_path_that_is_not_there_is_named_with_its_folder() {
     let (uri, folder) = ("no-such-folder/a.csv", std::env::current_dir().unwrap());
     let error = on_runtime(Fetcher::new(&StorageSettings::default()).unwrap().list(&[uri.to_owned()])).unwrap_err();
     assert_eq!(error.to_string(), format!("no file at {uri}, which is {}/{uri}", folder.display()));
+}
+
+/// A web server with one file of 8 bytes, of which it hands out so many and then falls silent. Answers its uri.
+fn silent_after(bytes: usize) -> String {
+    use std::io::{BufRead, Write};
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("http://{}/a.csv", server.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in server.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = std::io::BufReader::new(stream.try_clone().unwrap()).lines();
+            let asked: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+            let is_head = asked.first().is_some_and(|line| line.starts_with("HEAD"));
+            let ranged = asked.iter().any(|line| line.to_ascii_lowercase().starts_with("range:"));
+            let status = if ranged { "206 Partial Content\r\nContent-Range: bytes 0-7/8" } else { "200 OK" };
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: 8\r\nLast-Modified: Thu, 01 Jan 1970 00:00:00 GMT\r\nConnection: close\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            if !is_head {
+                stream.write_all(&b"a,b\n1,2\n"[..bytes]).unwrap();
+                open.push(stream);
+            }
+        }
+    });
+    uri
+}
+
+#[test]
+fn a_web_server_that_falls_silent_is_an_error_and_a_slow_one_is_not() {
+    let options = stores::http_options();
+    assert_eq!(options.get_config_value(&object_store::ClientConfigKey::Timeout), None, "a limit for the whole answer");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let fetcher = Fetcher::with_silence(&StorageSettings::default(), Duration::from_millis(100));
+    let uri = silent_after(5);
+    let file = runtime.block_on(fetcher.list(std::slice::from_ref(&uri))).unwrap().remove(0);
+    let stop = CancellationToken::new();
+    let mut stream = fetcher.open(&file, &Arc::default(), runtime.handle(), &stop).unwrap();
+    let mut read = Vec::new();
+    let error = std::io::Read::read_to_end(&mut stream, &mut read).unwrap_err();
+    assert_eq!(read, b"a,b\n1");
+    let errors = [
+        into_error(&uri, error),
+        fetcher.ranges(&file, std::slice::from_ref(&(0..8)), &Counters::default(), runtime.handle()).unwrap_err(),
+    ];
+    for error in errors {
+        let chain = format!("{error:?}");
+        assert!(chain.contains("no byte came for 100ms"), "{chain}");
+    }
 }

@@ -51,7 +51,7 @@ pub(crate) fn inflated(
     let mut inflating = Inflating {
         container: if compression == Compression::Zstd { Container::Zstd } else { Container::Gzip },
         at_once: threads,
-        guard: Guard { limits: *limits, taken: Arc::default(), inflated: 0 },
+        guard: Guard { limits: *limits, before: 0, inflated: 0 },
         pool: pool.clone(),
         counters: Arc::clone(counters),
         runtime: runtime.clone(),
@@ -67,12 +67,22 @@ pub(crate) fn inflated(
     Box::new(Inflated { receiver, piece: Piece::default(), at: 0, pool })
 }
 
-fn decoder(container: Container, input: impl Read + Send + 'static) -> io::Result<ByteStream> {
-    let input = BufReader::with_capacity(INPUT_BYTES, input);
-    Ok(match container {
-        Container::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
-        Container::Gzip => Box::new(MultiGzDecoder::new(input)),
-    })
+/// Inflates, and knows how much it has taken.
+struct Decoder {
+    stream: ByteStream,
+    taken: Arc<AtomicU64>,
+}
+
+impl Decoder {
+    fn new(container: Container, input: impl Read + Send + 'static) -> io::Result<Self> {
+        let taken = Arc::default();
+        let input = BufReader::with_capacity(INPUT_BYTES, Counted { stream: input, bytes: Arc::clone(&taken) });
+        let stream: ByteStream = match container {
+            Container::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
+            Container::Gzip => Box::new(MultiGzDecoder::new(input)),
+        };
+        Ok(Self { stream, taken })
+    }
 }
 
 /// Inflated bytes: the first of a buffer.
@@ -80,15 +90,17 @@ fn decoder(container: Container, input: impl Read + Send + 'static) -> io::Resul
 struct Piece {
     buffer: Vec<u8>,
     filled: usize,
+    /// Compressed bytes that its decoder had taken by then.
+    taken: u64,
 }
 
 impl Piece {
     /// As much as there is room for, and whether that was the end.
-    fn read(decoder: &mut ByteStream, pool: &Pool, counters: &Counters) -> io::Result<(Self, bool)> {
-        let mut piece = Self { buffer: pool.take(PIECE_BYTES), filled: 0 };
+    fn read(decoder: &mut Decoder, pool: &Pool, counters: &Counters) -> io::Result<(Self, bool)> {
+        let mut piece = Self { buffer: pool.take(PIECE_BYTES), filled: 0, taken: 0 };
         let is_last = counters.timed(Room::Read, || {
             while piece.filled < PIECE_BYTES {
-                match decoder.read(&mut piece.buffer[piece.filled..PIECE_BYTES]) {
+                match decoder.stream.read(&mut piece.buffer[piece.filled..PIECE_BYTES]) {
                     Ok(0) => return Ok(true),
                     Ok(count) => piece.filled += count,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -97,6 +109,7 @@ impl Piece {
             }
             Ok(false)
         })?;
+        piece.taken = decoder.taken.load(Relaxed);
         Ok((piece, is_last))
     }
 }
@@ -149,11 +162,12 @@ impl Inflating {
             let Some(mut segment) = waiting.pop_front() else {
                 return if is_whole { Ok(()) } else { self.serially(segments.rest(), 0) };
             };
-            let before = self.guard.begin(segment.bytes.len());
+            let before = self.guard.inflated;
             if self.drain(&mut segment)? {
+                self.guard.before += segment.bytes.len() as u64;
                 continue;
             }
-            let known = self.guard.begin_again(before);
+            let known = self.guard.inflated - before;
             let bytes = std::iter::once(&segment).chain(&waiting).flat_map(|segment| segment.bytes.iter().copied());
             let ahead: Vec<u8> = bytes.collect();
             return self.serially(io::Cursor::new(ahead).chain(segments.rest()), known);
@@ -166,7 +180,7 @@ impl Inflating {
             (self.container, self.pool.clone(), Arc::clone(&self.counters), io::Cursor::new(Arc::clone(&bytes)));
         self.runtime.spawn_blocking(move || {
             let inflate = || -> io::Result<()> {
-                let mut decoder = decoder(container, input)?;
+                let mut decoder = Decoder::new(container, input)?;
                 loop {
                     let (piece, is_last) = Piece::read(&mut decoder, &pool, &counters)?;
                     if sender.blocking_send(Ok(piece)).is_err() || is_last {
@@ -193,8 +207,8 @@ impl Inflating {
 
     /// Inflates all that follows with one decoder. The first bytes that come out are known already.
     fn serially(&mut self, stream: impl Read + Send + 'static, known: u64) -> Result<(), Ended> {
-        let mut decoder = decoder(self.container, Counted { stream, bytes: Arc::clone(&self.guard.taken) })?;
-        io::copy(&mut decoder.by_ref().take(known), &mut io::sink())?;
+        let mut decoder = Decoder::new(self.container, stream)?;
+        io::copy(&mut decoder.stream.by_ref().take(known), &mut io::sink())?;
         loop {
             let (piece, is_last) = Piece::read(&mut decoder, &self.pool, &self.counters)?;
             self.hand_on(piece)?;
@@ -205,7 +219,7 @@ impl Inflating {
     }
 
     fn hand_on(&mut self, piece: Piece) -> Result<(), Ended> {
-        self.guard.pass(piece.filled as u64)?;
+        self.guard.pass(&piece)?;
         self.sender.blocking_send(Ok(piece)).map_err(|_| Ended::Unheard)
     }
 }
@@ -227,26 +241,17 @@ impl<R: Read> Read for Counted<R> {
 /// Ends the inflating of a file that grows beyond all measure.
 struct Guard {
     limits: ReadLimits,
-    taken: Arc<AtomicU64>,
+    /// Compressed bytes of the segments that have been handed on.
+    before: u64,
     inflated: u64,
 }
 
 impl Guard {
-    /// Counts the bytes of a segment as taken. Answers what was taken and inflated before it.
-    fn begin(&mut self, bytes: usize) -> (u64, u64) {
-        (self.taken.fetch_add(bytes as u64, Relaxed), self.inflated)
-    }
-
-    /// Takes the last segment back, but for what came out of it: answers how much that is.
-    fn begin_again(&mut self, (taken, inflated): (u64, u64)) -> u64 {
-        self.taken.store(taken, Relaxed);
-        self.inflated - inflated
-    }
-
-    /// Counts bytes that came out.
-    fn pass(&mut self, inflated: u64) -> io::Result<()> {
-        self.inflated += inflated;
-        let (inflated, taken) = (self.inflated, self.taken.load(Relaxed));
+    /// Counts what came out. A limit is noticed at the end of a piece: how much came out by then says the error, and it
+    /// depends on where segments end.
+    fn pass(&mut self, piece: &Piece) -> io::Result<()> {
+        self.inflated += piece.filled as u64;
+        let (inflated, taken) = (self.inflated, self.before + piece.taken);
         let beyond = |limit: String| {
             let reason = format!("{inflated} bytes came out of {taken}, more than {limit}");
             Err(io::Error::other(Beyond(reason)))

@@ -100,6 +100,7 @@ fn several_threads_inflate_what_one_does() {
         (Gzip, mixed.concat(), mixed_text.concat()),
         (Gzip, [gz(&parts[0]), gz(&large), gz(&parts[1])].concat(), [&parts[0][..], &large, &parts[1]].concat()),
         (Gzip, gz(b""), Vec::new()),
+        (Zstd, zst(b""), Vec::new()),
     ];
     for (number, (compression, stored, expected)) in table.into_iter().enumerate() {
         for threads in [1, 2, 5] {
@@ -118,6 +119,10 @@ fn damage_and_limits_are_the_same_for_any_number_of_threads() {
     flipped[stored.len() / 2] ^= 0x10;
     let tight = ReadLimits { inflated_bytes: Some(2 << 20), ..ReadLimits::default() };
     let usual = ReadLimits::default();
+    let growing = ReadLimits { inflation_ratio: 100, ..usual };
+    // What stands behind it in its segment is no excuse.
+    let bomb =
+        |compress: fn(&[u8]) -> Vec<u8>| [compress(&vec![b'a'; 128 << 20]), compress(&text(6 << 20, 1))].concat();
     let table = [
         (Gzip, stored[..stored.len() - 5].to_vec(), usual, "ends in its middle"),
         (Gzip, [&stored[..], b"trailing bytes"].concat(), usual, "or a broken one"),
@@ -126,9 +131,15 @@ fn damage_and_limits_are_the_same_for_any_number_of_threads() {
         (Zstd, [&frames[..], b"trailing bytes"].concat(), usual, "or a broken one"),
         (Gzip, stored, tight, "limits.inflated_bytes = 2097152"),
         (Zstd, frames, tight, "limits.inflated_bytes = 2097152"),
+        (Gzip, bomb(gz), growing, "limits.inflation_ratio = 100 times"),
+        (Zstd, bomb(zst), growing, "limits.inflation_ratio = 100 times"),
+        (Gzip, Vec::new(), usual, "ends in its middle"),
+        (Zstd, Vec::new(), usual, "ends in its middle"),
     ];
     for (compression, stored, limits, expected) in table {
-        let error = |threads| inflate(compression, stored.clone(), &limits, threads).unwrap_err().to_string();
+        let error = |threads| {
+            inflate(compression, stored.clone(), &limits, threads).map(|bytes| bytes.len()).unwrap_err().to_string()
+        };
         let serial = error(1);
         assert!(serial.contains(expected), "{serial}");
         // How much came out is known after each piece, and the last piece of a segment is shorter.
