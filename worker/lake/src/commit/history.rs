@@ -36,7 +36,7 @@ pub(crate) async fn find_expired(
         if !io.exists(location).await.map_err(failed())? {
             continue;
         }
-        let metadata = TableMetadata::read_from(io, location).await.map_err(failed())?;
+        let metadata = TableMetadata::read_from(&io, location).await.map_err(failed())?;
         if let Some(found) = find(&Loaded { metadata, location: location.clone() }, token) {
             return Ok(Some(found));
         }
@@ -56,7 +56,7 @@ async fn by_files(
             continue;
         }
         let io = warehouse.io(&manifest.manifest_path);
-        let entries = manifest.load_manifest(io).await.map_err(Error::iceberg(table, "read a manifest"))?;
+        let entries = manifest.load_manifest(&io).await.map_err(Error::iceberg(table, "read a manifest"))?;
         for entry in entries.entries().iter().filter(|entry| entry.is_alive()) {
             let Some(attempt) = named.get(entry.file_path()) else { continue };
             return Ok(Some(Committed {
