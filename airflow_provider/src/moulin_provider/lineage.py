@@ -31,7 +31,9 @@ _MAX_FILES = 100
 
 def begun(spec: JobSpec, catalog: str) -> OperatorLineage[Any, Any]:
     """What is known before the job: the patterns it reads and the table it lands in."""
-    inputs = [InputDataset(namespace, name) for namespace, name in _names(spec.source.uris)]
+    uris = () if spec.source is None else spec.source.uris
+    inputs = [InputDataset(namespace, name) for namespace, name in _names(uris)]
+    inputs += [InputDataset(f"iceberg://{catalog}", one.table) for one in spec.tables.values()]
     return OperatorLineage(
         inputs=inputs, outputs=[OutputDataset(f"iceberg://{catalog}", spec.target.table)], job_facets=_job_facets(spec)
     )

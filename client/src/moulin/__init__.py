@@ -45,8 +45,9 @@ if TYPE_CHECKING:
         SkippedFile,
     )
     from moulin.landing import Landing, iceberg
-    from moulin.plan import JobPlan, PlannedColumn, PlannedFile, PlannedOption, SchemaChange
+    from moulin.plan import JobPlan, PlannedColumn, PlannedFile, PlannedOption, PlannedTable, SchemaChange
     from moulin.pool import Check, Worker
+    from moulin.query import QueryTicket
     from moulin.source import (
         Column,
         Contract,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         tsv,
     )
     from moulin.spec import JobKey, JobSpec
+    from moulin.tables import TableInput, TablePin, TableRead, table
     from moulin.transform import PolarsPlan, Sql, polars_plan, sql
 
 __all__ = [
@@ -100,8 +102,10 @@ __all__ = [
     "PlannedColumn",
     "PlannedFile",
     "PlannedOption",
+    "PlannedTable",
     "PolarsPlan",
     "Progress",
+    "QueryTicket",
     "ReadLimits",
     "Receipt",
     "Reject",
@@ -118,6 +122,9 @@ __all__ = [
     "Sql",
     "StaleEpoch",
     "TLSConfig",
+    "TableInput",
+    "TablePin",
+    "TableRead",
     "TransformError",
     "Unavailable",
     "WaitTimeout",
@@ -130,6 +137,7 @@ __all__ = [
     "parquet",
     "polars_plan",
     "sql",
+    "table",
     "tsv",
 ]
 
@@ -151,13 +159,15 @@ _HOMES = {
         "Job", "JobState", "Progress", "Receipt", "Reject", "Room", "RoomTime", "SkippedFile",
     ),
     "landing": ("Landing", "iceberg"),
-    "plan": ("JobPlan", "PlannedColumn", "PlannedFile", "PlannedOption", "SchemaChange"),
+    "plan": ("JobPlan", "PlannedColumn", "PlannedFile", "PlannedOption", "PlannedTable", "SchemaChange"),
     "pool": ("Check", "Worker"),
+    "query": ("QueryTicket",),
     "source": (
         "Column", "Contract", "CsvFormat", "Inference", "JsonFormat", "NdjsonFormat", "ParquetFormat", "ReadLimits",
         "Source", "csv", "json", "ndjson", "parquet", "tsv",
     ),
     "spec": ("JobKey", "JobSpec"),
+    "tables": ("TableInput", "TablePin", "TableRead", "table"),
     "transform": ("PolarsPlan", "Sql", "polars_plan", "sql"),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import grpc
 import grpc.aio
 
-from moulin import request
+from moulin import query, request
 from moulin.base import BaseClient, BaseJobHandle, id_of
 from moulin.errors import JobFailed, MoulinError
 from moulin.inference import InferredSource
 from moulin.job import Job, JobState
 from moulin.plan import JobPlan
 from moulin.pool import Worker
+from moulin.query import QueryTicket
 from moulin.source import Source
 from moulin.spec import JobKey, JobSpec
 from moulin.status import call_error, may_be_answered_elsewhere
@@ -24,7 +25,7 @@ from moulin.status import call_error, may_be_answered_elsewhere
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from moulin.flight import Rows
+    from moulin.flight import QueryRows, Rows
 
 _Value = TypeVar("_Value")
 
@@ -146,6 +147,37 @@ class AsyncClient(BaseClient):
             async for batch in batches:
                 yield batch
 
+    async def query(
+        self, sql: str, *, max_rows: int | None = None, max_bytes: int | None = None
+    ) -> AsyncIterator[pa.RecordBatch]:
+        """Runs a SELECT over tables of the catalog, as `Client.query` does; leaving the loop ends it. Needs pyarrow."""
+        from moulin import flight
+
+        asked = query.command(sql, max_rows, max_bytes)
+        rows = await asyncio.to_thread(lambda: flight.QueryRows(self.connection, command=asked))
+        async with aclosing(_batches(rows)) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def query_ticket(self, sql: str, *, max_rows: int | None = None, max_bytes: int | None = None) -> QueryTicket:
+        """Plans a query and reads nothing, as `Client.query_ticket` does."""
+        from moulin import flight
+
+        asked = query.command(sql, max_rows, max_bytes)
+        planned = await asyncio.to_thread(lambda: flight.QueryRows(self.connection, command=asked))
+        planned.cancel()
+        return QueryTicket(planned.ticket.decode(), planned.schema)
+
+    async def redeem(self, ticket: str | QueryTicket) -> AsyncIterator[pa.RecordBatch]:
+        """The rows of a ticket, as `Client.redeem` gives them. Needs pyarrow."""
+        from moulin import flight
+
+        said = ticket.ticket if isinstance(ticket, QueryTicket) else ticket
+        rows = await asyncio.to_thread(lambda: flight.QueryRows(self.connection, ticket=said))
+        async with aclosing(_batches(rows)) as batches:
+            async for batch in batches:
+                yield batch
+
     async def describe(self, *, check: bool = False) -> Worker:
         """What the worker is. `check`: also whether store, catalog and warehouse answer, which may take seconds."""
         return await self._call(request.describe(check))
@@ -249,7 +281,7 @@ class AsyncJobHandle(BaseJobHandle):
         return error
 
 
-async def _batches(rows: Rows) -> AsyncGenerator[pa.RecordBatch, None]:
+async def _batches(rows: Rows | QueryRows) -> AsyncGenerator[pa.RecordBatch, None]:
     """Batches as they come, read in a thread; leaving the loop ends the reading."""
     batches = iter(rows)
     try:

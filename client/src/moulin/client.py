@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 
-from moulin import request
+from moulin import query, request
 from moulin.base import BaseClient, BaseJobHandle, id_of
 from moulin.connection import Connection
 from moulin.errors import JobFailed, MoulinError
@@ -16,6 +16,7 @@ from moulin.inference import InferredSource
 from moulin.job import Job, JobState
 from moulin.plan import JobPlan
 from moulin.pool import Worker
+from moulin.query import QueryTicket
 from moulin.source import Source
 from moulin.spec import JobKey, JobSpec
 from moulin.status import call_error, may_be_answered_elsewhere
@@ -187,6 +188,46 @@ class Client(BaseClient):
         from moulin import flight
 
         rows = flight.Rows.at(self.connection, what, *path)
+        return pa.RecordBatchReader.from_batches(rows.schema, rows)
+
+    def query(self, sql: str, *, max_rows: int | None = None, max_bytes: int | None = None) -> pa.RecordBatchReader:
+        """Runs a SELECT over tables of the catalog (`namespace.table`) and reads its rows as they come. Needs pyarrow.
+
+        A result of more than `max_rows` or, in memory, `max_bytes` ends with an error: no part of a result passes for
+        the whole. Closing the reader, or dropping it, ends the query.
+
+        Raises:
+            SpecError: wrong SQL, with its line and column.
+            NotFound: there is no such table.
+
+        """
+        import pyarrow as pa
+
+        from moulin import flight
+
+        rows = flight.QueryRows(self.connection, command=query.command(sql, max_rows, max_bytes))
+        return pa.RecordBatchReader.from_batches(rows.schema, rows)
+
+    def query_ticket(self, sql: str, *, max_rows: int | None = None, max_bytes: int | None = None) -> QueryTicket:
+        """Plans a query and reads nothing: a ticket that `redeem` takes, here, in another task or at another worker."""
+        from moulin import flight
+
+        planned = flight.QueryRows(self.connection, command=query.command(sql, max_rows, max_bytes))
+        planned.cancel()
+        return QueryTicket(planned.ticket.decode(), planned.schema)
+
+    def redeem(self, ticket: str | QueryTicket) -> pa.RecordBatchReader:
+        """The rows of a ticket: those of the snapshots that it names, whatever was committed since. Needs pyarrow.
+
+        Raises:
+            NotFound: a snapshot has expired.
+
+        """
+        import pyarrow as pa
+
+        from moulin import flight
+
+        rows = flight.QueryRows(self.connection, ticket=ticket.ticket if isinstance(ticket, QueryTicket) else ticket)
         return pa.RecordBatchReader.from_batches(rows.schema, rows)
 
     def describe(self, *, check: bool = False) -> Worker:

@@ -30,6 +30,59 @@ _KINDS: tuple[tuple[type[BaseException], FaultKind], ...] = (
 )
 
 
+class QueryRows:
+    """The result of a query as batches, once. Leaving off ends the query."""
+
+    def __init__(
+        self, connection: Connection, *, command: str | None = None, ticket: str | bytes | None = None
+    ) -> None:
+        self._connection = connection
+        self._client = _client(connection)
+        options = _options(connection)
+        try:
+            if command is not None:
+                info = self._client.get_flight_info(flight.FlightDescriptor.for_command(command), options)
+                self.ticket: bytes = info.endpoints[0].ticket.ticket
+                self.schema: pa.Schema = info.schema
+                self._stream = None
+            else:
+                self.ticket = ticket.encode() if isinstance(ticket, str) else bytes(ticket or b"")
+                self._stream = self._client.do_get(flight.Ticket(self.ticket), options)
+                self.schema = self._stream.schema
+        except (pa.lib.ArrowException, OSError) as error:
+            self._client.close()
+            raise _error(error, connection.target, "the query", _QUERY_HINT) from error
+
+    def cancel(self) -> None:
+        """Ends the query, also while another thread waits for the next batch."""
+        if self._stream is not None:
+            self._stream.cancel()
+        self._client.close()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        try:
+            if self._stream is None:
+                self._stream = self._client.do_get(flight.Ticket(self.ticket), _options(self._connection))
+            while True:
+                try:
+                    chunk = self._stream.read_chunk()
+                except StopIteration:
+                    return
+                if chunk.data is not None and chunk.data.num_rows:
+                    yield chunk.data
+        except (pa.lib.ArrowException, OSError) as error:
+            raise _error(error, self._connection.target, "the query", _QUERY_HINT) from error
+        finally:
+            self.cancel()
+
+
+_QUERY_HINT = "tables are named namespace.table; the place in the SQL is the worker's"
+
+
+def _options(connection: Connection) -> flight.FlightCallOptions:
+    return flight.FlightCallOptions(headers=[(name.encode(), value.encode()) for name, value in connection.metadata])
+
+
 class Rows:
     """The rows of one job, or a part of it such as its `rejects`, as batches, once.
 
@@ -59,9 +112,7 @@ class Rows:
         self._what = what
         self._on_dropped = on_dropped or _warn
         self._client = _client(connection)
-        options = flight.FlightCallOptions(
-            headers=[(name.encode(), value.encode()) for name, value in connection.metadata]
-        )
+        options = _options(connection)
         try:
             info = self._client.get_flight_info(flight.FlightDescriptor.for_path(*path), options)
             self._stream = self._client.do_get(info.endpoints[0].ticket, options)
@@ -121,10 +172,10 @@ def _warn(rows: int) -> None:
     warnings.warn(f"{rows:,} rows were produced faster than they were read and are left out here", RowsDropped, 2)
 
 
-def _error(error: BaseException, target: str, what: str) -> MoulinError:
+def _error(error: BaseException, target: str, what: str, otherwise: str = "") -> MoulinError:
     kind = next((kind for found, kind in _KINDS if isinstance(error, found)), FaultKind.INTERNAL)
     text = str(error).strip("'")
     said = _ARROW_AFTER.sub("", _ARROW_BEFORE.sub("", text))
     lost = kind is FaultKind.UNAVAILABLE
-    hint = "read again" if lost else "`Client.get(job_id)` says how the job stands"
+    hint = "read again" if lost else otherwise or "`Client.get(job_id)` says how the job stands"
     return error_of(Fault(kind, f"{what} cannot be read from {target}: {said}", hint, retryable=lost))

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 
 
-def empty_frame(columns: Mapping[str, str] | Iterable[PlannedColumn | Column]) -> pl.LazyFrame:
+def empty_frame(
+    columns: Mapping[str, str] | Iterable[PlannedColumn | Column], *, name: str | None = None
+) -> pl.LazyFrame:
     """A LazyFrame without rows that has these columns: `plan.input`, declared columns, or names and types.
 
-    What is written on it can be given to a job as its transform. Imports polars.
+    What is written on it can be given to a job as its transform. `name` is that of the input which the frame stands
+    for, in a job of several: a plan over several frames then says which is which, also where their columns are the
+    same. Imports polars.
 
     Raises:
         SpecError: a type that Polars has no counterpart for.
@@ -30,7 +34,9 @@ def empty_frame(columns: Mapping[str, str] | Iterable[PlannedColumn | Column]) -
     import polars as pl
 
     pairs = columns.items() if isinstance(columns, Mapping) else [(one.name, one.type) for one in columns]
-    return pl.LazyFrame(schema={name: _polars_type(name, text.strip()) for name, text in pairs})
+    frame = pl.LazyFrame(schema={column: _polars_type(column, text.strip()) for column, text in pairs})
+    # The worker knows the frame by this filter, which keeps every row, and takes it out of the plan.
+    return frame if name is None else frame.filter(pl.lit(f"moulin.input:{name}").is_not_null())
 
 
 def _polars_type(name: str, text: str) -> PolarsDataType:

@@ -10,6 +10,7 @@ from typing import Any
 
 from moulin.fault import Fault, Place
 from moulin.spec import JobKey
+from moulin.tables import TableRead
 
 
 class JobState(StrEnum):
@@ -138,6 +139,8 @@ class Receipt:
     """The table that holds the rejected rows; empty: there are none, or the job keeps none."""
     rejects_snapshot_id: int | None = None
     """The snapshot of that table that made them visible."""
+    tables: tuple[TableRead, ...] = ()
+    """What was read of each table that was an input."""
 
     def to_dict(self) -> dict[str, Any]:
         """The receipt as JSON values. The snapshot id is a text: 64 bits do not survive JavaScript."""
@@ -156,6 +159,7 @@ class Receipt:
         found["attached_to"] = self.attached_to
         found["rejects_table"] = self.rejects_table
         found["rejects_snapshot_id"] = None if self.rejects_snapshot_id is None else str(self.rejects_snapshot_id)
+        found["tables"] = [one.to_dict() for one in self.tables]
         return found
 
     @classmethod
@@ -178,6 +182,7 @@ class Receipt:
             attached_to=value.get("attached_to", ""),
             rejects_table=value.get("rejects_table", ""),
             rejects_snapshot_id=None if rejects_snapshot_id is None else int(rejects_snapshot_id),
+            tables=tuple(TableRead.from_dict(one) for one in value.get("tables", ())),
         )
 
     def __str__(self) -> str:

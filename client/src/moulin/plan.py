@@ -58,6 +58,22 @@ class SchemaChange:
     """What is done: `evolve`, `freeze`, `discard_row` or `discard_value`."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedTable:
+    """A table that a job would read."""
+
+    name: str
+    """The input's name."""
+    table: str
+    snapshot_id: int | None
+    """None: the table has none."""
+    files: int
+    rows: int
+    """Before deletes are applied."""
+    bytes: int
+    columns: tuple[PlannedColumn, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPlan:
     """What a job would do."""
@@ -81,3 +97,5 @@ class JobPlan:
     """What differs between the rows and the table."""
     on_rerun: str = "replace"
     """What would become of the rows of the generation before, when the job is a redo."""
+    tables: tuple[PlannedTable, ...] = ()
+    """The tables that are inputs."""

@@ -6,7 +6,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -14,6 +14,7 @@ from moulin import _argument as argument
 from moulin.errors import SpecError, SpecTypeError
 from moulin.landing import Landing
 from moulin.source import Source
+from moulin.tables import TableInput, tables_from
 from moulin.transform import Transform, transform_from
 
 if TYPE_CHECKING:
@@ -62,26 +63,28 @@ class JobKey:
 
 @dataclass(frozen=True, slots=True, init=False)
 class JobSpec:
-    """Source, transform, target, what to do with bad rows, and the time the job may take."""
+    """Files or tables to read, transform, target, what to do with bad rows, and the time the job may take."""
 
-    source: Source
+    source: Source | None
     transform: Transform | None
     target: Landing
     on_bad_row: OnBadRow
     max_bad_rows: int | None
     max_bad_ratio: float | None
     deadline: timedelta | None
+    tables: Mapping[str, TableInput] = field(hash=False)
 
     def __init__(
         self,
         *,
-        source: Source | Mapping[str, Any],
+        source: Source | Mapping[str, Any] | None = None,
         target: Landing | Mapping[str, Any],
         transform: Transform | pl.LazyFrame | Mapping[str, Any] | None = None,
         on_bad_row: OnBadRow = "fail",
         max_bad_rows: int | None = None,
         max_bad_ratio: float | None = None,
         deadline: timedelta | str | None = None,
+        tables: Mapping[str, TableInput | Mapping[str, Any] | str] | None = None,
     ) -> None:
         """Source and target come from the builders or as they stand in a job file; a LazyFrame is serialized here.
 
@@ -90,9 +93,15 @@ class JobSpec:
         More than `max_bad_rows` of them, or at the end a larger share than `max_bad_ratio` (0 to 1) of all rows read,
         fail the job, and nothing is visible; None: no limit.
         `deadline` is the time from the submit over all attempts; None: the worker's `job.deadline`.
+        `tables` are Iceberg tables to read, by the names that the transform knows them by:
+        `{"flights": table("bronze.flights")}`. A job reads files, tables, or both; SQL knows the files as `input`.
         """
         set_field = object.__setattr__
-        set_field(self, "source", _made(Source, "source", source, "csv(...), ndjson(...), json(...) or parquet(...)"))
+        set_field(self, "tables", tables_from(tables))
+        if source is None and not self.tables:
+            raise SpecError.about("source", source, "files to read, or tables={'name': table('namespace.table')}")
+        files = "csv(...), ndjson(...), json(...) or parquet(...)"
+        set_field(self, "source", None if source is None else _made(Source, "source", source, files))
         set_field(self, "transform", transform_from(transform))
         set_field(self, "target", _made(Landing, "target", target, "iceberg('namespace.table')"))
         set_field(self, "on_bad_row", argument.choice("on_bad_row", on_bad_row, get_args(OnBadRow)))
@@ -102,7 +111,11 @@ class JobSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON values in the shape of a job file; defaults are left out."""
-        found: dict[str, Any] = {"source": self.source.to_dict()}
+        found: dict[str, Any] = {}
+        if self.source is not None:
+            found["source"] = self.source.to_dict()
+        if self.tables:
+            found["tables"] = {name: one.to_dict() for name, one in self.tables.items()}
         if self.transform is not None:
             found["transform"] = self.transform.to_dict()
         found["target"] = self.target.to_dict()
@@ -119,7 +132,8 @@ class JobSpec:
     def from_dict(cls, value: Mapping[str, Any]) -> JobSpec:
         """Reads a job file (`yaml.safe_load`, `json.load`), or what `to_dict` wrote."""
         found = argument.fields("job", value, tuple(field.name for field in fields(cls)))
-        argument.required("job", found, "source")
+        if not found.get("tables"):
+            argument.required("job", found, "source")
         argument.required("job", found, "target")
         return cls(**found)
 

@@ -12,13 +12,23 @@ from moulin.pool import Worker
 from moulin.record import decode_duration, encode_duration
 from moulin.source import Source
 from moulin.spec import JobKey, JobSpec
+from moulin.tables import TableInput
 from moulin.transform import PolarsPlan, Sql, Transform
-from moulin.v1 import error_pb2, job_pb2, job_service_pb2, landing_pb2, pool_service_pb2, source_pb2, transform_pb2
+from moulin.v1 import (
+    error_pb2,
+    job_pb2,
+    job_service_pb2,
+    landing_pb2,
+    pool_service_pb2,
+    source_pb2,
+    table_input_pb2,
+    transform_pb2,
+)
 
 __all__ = ["decode_duration", "encode_duration"]
 
 # The fields of a spec that have the same name and shape in its message.
-_SPEC_PARTS = ("source", "transform", "target")
+_SPEC_PARTS = ("source", "transform", "target", "tables")
 
 
 def encode_source(source: Source) -> source_pb2.Source:
@@ -29,7 +39,8 @@ def encode_source(source: Source) -> source_pb2.Source:
 def encode_spec(spec: JobSpec) -> job_pb2.JobSpec:
     """A spec as its message."""
     return job_pb2.JobSpec(
-        source=encode_source(spec.source),
+        source=None if spec.source is None else encode_source(spec.source),
+        tables={name: _encode_table(one) for name, one in spec.tables.items()},
         transform=None if spec.transform is None else _encode_transform(spec.transform),
         landing=record.encode(spec.target, landing_pb2.Landing),
         on_bad_row=_on_bad_row(spec.on_bad_row),
@@ -46,11 +57,19 @@ def _on_bad_row(word: str) -> source_pb2.OnBadRow.ValueType:
 def decode_spec(message: job_pb2.JobSpec) -> JobSpec:
     """A spec from its message."""
     return JobSpec(
-        source=record.decode(Source, message.source),
+        source=record.decode(Source, message.source) if message.HasField("source") else None,
+        tables={name: record.decode(TableInput, one) for name, one in message.tables.items()},
         transform=_decode_transform(message.transform) if message.HasField("transform") else None,
         target=record.decode(Landing, message.landing),
         **record.decode_fields(JobSpec, message, *_SPEC_PARTS),
     )
+
+
+def _encode_table(table: TableInput) -> table_input_pb2.TableInput:
+    message = table_input_pb2.TableInput(table=table.table, snapshot_id=table.snapshot_id, ref=table.ref)
+    if table.as_of is not None:
+        message.as_of.FromDatetime(table.as_of)
+    return message
 
 
 def _encode_transform(transform: Transform) -> transform_pb2.Transform:

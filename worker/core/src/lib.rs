@@ -20,6 +20,7 @@ mod source;
 mod spec;
 mod state;
 mod storage;
+mod table_input;
 mod transform;
 
 pub use column::{Column, ColumnText, ColumnType, PrimitiveType, TypeField};
@@ -43,4 +44,5 @@ pub use source::{
 pub use spec::{JobSpec, Ratio};
 pub use state::JobState;
 pub use storage::{AzureSettings, GcsSettings, S3Settings, Secret, StorageSettings};
+pub use table_input::{Pin, PlannedTable, TableInput, TableRead};
 pub use transform::Transform;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, FaultKind, OnRerun, Place, SchemaChange, progress::Room};
+use crate::{Fault, FaultKind, OnRerun, Place, PlannedTable, SchemaChange, TableRead, progress::Room};
 
 /// Proof that every row is accounted for. Written once, when a job succeeds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,9 @@ pub struct Receipt {
     /// Of an intended commit only: the data files of the rejects, as whoever finishes the commit needs them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rejects_to_commit: String,
+    /// What was read of each table that was an input.
+    #[serde(default)]
+    pub tables: Vec<TableRead>,
 }
 
 /// A file that was left out.
@@ -170,6 +173,9 @@ pub struct JobPlan {
     /// What would become of the rows of the generation before, when the job is a redo.
     #[serde(default)]
     pub on_rerun: OnRerun,
+    /// The tables that are inputs.
+    #[serde(default)]
+    pub tables: Vec<PlannedTable>,
 }
 
 /// An option of the reader.
@@ -290,6 +296,7 @@ mod tests {
             rejects_table: String::new(),
             rejects_snapshot_id: None,
             rejects_to_commit: String::new(),
+            tables: Vec::new(),
         };
         assert!(receipt.check().is_ok());
         receipt.rows_landed = 6;

@@ -1,17 +1,22 @@
 //! What a job is to do.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, FaultKind, Landing, OnBadRow, Source, Transform};
+use crate::{Contract, Fault, FaultKind, Landing, OnBadRow, Source, TableInput, Transform};
 
 /// Source, transform, landing and what to do with bad rows. This is also the shape of `job.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
-    /// Where rows come from.
-    pub source: Source,
+    /// Files to read: the transform's `input`.
+    #[serde(default)]
+    pub source: Option<Source>,
+    /// Iceberg tables to read, by the names that the transform knows them by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<String, TableInput>,
     /// What happens to them; nothing when absent.
     #[serde(default)]
     pub transform: Option<Transform>,
@@ -65,7 +70,7 @@ impl JobSpec {
     /// # Errors
     /// `InvalidSpec`, naming the argument.
     pub fn validate(&self) -> Result<(), Fault> {
-        self.source.validate()?;
+        self.validate_inputs()?;
         if self.on_bad_row == OnBadRow::Fail && (self.max_bad_rows.is_some() || self.max_bad_ratio.is_some()) {
             return Err(Fault::new(
                 FaultKind::InvalidSpec,
@@ -73,6 +78,36 @@ impl JobSpec {
             ));
         }
         self.transform.as_ref().map_or(Ok(()), Transform::validate)
+    }
+
+    /// The name that files have in a transform.
+    pub const FILES: &str = "input";
+
+    /// What may differ between the rows and the table they land in.
+    #[must_use]
+    pub fn contract(&self) -> Contract {
+        self.source.as_ref().map(|source| source.contract).unwrap_or_default()
+    }
+
+    fn validate_inputs(&self) -> Result<(), Fault> {
+        let wrong = |message: &str| Err(Fault::new(FaultKind::InvalidSpec, message));
+        if let Some(source) = &self.source {
+            source.validate()?;
+        }
+        for (name, table) in &self.tables {
+            table.validate(name)?;
+        }
+        match (&self.source, self.tables.len()) {
+            (None, 0) => wrong("a job reads files (source) or tables (tables), and this one names neither"),
+            (Some(_), _) if self.tables.contains_key(Self::FILES) => {
+                wrong("tables names an input `input`, which is the name of the job's files; give it another name")
+            }
+            (None, 1) | (Some(_), 0) => Ok(()),
+            _ if self.transform.is_none() => wrong(
+                "the job has several inputs and no transform: say with sql or a LazyFrame how one table is made of them",
+            ),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -99,7 +134,9 @@ deadline: 15m
     fn a_job_file_is_a_spec() {
         let spec: JobSpec = serde_norway::from_str(YAML).unwrap();
         assert!(spec.validate().is_ok());
-        assert!(matches!(&spec.source.format, Format::Csv(csv) if csv.delimiter == "|" && csv.null_values == ["NA"]));
+        assert!(
+            matches!(&spec.source.as_ref().unwrap().format, Format::Csv(csv) if csv.delimiter == "|" && csv.null_values == ["NA"])
+        );
         assert_eq!(spec.deadline, Some(Duration::from_secs(900)));
         let again: JobSpec = serde_json::from_str(&serde_json::to_string(&spec).unwrap()).unwrap();
         assert_eq!(again, spec);
@@ -116,7 +153,7 @@ deadline: 15m
     fn a_short_format_is_its_name() {
         let yaml = "source: {uris: [a.ndjson], format: ndjson}\ntarget: {table: a.b}\n";
         assert_eq!(
-            serde_norway::from_str::<JobSpec>(yaml).unwrap().source.format,
+            serde_norway::from_str::<JobSpec>(yaml).unwrap().source.unwrap().format,
             Format::Ndjson(crate::NdjsonFormat::default())
         );
     }
@@ -125,5 +162,20 @@ deadline: 15m
     fn a_quote_equal_to_the_delimiter_is_refused() {
         let spec: JobSpec = serde_norway::from_str(&YAML.replace(r#"delimiter: "|""#, r#"delimiter: "\"""#)).unwrap();
         assert!(spec.validate().unwrap_err().message.contains("delimiter"));
+    }
+
+    #[test]
+    fn inputs_are_files_or_tables_and_several_need_a_transform() {
+        let read = |inputs: &str| {
+            let spec: JobSpec = serde_norway::from_str(&format!("{inputs}\ntarget: {{table: a.b}}\n")).unwrap();
+            spec.validate().map_err(|fault| fault.message)
+        };
+        let tables = "tables: {flights: bronze.flights, airlines: {table: bronze.airlines, ref: main}}";
+        assert!(read("tables: {flights: bronze.flights}").is_ok());
+        assert!(read(tables).unwrap_err().contains("several inputs and no transform"));
+        assert!(read(&format!("{tables}\ntransform: {{sql: SELECT 1}}")).is_ok());
+        assert!(read("").unwrap_err().contains("names neither"));
+        let both = "source: {uris: [a.csv], format: csv}\ntables: {input: a.c}\ntransform: {sql: SELECT 1}";
+        assert!(read(both).unwrap_err().contains("names an input `input`"));
     }
 }

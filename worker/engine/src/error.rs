@@ -9,6 +9,9 @@ pub enum Error {
     /// What the reader above said.
     #[error(transparent)]
     Read(#[from] moulin_read::Error),
+    /// What an input that is scanned said.
+    #[error("{0}")]
+    Input(Box<Fault>),
     /// The transform is refused; the text says why and what to write instead.
     #[error("{0}")]
     TransformRefused(String),
@@ -30,6 +33,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let kind = match error {
             Error::Read(read) => return read.into(),
+            Error::Input(fault) => return *fault,
             Error::TransformInvalid(_) => FaultKind::InvalidSpec,
             Error::TransformRefused(_) | Error::TransformFailed(_) | Error::Memory(_) => FaultKind::Transform,
             Error::Internal(_) => FaultKind::Internal,

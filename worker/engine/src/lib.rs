@@ -10,6 +10,7 @@ use arrow::array::RecordBatch;
 use futures::Stream;
 
 mod error;
+pub mod query;
 pub mod stream;
 pub mod transform;
 

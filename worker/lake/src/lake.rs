@@ -331,7 +331,11 @@ impl Lake {
         &self.warehouse
     }
 
-    async fn load(&self, table: &TableName) -> Result<Loaded, Error> {
+    pub(crate) fn warehouse(&self) -> &Warehouse {
+        &self.warehouse
+    }
+
+    pub(crate) async fn load(&self, table: &TableName) -> Result<Loaded, Error> {
         let loaded = self.catalog.load(table).await?;
         loaded.ok_or_else(|| Error::NotFound { what: format!("table {table}") })
     }
@@ -424,7 +428,7 @@ fn target_of(landing: &Landing, loaded: Loaded, schema: &ArrowSchema, contract: 
 }
 
 // Field ids are for files; a reader of rows has no use for them.
-fn without_metadata(schema: &ArrowSchema) -> SchemaRef {
+pub(crate) fn without_metadata(schema: &ArrowSchema) -> SchemaRef {
     use arrow::datatypes::{DataType, Field, FieldRef};
     fn bare(field: &Field) -> Field {
         let nested = |f: &FieldRef| Arc::new(bare(f));

@@ -13,6 +13,7 @@ mod commit;
 mod error;
 mod lake;
 mod read;
+mod scan;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -23,4 +24,5 @@ pub use catalog::{CatalogSettings, RestSettings};
 pub use commit::{Commit, Committed, Removed, Requirement};
 pub use error::Error;
 pub use lake::{Lake, TablePlan, Target};
+pub use scan::{Filter, FilterTest, FilterValue, Relation, Scan, ScanCounts, TableSnapshot};
 pub use write::{Landed, StageFile, WriteOptions, Writer};

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod job;
 mod output;
+mod query;
 mod remote;
 mod service;
 mod telemetry;

@@ -1,7 +1,9 @@
 //! A worker asked over gRPC, for the command line.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::SchemaRef;
 use arrow_flight::decode::DecodedPayload;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
@@ -15,6 +17,7 @@ use moulin_wire::{decode, encode, status};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::cli::{Loads, Rejects};
+use crate::query::{Batches, Query};
 
 /// A connection to a worker.
 pub(crate) struct Remote {
@@ -57,9 +60,22 @@ impl Remote {
     }
 
     async fn flight(self, path: Vec<String>) -> Result<Rejects, Fault> {
+        let (_, rows) = self.read(FlightDescriptor::new_path(path)).await?;
+        Ok(rows)
+    }
+
+    /// The result of a query, with its columns.
+    pub(crate) async fn query(self, query: &Query) -> Result<(SchemaRef, Batches), Fault> {
+        let command = serde_json::to_vec(query).map_err(|e| Fault::new(FaultKind::Internal, e.to_string()))?;
+        self.read(FlightDescriptor::new_cmd(command)).await
+    }
+
+    async fn read(self, descriptor: FlightDescriptor) -> Result<(SchemaRef, Batches), Fault> {
         let inner = FlightServiceClient::new(self.channel).max_decoding_message_size(usize::MAX);
         let mut client = FlightClient::new_from_inner(inner);
-        let info = client.get_flight_info(FlightDescriptor::new_path(path)).await.map_err(flight_fault)?;
+        let info = client.get_flight_info(descriptor).await.map_err(flight_fault)?;
+        let schema = info.clone().try_decode_schema();
+        let schema = schema.map_err(|e| Fault::from_error(FaultKind::Internal, &e))?;
         let ticket = info
             .endpoint
             .into_iter()
@@ -67,7 +83,7 @@ impl Remote {
             .and_then(|endpoint| endpoint.ticket)
             .ok_or_else(|| Fault::new(FaultKind::Internal, "the worker's answer holds no ticket"))?;
         let messages = client.do_get(ticket).await.map_err(flight_fault)?.into_inner();
-        Ok(messages
+        let rows = messages
             .filter_map(|message| async move {
                 match message {
                     Ok(message) => {
@@ -80,7 +96,8 @@ impl Remote {
                     Err(error) => Some(Err(flight_fault(error))),
                 }
             })
-            .boxed())
+            .boxed();
+        Ok((Arc::new(schema), rows))
     }
 
     /// What a sample of files holds, seen from the worker's machine.

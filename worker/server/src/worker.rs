@@ -12,7 +12,7 @@ use moulin_engine::stream::Tap;
 use moulin_lake::Lake;
 use moulin_read::fetch::Fetcher;
 use moulin_store::{JobStore, StoredJob};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
 use crate::service::pool::without_credentials;
@@ -25,6 +25,8 @@ pub(crate) struct Worker {
     pub(crate) lake: Lake,
     pub(crate) store: Arc<dyn JobStore>,
     pub(crate) started_at: SystemTime,
+    /// One permit for each query that may run.
+    pub(crate) queries: Arc<Semaphore>,
     draining: AtomicBool,
     running: Mutex<HashMap<JobId, Running>>,
     changes: watch::Sender<u64>,
@@ -72,6 +74,7 @@ impl Worker {
             }
         }
         Ok(Arc::new(Self {
+            queries: Arc::new(Semaphore::new(config.job.slots)),
             id,
             config,
             fetcher,

@@ -43,7 +43,8 @@ pub fn spec(spec: Option<v1::JobSpec>) -> Result<core::JobSpec, Fault> {
     let on_bad_row = v1::OnBadRow::try_from(spec.on_bad_row)
         .map_err(|_| wrong(format!("on_bad_row {} is unknown to this worker", spec.on_bad_row)))?;
     let spec = core::JobSpec {
-        source: source(spec.source.ok_or_else(|| missing("source"))?)?,
+        source: spec.source.map(source).transpose()?,
+        tables: crate::table_input::decode(spec.tables)?,
         transform: spec.transform.map(transform).transpose()?,
         landing: landing(spec.landing.ok_or_else(|| missing("target"))?)?,
         on_bad_row: from_on_bad_row(on_bad_row).unwrap_or_default(),
@@ -166,6 +167,7 @@ fn receipt(receipt: v1::Receipt) -> core::Receipt {
         rejects_table: receipt.rejects_table,
         rejects_snapshot_id: receipt.rejects_snapshot_id,
         rejects_to_commit: String::new(),
+        tables: receipt.tables.into_iter().map(crate::table_input::decode_read).collect(),
     }
 }
 
@@ -216,6 +218,7 @@ pub fn plan(plan: v1::JobPlan) -> core::JobPlan {
         shards: plan.shards,
         on_rerun: v1::OnRerun::try_from(plan.on_rerun).ok().and_then(from_on_rerun).unwrap_or_default(),
         changes: plan.changes.into_iter().filter_map(schema_change).collect(),
+        tables: plan.tables.into_iter().map(crate::table_input::decode_planned).collect(),
     }
 }
 
@@ -269,7 +272,7 @@ fn schema_change(change: v1::SchemaChange) -> Option<core::SchemaChange> {
     })
 }
 
-fn planned_column(column: v1::PlannedColumn) -> core::PlannedColumn {
+pub(crate) fn planned_column(column: v1::PlannedColumn) -> core::PlannedColumn {
     core::PlannedColumn { name: column.name, ty: column.r#type, nullable: column.nullable, origin: column.origin }
 }
 
@@ -308,6 +311,7 @@ mod tests {
 
     const YAML: &str = r#"{"source": {"uris": ["a.csv"], "format": {"csv": {"null_values": ["NA"], "quoting": false, "comment": "\u0023"}},
         "compression": "gzip", "columns": [{"name": "a", "type": "decimal(5,2)"}]},
+        "tables": {"t": "a.c", "u": {"table": "a.d", "as_of": "2026-01-31T08:00:00.5Z"}, "v": {"table": "a.e", "ref": "main"}},
         "transform": {"sql": "SELECT 1"}, "target": {"table": "a.b", "partition_by": ["month(t)"], "properties": {"k": "v"}},
         "on_bad_row": "skip", "deadline": "90s"}"#;
 

@@ -92,6 +92,7 @@ pub fn receipt(receipt: &core::Receipt) -> v1::Receipt {
         attached_to: receipt.attached_to.clone().unwrap_or_default(),
         rejects_table: receipt.rejects_table.clone(),
         rejects_snapshot_id: receipt.rejects_snapshot_id,
+        tables: receipt.tables.iter().map(crate::table_input::encode_read).collect(),
     }
 }
 
@@ -140,6 +141,7 @@ pub fn plan(plan: &core::JobPlan) -> v1::JobPlan {
         shards: plan.shards,
         changes: plan.changes.iter().map(schema_change).collect(),
         on_rerun: on_rerun(plan.on_rerun).into(),
+        tables: plan.tables.iter().map(crate::table_input::encode_planned).collect(),
     }
 }
 
@@ -197,7 +199,7 @@ fn schema_change(change: &core::SchemaChange) -> v1::SchemaChange {
     }
 }
 
-fn planned_column(column: &core::PlannedColumn) -> v1::PlannedColumn {
+pub(crate) fn planned_column(column: &core::PlannedColumn) -> v1::PlannedColumn {
     v1::PlannedColumn {
         name: column.name.clone(),
         r#type: column.ty.clone(),
@@ -212,7 +214,8 @@ pub use crate::source::encode as source;
 #[must_use]
 pub fn spec(spec: &core::JobSpec) -> v1::JobSpec {
     v1::JobSpec {
-        source: Some(source(&spec.source)),
+        source: spec.source.as_ref().map(source),
+        tables: crate::table_input::encode(&spec.tables),
         transform: spec.transform.as_ref().map(transform),
         landing: Some(landing(&spec.landing)),
         on_bad_row: on_bad_row(spec.on_bad_row).into(),

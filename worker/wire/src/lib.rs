@@ -9,6 +9,7 @@ pub mod encode;
 mod enums;
 mod source;
 pub mod status;
+mod table_input;
 mod time;
 
 /// Generated code.

@@ -94,6 +94,8 @@ class _MoulinDecoratedOperator(DecoratedOperator, MoulinLandOperator):
         from moulin.spec import JobSpec
 
         source = self.job_spec().source
+        if source is None:
+            raise ValueError("@task.moulin: found a job without a source, expected files to read")
         # The table that is asked about is nobody's: whether the real one must be there is said when the job is planned.
         source = replace(source, contract=replace(source.contract, tables="evolve"))
         with self.hook.get_conn() as client:

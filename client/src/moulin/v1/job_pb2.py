@@ -27,46 +27,53 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from moulin.v1 import error_pb2 as moulin_dot_v1_dot_error__pb2
 from moulin.v1 import landing_pb2 as moulin_dot_v1_dot_landing__pb2
 from moulin.v1 import source_pb2 as moulin_dot_v1_dot_source__pb2
+from moulin.v1 import table_input_pb2 as moulin_dot_v1_dot_table__input__pb2
 from moulin.v1 import transform_pb2 as moulin_dot_v1_dot_transform__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13moulin/v1/job.proto\x12\tmoulin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15moulin/v1/error.proto\x1a\x17moulin/v1/landing.proto\x1a\x16moulin/v1/source.proto\x1a\x19moulin/v1/transform.proto\"\xaa\x02\n\x07JobSpec\x12!\n\x06source\x18\x01 \x01(\x0b\x32\x11.moulin.v1.Source\x12\'\n\ttransform\x18\x02 \x01(\x0b\x32\x14.moulin.v1.Transform\x12#\n\x07landing\x18\x03 \x01(\x0b\x32\x12.moulin.v1.Landing\x12\'\n\non_bad_row\x18\x04 \x01(\x0e\x32\x13.moulin.v1.OnBadRow\x12+\n\x08\x64\x65\x61\x64line\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x0cmax_bad_rows\x18\x06 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rmax_bad_ratio\x18\x07 \x01(\x01H\x01\x88\x01\x01\x42\x0f\n\r_max_bad_rowsB\x10\n\x0e_max_bad_ratio\"L\n\x06JobKey\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x11\n\tmap_index\x18\x04 \x01(\x05\"\xaf\x03\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x1e\n\x03key\x18\x02 \x01(\x0b\x32\x11.moulin.v1.JobKey\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\r\x12\"\n\x05state\x18\x05 \x01(\x0e\x32\x13.moulin.v1.JobState\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\r\x12\x11\n\tworker_id\x18\x07 \x01(\t\x12\r\n\x05table\x18\x08 \x01(\t\x12\x30\n\x0csubmitted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x08progress\x18\x0c \x01(\x0b\x32\x13.moulin.v1.Progress\x12#\n\x07receipt\x18\r \x01(\x0b\x32\x12.moulin.v1.Receipt\x12\x1f\n\x05\x66\x61ult\x18\x0e \x01(\x0b\x32\x10.moulin.v1.Fault\"\xe3\x01\n\x08Progress\x12\x1d\n\x04room\x18\x01 \x01(\x0e\x32\x0f.moulin.v1.Room\x12\x13\n\x0b\x66iles_total\x18\x02 \x01(\x04\x12\x12\n\nfiles_done\x18\x03 \x01(\x04\x12\x13\n\x0b\x62ytes_total\x18\x04 \x01(\x04\x12\x12\n\nbytes_done\x18\x05 \x01(\x04\x12\x11\n\trows_read\x18\x06 \x01(\x04\x12\x15\n\rrows_rejected\x18\x07 \x01(\x04\x12\x10\n\x08rows_out\x18\x08 \x01(\x04\x12*\n\x07\x65lapsed\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"\xbb\x05\n\x07Receipt\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\r\n\x05\x66iles\x18\x03 \x01(\x04\x12\x11\n\trows_read\x18\x04 \x01(\x04\x12\x13\n\x0brows_landed\x18\x05 \x01(\x04\x12\x15\n\rrows_rejected\x18\x06 \x01(\x04\x12\x1a\n\rrows_filtered\x18\x07 \x01(\x04H\x00\x88\x01\x01\x12\x12\n\nbytes_read\x18\x08 \x01(\x04\x12\x15\n\rbytes_written\x18\t \x01(\x04\x12\x12\n\ndata_files\x18\n \x01(\x04\x12\x18\n\x0bsnapshot_id\x18\x0b \x01(\x03H\x01\x88\x01\x01\x12\x19\n\x11metadata_location\x18\x0c \x01(\t\x12*\n\x07\x65lapsed\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x05rooms\x18\x0e \x03(\x0b\x32\x13.moulin.v1.RoomTime\x12\"\n\x07rejects\x18\x0f \x03(\x0b\x32\x11.moulin.v1.Reject\x12\x0f\n\x07\x61ttempt\x18\x10 \x01(\r\x12\r\n\x05token\x18\x11 \x01(\t\x12-\n\rskipped_files\x18\x12 \x03(\x0b\x32\x16.moulin.v1.SkippedFile\x12\x15\n\rfiles_skipped\x18\x13 \x01(\x04\x12\x15\n\rrows_replaced\x18\x14 \x01(\x04\x12!\n\x14replaced_snapshot_id\x18\x15 \x01(\x03H\x02\x88\x01\x01\x12\x13\n\x0b\x61ttached_to\x18\x16 \x01(\t\x12\x15\n\rrejects_table\x18\x18 \x01(\t\x12 \n\x13rejects_snapshot_id\x18\x19 \x01(\x03H\x03\x88\x01\x01\x42\x10\n\x0e_rows_filteredB\x0e\n\x0c_snapshot_idB\x17\n\x15_replaced_snapshot_idB\x16\n\x14_rejects_snapshot_id\"R\n\x08RoomTime\x12\x1d\n\x04room\x18\x01 \x01(\x0e\x32\x0f.moulin.v1.Room\x12\'\n\x04\x62usy\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"G\n\x06Reject\x12\x1f\n\x05place\x18\x01 \x01(\x0b\x32\x10.moulin.v1.Place\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"*\n\x0bSkippedFile\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xf3\x02\n\x07JobPlan\x12%\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x16.moulin.v1.PlannedFile\x12\'\n\x05input\x18\x02 \x03(\x0b\x32\x18.moulin.v1.PlannedColumn\x12(\n\x06output\x18\x03 \x03(\x0b\x32\x18.moulin.v1.PlannedColumn\x12\r\n\x05table\x18\x04 \x01(\t\x12\x14\n\x0ctable_exists\x18\x05 \x01(\x08\x12\x16\n\x0etable_location\x18\x06 \x01(\t\x12\x14\n\x0cpartition_by\x18\x07 \x03(\t\x12\x10\n\x08row_wise\x18\x08 \x01(\x08\x12)\n\x07options\x18\t \x03(\x0b\x32\x18.moulin.v1.PlannedOption\x12\x0e\n\x06shards\x18\n \x01(\x04\x12(\n\x07\x63hanges\x18\x0b \x03(\x0b\x32\x17.moulin.v1.SchemaChange\x12$\n\x08on_rerun\x18\x0c \x01(\x0e\x32\x12.moulin.v1.OnRerun\"L\n\rPlannedOption\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0e\n\x06origin\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x8a\x01\n\x0cSchemaChange\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.moulin.v1.SchemaChangeKind\x12\x0c\n\x04\x66rom\x18\x03 \x01(\t\x12\n\n\x02to\x18\x04 \x01(\t\x12%\n\x04mode\x18\x05 \x01(\x0e\x32\x17.moulin.v1.ContractMode\"M\n\x0bPlannedFile\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x0f\n\x07skipped\x18\x04 \x01(\t\"M\n\rPlannedColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08nullable\x18\x03 \x01(\x08\x12\x0e\n\x06origin\x18\x04 \x01(\t*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05*o\n\x04Room\x12\x14\n\x10ROOM_UNSPECIFIED\x10\x00\x12\x0e\n\nROOM_FETCH\x10\x01\x12\r\n\tROOM_READ\x10\x02\x12\x12\n\x0eROOM_TRANSFORM\x10\x03\x12\r\n\tROOM_LAND\x10\x04\x12\x0f\n\x0bROOM_COMMIT\x10\x05*\xc6\x01\n\x10SchemaChangeKind\x12\"\n\x1eSCHEMA_CHANGE_KIND_UNSPECIFIED\x10\x00\x12!\n\x1dSCHEMA_CHANGE_KIND_ADD_COLUMN\x10\x01\x12!\n\x1dSCHEMA_CHANGE_KIND_WIDEN_TYPE\x10\x02\x12\"\n\x1eSCHEMA_CHANGE_KIND_CHANGE_TYPE\x10\x03\x12$\n SCHEMA_CHANGE_KIND_MAKE_OPTIONAL\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13moulin/v1/job.proto\x12\tmoulin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15moulin/v1/error.proto\x1a\x17moulin/v1/landing.proto\x1a\x16moulin/v1/source.proto\x1a\x1bmoulin/v1/table_input.proto\x1a\x19moulin/v1/transform.proto\"\xa0\x03\n\x07JobSpec\x12!\n\x06source\x18\x01 \x01(\x0b\x32\x11.moulin.v1.Source\x12\'\n\ttransform\x18\x02 \x01(\x0b\x32\x14.moulin.v1.Transform\x12#\n\x07landing\x18\x03 \x01(\x0b\x32\x12.moulin.v1.Landing\x12\'\n\non_bad_row\x18\x04 \x01(\x0e\x32\x13.moulin.v1.OnBadRow\x12+\n\x08\x64\x65\x61\x64line\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x0cmax_bad_rows\x18\x06 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\rmax_bad_ratio\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12.\n\x06tables\x18\x08 \x03(\x0b\x32\x1e.moulin.v1.JobSpec.TablesEntry\x1a\x44\n\x0bTablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.moulin.v1.TableInput:\x02\x38\x01\x42\x0f\n\r_max_bad_rowsB\x10\n\x0e_max_bad_ratio\"L\n\x06JobKey\x12\x0e\n\x06\x64\x61g_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x11\n\tmap_index\x18\x04 \x01(\x05\"\xaf\x03\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x1e\n\x03key\x18\x02 \x01(\x0b\x32\x11.moulin.v1.JobKey\x12\x12\n\ngeneration\x18\x03 \x01(\r\x12\r\n\x05\x65poch\x18\x04 \x01(\r\x12\"\n\x05state\x18\x05 \x01(\x0e\x32\x13.moulin.v1.JobState\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\r\x12\x11\n\tworker_id\x18\x07 \x01(\t\x12\r\n\x05table\x18\x08 \x01(\t\x12\x30\n\x0csubmitted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x08progress\x18\x0c \x01(\x0b\x32\x13.moulin.v1.Progress\x12#\n\x07receipt\x18\r \x01(\x0b\x32\x12.moulin.v1.Receipt\x12\x1f\n\x05\x66\x61ult\x18\x0e \x01(\x0b\x32\x10.moulin.v1.Fault\"\xe3\x01\n\x08Progress\x12\x1d\n\x04room\x18\x01 \x01(\x0e\x32\x0f.moulin.v1.Room\x12\x13\n\x0b\x66iles_total\x18\x02 \x01(\x04\x12\x12\n\nfiles_done\x18\x03 \x01(\x04\x12\x13\n\x0b\x62ytes_total\x18\x04 \x01(\x04\x12\x12\n\nbytes_done\x18\x05 \x01(\x04\x12\x11\n\trows_read\x18\x06 \x01(\x04\x12\x15\n\rrows_rejected\x18\x07 \x01(\x04\x12\x10\n\x08rows_out\x18\x08 \x01(\x04\x12*\n\x07\x65lapsed\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe1\x05\n\x07Receipt\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\r\n\x05\x66iles\x18\x03 \x01(\x04\x12\x11\n\trows_read\x18\x04 \x01(\x04\x12\x13\n\x0brows_landed\x18\x05 \x01(\x04\x12\x15\n\rrows_rejected\x18\x06 \x01(\x04\x12\x1a\n\rrows_filtered\x18\x07 \x01(\x04H\x00\x88\x01\x01\x12\x12\n\nbytes_read\x18\x08 \x01(\x04\x12\x15\n\rbytes_written\x18\t \x01(\x04\x12\x12\n\ndata_files\x18\n \x01(\x04\x12\x18\n\x0bsnapshot_id\x18\x0b \x01(\x03H\x01\x88\x01\x01\x12\x19\n\x11metadata_location\x18\x0c \x01(\t\x12*\n\x07\x65lapsed\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x05rooms\x18\x0e \x03(\x0b\x32\x13.moulin.v1.RoomTime\x12\"\n\x07rejects\x18\x0f \x03(\x0b\x32\x11.moulin.v1.Reject\x12\x0f\n\x07\x61ttempt\x18\x10 \x01(\r\x12\r\n\x05token\x18\x11 \x01(\t\x12-\n\rskipped_files\x18\x12 \x03(\x0b\x32\x16.moulin.v1.SkippedFile\x12\x15\n\rfiles_skipped\x18\x13 \x01(\x04\x12\x15\n\rrows_replaced\x18\x14 \x01(\x04\x12!\n\x14replaced_snapshot_id\x18\x15 \x01(\x03H\x02\x88\x01\x01\x12\x13\n\x0b\x61ttached_to\x18\x16 \x01(\t\x12\x15\n\rrejects_table\x18\x18 \x01(\t\x12 \n\x13rejects_snapshot_id\x18\x19 \x01(\x03H\x03\x88\x01\x01\x12$\n\x06tables\x18\x17 \x03(\x0b\x32\x14.moulin.v1.TableReadB\x10\n\x0e_rows_filteredB\x0e\n\x0c_snapshot_idB\x17\n\x15_replaced_snapshot_idB\x16\n\x14_rejects_snapshot_id\"R\n\x08RoomTime\x12\x1d\n\x04room\x18\x01 \x01(\x0e\x32\x0f.moulin.v1.Room\x12\'\n\x04\x62usy\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"G\n\x06Reject\x12\x1f\n\x05place\x18\x01 \x01(\x0b\x32\x10.moulin.v1.Place\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"*\n\x0bSkippedFile\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x9c\x03\n\x07JobPlan\x12%\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x16.moulin.v1.PlannedFile\x12\'\n\x05input\x18\x02 \x03(\x0b\x32\x18.moulin.v1.PlannedColumn\x12(\n\x06output\x18\x03 \x03(\x0b\x32\x18.moulin.v1.PlannedColumn\x12\r\n\x05table\x18\x04 \x01(\t\x12\x14\n\x0ctable_exists\x18\x05 \x01(\x08\x12\x16\n\x0etable_location\x18\x06 \x01(\t\x12\x14\n\x0cpartition_by\x18\x07 \x03(\t\x12\x10\n\x08row_wise\x18\x08 \x01(\x08\x12)\n\x07options\x18\t \x03(\x0b\x32\x18.moulin.v1.PlannedOption\x12\x0e\n\x06shards\x18\n \x01(\x04\x12(\n\x07\x63hanges\x18\x0b \x03(\x0b\x32\x17.moulin.v1.SchemaChange\x12$\n\x08on_rerun\x18\x0c \x01(\x0e\x32\x12.moulin.v1.OnRerun\x12\'\n\x06tables\x18\r \x03(\x0b\x32\x17.moulin.v1.PlannedTable\"\xac\x01\n\x0cPlannedTable\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x18\n\x0bsnapshot_id\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x66iles\x18\x04 \x01(\x04\x12\x0c\n\x04rows\x18\x05 \x01(\x04\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\x12)\n\x07\x63olumns\x18\x07 \x03(\x0b\x32\x18.moulin.v1.PlannedColumnB\x0e\n\x0c_snapshot_id\"L\n\rPlannedOption\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0e\n\x06origin\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x8a\x01\n\x0cSchemaChange\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.moulin.v1.SchemaChangeKind\x12\x0c\n\x04\x66rom\x18\x03 \x01(\t\x12\n\n\x02to\x18\x04 \x01(\t\x12%\n\x04mode\x18\x05 \x01(\x0e\x32\x17.moulin.v1.ContractMode\"M\n\x0bPlannedFile\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x0f\n\x07skipped\x18\x04 \x01(\t\"M\n\rPlannedColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08nullable\x18\x03 \x01(\x08\x12\x0e\n\x06origin\x18\x04 \x01(\t*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05*o\n\x04Room\x12\x14\n\x10ROOM_UNSPECIFIED\x10\x00\x12\x0e\n\nROOM_FETCH\x10\x01\x12\r\n\tROOM_READ\x10\x02\x12\x12\n\x0eROOM_TRANSFORM\x10\x03\x12\r\n\tROOM_LAND\x10\x04\x12\x0f\n\x0bROOM_COMMIT\x10\x05*\xc6\x01\n\x10SchemaChangeKind\x12\"\n\x1eSCHEMA_CHANGE_KIND_UNSPECIFIED\x10\x00\x12!\n\x1dSCHEMA_CHANGE_KIND_ADD_COLUMN\x10\x01\x12!\n\x1dSCHEMA_CHANGE_KIND_WIDEN_TYPE\x10\x02\x12\"\n\x1eSCHEMA_CHANGE_KIND_CHANGE_TYPE\x10\x03\x12$\n SCHEMA_CHANGE_KIND_MAKE_OPTIONAL\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moulin.v1.job_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOBSTATE']._serialized_start=2896
-  _globals['_JOBSTATE']._serialized_end=3050
-  _globals['_ROOM']._serialized_start=3052
-  _globals['_ROOM']._serialized_end=3163
-  _globals['_SCHEMACHANGEKIND']._serialized_start=3166
-  _globals['_SCHEMACHANGEKIND']._serialized_end=3364
-  _globals['_JOBSPEC']._serialized_start=199
-  _globals['_JOBSPEC']._serialized_end=497
-  _globals['_JOBKEY']._serialized_start=499
-  _globals['_JOBKEY']._serialized_end=575
-  _globals['_JOB']._serialized_start=578
-  _globals['_JOB']._serialized_end=1009
-  _globals['_PROGRESS']._serialized_start=1012
-  _globals['_PROGRESS']._serialized_end=1239
-  _globals['_RECEIPT']._serialized_start=1242
-  _globals['_RECEIPT']._serialized_end=1941
-  _globals['_ROOMTIME']._serialized_start=1943
-  _globals['_ROOMTIME']._serialized_end=2025
-  _globals['_REJECT']._serialized_start=2027
-  _globals['_REJECT']._serialized_end=2098
-  _globals['_SKIPPEDFILE']._serialized_start=2100
-  _globals['_SKIPPEDFILE']._serialized_end=2142
-  _globals['_JOBPLAN']._serialized_start=2145
-  _globals['_JOBPLAN']._serialized_end=2516
-  _globals['_PLANNEDOPTION']._serialized_start=2518
-  _globals['_PLANNEDOPTION']._serialized_end=2594
-  _globals['_SCHEMACHANGE']._serialized_start=2597
-  _globals['_SCHEMACHANGE']._serialized_end=2735
-  _globals['_PLANNEDFILE']._serialized_start=2737
-  _globals['_PLANNEDFILE']._serialized_end=2814
-  _globals['_PLANNEDCOLUMN']._serialized_start=2816
-  _globals['_PLANNEDCOLUMN']._serialized_end=2893
+  _globals['_JOBSPEC_TABLESENTRY']._loaded_options = None
+  _globals['_JOBSPEC_TABLESENTRY']._serialized_options = b'8\001'
+  _globals['_JOBSTATE']._serialized_start=3297
+  _globals['_JOBSTATE']._serialized_end=3451
+  _globals['_ROOM']._serialized_start=3453
+  _globals['_ROOM']._serialized_end=3564
+  _globals['_SCHEMACHANGEKIND']._serialized_start=3567
+  _globals['_SCHEMACHANGEKIND']._serialized_end=3765
+  _globals['_JOBSPEC']._serialized_start=228
+  _globals['_JOBSPEC']._serialized_end=644
+  _globals['_JOBSPEC_TABLESENTRY']._serialized_start=541
+  _globals['_JOBSPEC_TABLESENTRY']._serialized_end=609
+  _globals['_JOBKEY']._serialized_start=646
+  _globals['_JOBKEY']._serialized_end=722
+  _globals['_JOB']._serialized_start=725
+  _globals['_JOB']._serialized_end=1156
+  _globals['_PROGRESS']._serialized_start=1159
+  _globals['_PROGRESS']._serialized_end=1386
+  _globals['_RECEIPT']._serialized_start=1389
+  _globals['_RECEIPT']._serialized_end=2126
+  _globals['_ROOMTIME']._serialized_start=2128
+  _globals['_ROOMTIME']._serialized_end=2210
+  _globals['_REJECT']._serialized_start=2212
+  _globals['_REJECT']._serialized_end=2283
+  _globals['_SKIPPEDFILE']._serialized_start=2285
+  _globals['_SKIPPEDFILE']._serialized_end=2327
+  _globals['_JOBPLAN']._serialized_start=2330
+  _globals['_JOBPLAN']._serialized_end=2742
+  _globals['_PLANNEDTABLE']._serialized_start=2745
+  _globals['_PLANNEDTABLE']._serialized_end=2917
+  _globals['_PLANNEDOPTION']._serialized_start=2919
+  _globals['_PLANNEDOPTION']._serialized_end=2995
+  _globals['_SCHEMACHANGE']._serialized_start=2998
+  _globals['_SCHEMACHANGE']._serialized_end=3136
+  _globals['_PLANNEDFILE']._serialized_start=3138
+  _globals['_PLANNEDFILE']._serialized_end=3215
+  _globals['_PLANNEDCOLUMN']._serialized_start=3217
+  _globals['_PLANNEDCOLUMN']._serialized_end=3294
 # @@protoc_insertion_point(module_scope)

@@ -14,6 +14,7 @@ import google.protobuf.timestamp_pb2
 import moulin.v1.error_pb2
 import moulin.v1.landing_pb2
 import moulin.v1.source_pb2
+import moulin.v1.table_input_pb2
 import moulin.v1.transform_pb2
 import sys
 import typing
@@ -135,6 +136,24 @@ class JobSpec(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class TablesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> moulin.v1.table_input_pb2.TableInput: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: moulin.v1.table_input_pb2.TableInput | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     SOURCE_FIELD_NUMBER: builtins.int
     TRANSFORM_FIELD_NUMBER: builtins.int
     LANDING_FIELD_NUMBER: builtins.int
@@ -142,6 +161,7 @@ class JobSpec(google.protobuf.message.Message):
     DEADLINE_FIELD_NUMBER: builtins.int
     MAX_BAD_ROWS_FIELD_NUMBER: builtins.int
     MAX_BAD_RATIO_FIELD_NUMBER: builtins.int
+    TABLES_FIELD_NUMBER: builtins.int
     on_bad_row: moulin.v1.source_pb2.OnBadRow.ValueType
     """What to do with a row that does not fit."""
     max_bad_rows: builtins.int
@@ -152,7 +172,7 @@ class JobSpec(google.protobuf.message.Message):
     """
     @property
     def source(self) -> moulin.v1.source_pb2.Source:
-        """Where rows come from. Must be set."""
+        """Files to read: the transform's `input`. Absent: the job reads tables only."""
 
     @property
     def transform(self) -> moulin.v1.transform_pb2.Transform:
@@ -166,6 +186,12 @@ class JobSpec(google.protobuf.message.Message):
     def deadline(self) -> google.protobuf.duration_pb2.Duration:
         """Time the job may take from its submit, over all attempts. Absent: the worker's `job.deadline`."""
 
+    @property
+    def tables(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, moulin.v1.table_input_pb2.TableInput]:
+        """Iceberg tables to read, by the names that the transform knows them by: letters, digits and `_`. A job without a
+        source names one at least; several inputs need a transform.
+        """
+
     def __init__(
         self,
         *,
@@ -176,9 +202,10 @@ class JobSpec(google.protobuf.message.Message):
         deadline: google.protobuf.duration_pb2.Duration | None = ...,
         max_bad_rows: builtins.int | None = ...,
         max_bad_ratio: builtins.float | None = ...,
+        tables: collections.abc.Mapping[builtins.str, moulin.v1.table_input_pb2.TableInput] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_max_bad_ratio", b"_max_bad_ratio", "_max_bad_rows", b"_max_bad_rows", "deadline", b"deadline", "landing", b"landing", "max_bad_ratio", b"max_bad_ratio", "max_bad_rows", b"max_bad_rows", "source", b"source", "transform", b"transform"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_max_bad_ratio", b"_max_bad_ratio", "_max_bad_rows", b"_max_bad_rows", "deadline", b"deadline", "landing", b"landing", "max_bad_ratio", b"max_bad_ratio", "max_bad_rows", b"max_bad_rows", "on_bad_row", b"on_bad_row", "source", b"source", "transform", b"transform"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_max_bad_ratio", b"_max_bad_ratio", "_max_bad_rows", b"_max_bad_rows", "deadline", b"deadline", "landing", b"landing", "max_bad_ratio", b"max_bad_ratio", "max_bad_rows", b"max_bad_rows", "on_bad_row", b"on_bad_row", "source", b"source", "tables", b"tables", "transform", b"transform"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_max_bad_ratio", b"_max_bad_ratio"]) -> typing.Literal["max_bad_ratio"] | None: ...
     @typing.overload
@@ -388,6 +415,7 @@ class Receipt(google.protobuf.message.Message):
     ATTACHED_TO_FIELD_NUMBER: builtins.int
     REJECTS_TABLE_FIELD_NUMBER: builtins.int
     REJECTS_SNAPSHOT_ID_FIELD_NUMBER: builtins.int
+    TABLES_FIELD_NUMBER: builtins.int
     job_id: builtins.str
     """The job's name."""
     table: builtins.str
@@ -448,6 +476,10 @@ class Receipt(google.protobuf.message.Message):
     def skipped_files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SkippedFile]:
         """Files that were left out because they are damaged or loaded already, the first hundred."""
 
+    @property
+    def tables(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[moulin.v1.table_input_pb2.TableRead]:
+        """What was read of each table that was an input."""
+
     def __init__(
         self,
         *,
@@ -475,9 +507,10 @@ class Receipt(google.protobuf.message.Message):
         attached_to: builtins.str = ...,
         rejects_table: builtins.str = ...,
         rejects_snapshot_id: builtins.int | None = ...,
+        tables: collections.abc.Iterable[moulin.v1.table_input_pb2.TableRead] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id", "_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "elapsed", b"elapsed", "rejects_snapshot_id", b"rejects_snapshot_id", "replaced_snapshot_id", b"replaced_snapshot_id", "rows_filtered", b"rows_filtered", "snapshot_id", b"snapshot_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id", "_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "attached_to", b"attached_to", "attempt", b"attempt", "bytes_read", b"bytes_read", "bytes_written", b"bytes_written", "data_files", b"data_files", "elapsed", b"elapsed", "files", b"files", "files_skipped", b"files_skipped", "job_id", b"job_id", "metadata_location", b"metadata_location", "rejects", b"rejects", "rejects_snapshot_id", b"rejects_snapshot_id", "rejects_table", b"rejects_table", "replaced_snapshot_id", b"replaced_snapshot_id", "rooms", b"rooms", "rows_filtered", b"rows_filtered", "rows_landed", b"rows_landed", "rows_read", b"rows_read", "rows_rejected", b"rows_rejected", "rows_replaced", b"rows_replaced", "skipped_files", b"skipped_files", "snapshot_id", b"snapshot_id", "table", b"table", "token", b"token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id", "_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "attached_to", b"attached_to", "attempt", b"attempt", "bytes_read", b"bytes_read", "bytes_written", b"bytes_written", "data_files", b"data_files", "elapsed", b"elapsed", "files", b"files", "files_skipped", b"files_skipped", "job_id", b"job_id", "metadata_location", b"metadata_location", "rejects", b"rejects", "rejects_snapshot_id", b"rejects_snapshot_id", "rejects_table", b"rejects_table", "replaced_snapshot_id", b"replaced_snapshot_id", "rooms", b"rooms", "rows_filtered", b"rows_filtered", "rows_landed", b"rows_landed", "rows_read", b"rows_read", "rows_rejected", b"rows_rejected", "rows_replaced", b"rows_replaced", "skipped_files", b"skipped_files", "snapshot_id", b"snapshot_id", "table", b"table", "tables", b"tables", "token", b"token"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id"]) -> typing.Literal["rejects_snapshot_id"] | None: ...
     @typing.overload
@@ -583,6 +616,7 @@ class JobPlan(google.protobuf.message.Message):
     SHARDS_FIELD_NUMBER: builtins.int
     CHANGES_FIELD_NUMBER: builtins.int
     ON_RERUN_FIELD_NUMBER: builtins.int
+    TABLES_FIELD_NUMBER: builtins.int
     table: builtins.str
     """`namespace.table`."""
     table_exists: builtins.bool
@@ -619,6 +653,10 @@ class JobPlan(google.protobuf.message.Message):
     def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SchemaChange]:
         """What differs between the rows and the table."""
 
+    @property
+    def tables(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PlannedTable]:
+        """The tables that are inputs."""
+
     def __init__(
         self,
         *,
@@ -634,10 +672,57 @@ class JobPlan(google.protobuf.message.Message):
         shards: builtins.int = ...,
         changes: collections.abc.Iterable[global___SchemaChange] | None = ...,
         on_rerun: moulin.v1.landing_pb2.OnRerun.ValueType = ...,
+        tables: collections.abc.Iterable[global___PlannedTable] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["changes", b"changes", "files", b"files", "input", b"input", "on_rerun", b"on_rerun", "options", b"options", "output", b"output", "partition_by", b"partition_by", "row_wise", b"row_wise", "shards", b"shards", "table", b"table", "table_exists", b"table_exists", "table_location", b"table_location"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "files", b"files", "input", b"input", "on_rerun", b"on_rerun", "options", b"options", "output", b"output", "partition_by", b"partition_by", "row_wise", b"row_wise", "shards", b"shards", "table", b"table", "table_exists", b"table_exists", "table_location", b"table_location", "tables", b"tables"]) -> None: ...
 
 global___JobPlan = JobPlan
+
+@typing.final
+class PlannedTable(google.protobuf.message.Message):
+    """A table that a job would read."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    TABLE_FIELD_NUMBER: builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: builtins.int
+    FILES_FIELD_NUMBER: builtins.int
+    ROWS_FIELD_NUMBER: builtins.int
+    BYTES_FIELD_NUMBER: builtins.int
+    COLUMNS_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The input's name."""
+    table: builtins.str
+    """`namespace.table`."""
+    snapshot_id: builtins.int
+    """The snapshot. Absent: the table has none."""
+    files: builtins.int
+    """Its data files."""
+    rows: builtins.int
+    """Its rows, before deletes are applied."""
+    bytes: builtins.int
+    """Size of its data files."""
+    @property
+    def columns(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PlannedColumn]:
+        """Its columns."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        table: builtins.str = ...,
+        snapshot_id: builtins.int | None = ...,
+        files: builtins.int = ...,
+        rows: builtins.int = ...,
+        bytes: builtins.int = ...,
+        columns: collections.abc.Iterable[global___PlannedColumn] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_snapshot_id", b"_snapshot_id", "snapshot_id", b"snapshot_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_snapshot_id", b"_snapshot_id", "bytes", b"bytes", "columns", b"columns", "files", b"files", "name", b"name", "rows", b"rows", "snapshot_id", b"snapshot_id", "table", b"table"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_snapshot_id", b"_snapshot_id"]) -> typing.Literal["snapshot_id"] | None: ...
+
+global___PlannedTable = PlannedTable
 
 @typing.final
 class PlannedOption(google.protobuf.message.Message):

@@ -5,9 +5,10 @@
 //! that groups or sorts spills to disk, a Polars plan that does gathers its input in memory up to the job's limit.
 //! Whatever the engines make is cast to types Iceberg has ([`moulin_read::iceberg_type_name`] names them).
 //!
-//! It refuses to read anything but the job's rows and to call Python.
+//! It refuses to read anything but the job's inputs and to call Python.
 
 mod bridge;
+mod input;
 mod output;
 mod polars;
 mod sql;
@@ -21,6 +22,10 @@ use futures::StreamExt;
 use moulin_core::{Counters, Transform};
 
 use crate::{BatchStream, Error};
+
+pub(crate) use sql::{one_select, sql_config};
+
+pub use input::{Input, Rows, ScanRows, Scanned, Wanted};
 
 /// What a transform may use.
 #[derive(Debug, Clone)]
@@ -43,11 +48,14 @@ pub struct Prepared {
 
 enum Plan {
     Identity,
+    /// The rows of a table as they are.
+    Whole(SchemaRef, Scanned),
     Sql(Box<sql::SqlPlan>),
     Polars(Box<polars::PolarsPlan>),
 }
 
-/// Checks and plans a transform of rows of schema `input`. `None` hands rows on as they are.
+/// Checks and plans a transform of rows of schema `input`, which SQL knows as the table `input`. `None` hands rows on as
+/// they are.
 ///
 /// # Errors
 /// `TransformInvalid` for what the user can correct (an unknown column or table, wrong SQL), `TransformRefused`
@@ -57,13 +65,34 @@ pub async fn prepare(
     input: &SchemaRef,
     options: TransformOptions,
 ) -> Result<Prepared, Error> {
-    let input = Arc::clone(input);
+    prepare_inputs(transform, vec![Input::given("input", Arc::clone(input))], options).await
+}
+
+/// Checks and plans a transform of one or several inputs; without one there is one input, whose rows are handed on.
+///
+/// # Errors
+/// As [`prepare`]; also for an input that the transform does not read, and a frame of a Polars plan that may be one of
+/// several inputs.
+pub async fn prepare_inputs(
+    transform: Option<&Transform>,
+    inputs: Vec<Input>,
+    options: TransformOptions,
+) -> Result<Prepared, Error> {
     match transform {
-        None => Ok(Prepared { output: input, row_wise: true, plan: Plan::Identity }),
+        None => match inputs.as_slice() {
+            [Input { schema, rows: Rows::Given, .. }] => {
+                Ok(Prepared { output: Arc::clone(schema), row_wise: true, plan: Plan::Identity })
+            }
+            [Input { schema, rows: Rows::Scanned(rows), .. }] => {
+                let plan = Plan::Whole(Arc::clone(schema), rows.clone());
+                Ok(Prepared { output: Arc::clone(schema), row_wise: true, plan })
+            }
+            _ => Err(Error::TransformInvalid("several inputs need a transform".to_owned())),
+        },
         Some(Transform::Sql(query)) => {
             let query = query.clone();
-            let plan =
-                stage::off_the_async_threads("moulin-plan-sql", move || sql::prepare(&query, &input, &options)).await?;
+            let plan = stage::off_the_async_threads("moulin-plan-sql", move || sql::prepare(&query, &inputs, &options))
+                .await?;
             Ok(Prepared {
                 output: Arc::clone(plan.output()),
                 row_wise: plan.row_wise(),
@@ -73,7 +102,7 @@ pub async fn prepare(
         Some(Transform::Polars { plan, polars_version }) => {
             let (bytes, client) = (plan.clone(), polars_version.clone());
             let plan = stage::off_the_async_threads("moulin-plan-polars", move || {
-                polars::prepare(&bytes, &client, &input, options.memory_bytes)
+                polars::prepare(&bytes, &client, &inputs, options.memory_bytes)
             })
             .await?;
             Ok(Prepared {
@@ -100,9 +129,10 @@ impl Prepared {
         self.row_wise
     }
 
-    /// Runs the transform over `input`, whose batches have the schema it was prepared for.
+    /// Runs the transform over `input`, whose batches have the schema it was prepared for; an empty stream when no input's
+    /// rows are given. Inputs that are scanned are read as the transform needs them.
     ///
-    /// Counts `rows_in`, `rows_out` and the transform's busy time; also without a transform. Needs a tokio runtime
+    /// Counts `rows_in` (of the given rows), `rows_out` and the transform's busy time; also without a transform. Needs a tokio runtime
     /// when the stream is first polled.
     ///
     /// # Cancel safety
@@ -113,6 +143,11 @@ impl Prepared {
             Plan::Identity => Box::pin(input.inspect(move |item| {
                 if let Ok(batch) = item {
                     Counters::add(&counters.rows_in, batch.num_rows() as u64);
+                    Counters::add(&counters.rows_out, batch.num_rows() as u64);
+                }
+            })),
+            Plan::Whole(schema, rows) => Box::pin(rows.all(&schema).inspect(move |item| {
+                if let Ok(batch) = item {
                     Counters::add(&counters.rows_out, batch.num_rows() as u64);
                 }
             })),
@@ -131,7 +166,7 @@ impl Prepared {
 impl std::fmt::Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let engine = match self.plan {
-            Plan::Identity => "none",
+            Plan::Identity | Plan::Whole(..) => "none",
             Plan::Sql(_) => "sql",
             Plan::Polars(_) => "polars",
         };

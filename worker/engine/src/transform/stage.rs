@@ -81,6 +81,11 @@ impl Outlet {
         batch.num_rows() == 0 || self.sender.blocking_send(Ok(batch)).is_ok()
     }
 
+    /// Done when nobody takes batches any more.
+    pub(crate) async fn closed(&self) {
+        self.sender.closed().await;
+    }
+
     /// Whether nobody takes batches any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()

@@ -11,5 +11,6 @@ mod postgres;
 mod properties;
 mod replacing;
 mod round_trip;
+mod scans;
 mod sorting;
 mod tables;

@@ -45,6 +45,11 @@ pub(super) fn receipt(receipt: &Receipt) -> String {
     let mut text = String::new();
     line!(text, "landed in     {}", receipt.table);
     line!(text, "files         {}", count(receipt.files));
+    for read in &receipt.tables {
+        let snapshot = read.snapshot_id.map_or_else(|| "no snapshot".to_owned(), |id| format!("snapshot {id}"));
+        let (rows, files, pruned) = (count(read.rows_read), count(read.files), count(read.files_pruned));
+        line!(text, "table         {} ({snapshot}): {rows} rows of {files} files, {pruned} files left out", read.table);
+    }
     line!(text, "rows read     {}", count(receipt.rows_read));
     line!(text, "     landed   {}", count(receipt.rows_landed));
     line!(text, "     rejected {}", count(receipt.rows_rejected));
@@ -80,11 +85,19 @@ pub(super) fn receipt(receipt: &Receipt) -> String {
 /// What a job would do.
 pub(super) fn plan(plan: &JobPlan) -> String {
     let mut text = String::new();
-    plan_files(&mut text, &plan.files);
-    line!(text, "in {} {}", count(plan.shards), if plan.shards == 1 { "part" } else { "parts" });
-    options(&mut text, &plan.options);
-    line!(text, "with the columns");
-    columns(&mut text, &plan.input);
+    if !plan.input.is_empty() {
+        plan_files(&mut text, &plan.files);
+        line!(text, "in {} {}", count(plan.shards), if plan.shards == 1 { "part" } else { "parts" });
+        options(&mut text, &plan.options);
+        line!(text, "with the columns");
+        columns(&mut text, &plan.input);
+    }
+    for table in &plan.tables {
+        let snapshot = table.snapshot_id.map_or_else(|| "no snapshot yet".to_owned(), |id| format!("snapshot {id}"));
+        line!(text, "reads the table {} as `{}`: {snapshot}", table.table, table.name);
+        line!(text, "{} rows in {} data files, {}", count(table.rows), count(table.files), bytes(table.bytes));
+        columns(&mut text, &table.columns);
+    }
     line!(
         text,
         "lands in {} ({} at {})",

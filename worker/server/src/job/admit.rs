@@ -5,37 +5,57 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use moulin_core::{
-    Contract, ContractMode, Fault, FaultKind, JobKey, JobPlan, JobSpec, ListedFile, PlannedColumn, PlannedFile,
-    SchemaChange, SchemaChangeKind, schema_changes,
+    Contract, ContractMode, Counters, Fault, FaultKind, JobKey, JobPlan, JobSpec, ListedFile, PlannedColumn,
+    PlannedFile, SchemaChange, SchemaChangeKind, schema_changes,
 };
-use moulin_engine::transform::{self, Prepared, TransformOptions};
+use moulin_engine::transform::{self, Input as Named, Prepared, TransformOptions};
 use moulin_lake::TablePlan;
 use moulin_read::{self as read, InputSchema, iceberg_type_name};
 
 use super::loads;
+use super::tables::{self, OpenTable};
 use crate::worker::Worker;
 
-/// The input of a job, looked at: its files, its schema, its transform planned.
+/// The inputs of a job, looked at: its files with their schema, its tables, its transform planned.
 pub(crate) struct Input {
     pub(crate) files: Vec<PlannedFile>,
-    pub(crate) schema: InputSchema,
+    /// Of the files; `None`: the job reads tables only.
+    pub(crate) schema: Option<InputSchema>,
+    pub(crate) tables: Vec<OpenTable>,
     pub(crate) prepared: Prepared,
 }
 
-/// Finds the schema of the files and plans the transform.
+/// Lists the files, finds their schema, opens the tables and plans the transform. Rows of tables are counted in `counters`.
 ///
 /// # Errors
 /// Whatever is wrong with the spec, a file or the transform, named.
-pub(crate) async fn look(worker: &Worker, spec: &JobSpec, files: Vec<PlannedFile>) -> Result<Input, Fault> {
-    let schema = read::schema(&worker.fetcher, &spec.source, &files).await?;
+pub(crate) async fn look(
+    worker: &Worker,
+    spec: &JobSpec,
+    files: Vec<PlannedFile>,
+    counters: &Arc<Counters>,
+) -> Result<Input, Fault> {
+    let schema = match &spec.source {
+        Some(source) => Some(read::schema(&worker.fetcher, source, &files).await?),
+        None => None,
+    };
+    let tables = tables::open(worker, &spec.tables).await?;
+    let options = transform_options(worker);
+    let given = schema.iter().map(|schema| Named::given(JobSpec::FILES, Arc::clone(&schema.arrow)));
+    let scanned = tables.iter().map(|table| table.input(counters, options.threads));
+    let inputs = given.chain(scanned).collect();
+    let prepared = transform::prepare_inputs(spec.transform.as_ref(), inputs, options).await?;
+    Ok(Input { files, schema, tables, prepared })
+}
+
+/// What the transform of one job, or a query, may use.
+pub(crate) fn transform_options(worker: &Worker) -> TransformOptions {
     let limits = &worker.config.job;
-    let options = TransformOptions {
+    TransformOptions {
         memory_bytes: limits.memory_bytes,
         spill_dir: worker.config.state_dir.join("spill"),
         threads: limits.threads,
-    };
-    let prepared = transform::prepare(spec.transform.as_ref(), &schema.arrow, options).await?;
-    Ok(Input { files, schema, prepared })
+    }
 }
 
 /// What differs between the rows of a job and its table, and which columns land.
@@ -76,7 +96,7 @@ pub(crate) async fn fit(worker: &Worker, spec: &JobSpec, output: &SchemaRef) -> 
 async fn compared(worker: &Worker, spec: &JobSpec, output: &SchemaRef) -> Result<Fit, Fault> {
     let (table, changes) = match worker.lake.existing(&spec.landing.table).await? {
         Some((table, columns)) => {
-            let changes = schema_changes(&planned(output), &planned(&columns), &spec.source.contract);
+            let changes = schema_changes(&planned(output), &planned(&columns), &spec.contract());
             (Some(table), changes)
         }
         None => (None, Vec::new()),
@@ -98,7 +118,7 @@ async fn compared(worker: &Worker, spec: &JobSpec, output: &SchemaRef) -> Result
 /// What the contract does not let be.
 fn refusal(spec: &JobSpec, fit: &Fit) -> Option<Fault> {
     let table = spec.landing.table.to_string();
-    let Contract { tables, columns, .. } = spec.source.contract;
+    let Contract { tables, columns, .. } = spec.contract();
     if fit.table.is_none() && tables == ContractMode::Freeze {
         let message = format!("table {table} is not there, and source.contract.tables is freeze");
         let hint = "make the table first, correct its name, or let the contract evolve tables";
@@ -136,14 +156,19 @@ pub(crate) async fn plan(worker: &Worker, spec: &JobSpec, key: Option<(JobKey, u
 /// # Errors
 /// Everything that [`look`] finds.
 pub(crate) async fn plan_anyway(worker: &Worker, spec: &JobSpec, key: Option<(JobKey, u32)>) -> Result<Planned, Fault> {
-    let listed = worker.fetcher.list(&spec.source.uris).await?;
-    let (listed, twice) = loads::plan(worker, spec, key, listed).await?;
+    let (listed, twice) = match &spec.source {
+        Some(source) => {
+            let listed = worker.fetcher.list(&source.uris).await?;
+            loads::plan(worker, spec, key, listed).await?
+        }
+        None => (Vec::new(), None),
+    };
     let taken = taken(&listed);
     // Of files that are all left out the columns are told all the same.
     let looked_at = if taken.is_empty() { listed.iter().map(|one| one.file.clone()).collect() } else { taken };
-    let input = look(worker, spec, looked_at).await?;
+    let input = look(worker, spec, looked_at, &Arc::default()).await?;
     let fit = compared(worker, spec, input.prepared.output()).await?;
-    let lake = worker.lake.plan(&spec.landing, &fit.schema, &spec.source.contract).await.map_err(Fault::from);
+    let lake = worker.lake.plan(&spec.landing, &fit.schema, &spec.contract()).await.map_err(Fault::from);
     let (table, refused) = match (lake, &fit.table) {
         (Ok(table), _) => (table, refusal(spec, &fit)),
         (Err(fault), Some(table)) if fault.kind == FaultKind::SchemaMismatch => {
@@ -164,15 +189,20 @@ fn taken(listed: &[ListedFile]) -> Vec<PlannedFile> {
 /// # Errors
 /// A file that cannot be read.
 pub(crate) async fn with_shards(worker: &Worker, spec: &JobSpec, plan: JobPlan) -> Result<JobPlan, Fault> {
-    let shards = read::shards(&worker.fetcher, &spec.source, &taken(&plan.files)).await?.len() as u64;
+    let Some(source) = &spec.source else { return Ok(plan) };
+    let shards = read::shards(&worker.fetcher, source, &taken(&plan.files)).await?.len() as u64;
     Ok(JobPlan { shards, ..plan })
 }
 
 fn describe(spec: &JobSpec, files: Vec<ListedFile>, input: &Input, fit: &Fit, table: TablePlan) -> JobPlan {
-    let mut columns = planned(&input.schema.arrow);
-    for (column, origin) in columns.iter_mut().zip(&input.schema.origins) {
+    let mut columns = input.schema.as_ref().map(|schema| planned(&schema.arrow)).unwrap_or_default();
+    for (column, origin) in columns.iter_mut().zip(input.schema.iter().flat_map(|schema| &schema.origins)) {
         origin.as_str().clone_into(&mut column.origin);
     }
+    let options = match (&spec.source, &input.schema) {
+        (Some(source), Some(schema)) => source.options(&schema.sample.sniffed),
+        _ => Vec::new(),
+    };
     JobPlan {
         files,
         input: columns,
@@ -182,15 +212,16 @@ fn describe(spec: &JobSpec, files: Vec<ListedFile>, input: &Input, fit: &Fit, ta
         table_location: table.location,
         partition_by: table.partition_by,
         row_wise: input.prepared.row_wise(),
-        options: spec.source.options(&input.schema.sample.sniffed),
+        options,
         shards: 0,
         changes: fit.changes.clone(),
         on_rerun: spec.landing.on_rerun,
+        tables: input.tables.iter().map(OpenTable::planned).collect(),
     }
 }
 
 /// A schema in Iceberg's words.
-fn planned(schema: &Schema) -> Vec<PlannedColumn> {
+pub(crate) fn planned(schema: &Schema) -> Vec<PlannedColumn> {
     let column = |field: &Arc<arrow::datatypes::Field>| PlannedColumn {
         name: field.name().clone(),
         ty: iceberg_type_name(field.data_type()),

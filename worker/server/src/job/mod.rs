@@ -15,3 +15,4 @@ pub(crate) mod rejects;
 pub(crate) mod rejects_table;
 pub(crate) mod run;
 pub(crate) mod settle;
+pub(crate) mod tables;

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use moulin_core::{
-    Counters, Fault, FaultKind, FaultPoint, JobSpec, Landing, OnBadRow, PlannedFile, Receipt, Room, Token,
+    Counters, Fault, FaultKind, FaultPoint, JobSpec, Landing, OnBadRow, PlannedFile, Receipt, Room, TableRead, Token,
 };
+use moulin_engine::BatchStream;
 use moulin_engine::stream::Tap;
 use moulin_lake::{Landed, StageFile, Target, WriteOptions};
 use moulin_read::{self as read, ReadOptions, reject_schema};
@@ -23,6 +24,7 @@ use super::redo::{self, Redo};
 use super::rejects::{Quarantine, Spool};
 use super::rejects_table::{self, Written};
 use super::settle::Settlement;
+use super::tables::OpenTable;
 use crate::worker::Worker;
 
 /// Bytes of input that become one batch, about.
@@ -82,6 +84,8 @@ struct Filled {
     /// The data files they are in.
     landed: Landed,
     row_wise: bool,
+    /// What was read of the tables among the inputs.
+    tables: Vec<TableRead>,
 }
 
 impl Attempt {
@@ -110,11 +114,11 @@ impl Attempt {
         if let Some(receipt) = redo::attached(&settle, &spec.landing, before.as_ref(), started).await? {
             return Ok(receipt);
         }
-        let (Filled { target, landed, row_wise }, rejected) = match self.fill(&spec, &spool, &token).await {
+        let (Filled { target, landed, row_wise, tables }, rejected) = match self.fill(&spec, &spool, &token).await {
             Ok(Some(done)) => done,
             // Every file is loaded already: nothing is read, and nothing becomes visible unless something has to go.
             Ok(None) if before.is_none() => {
-                return self.receipt(&token, &spec, &Landed::default(), true, started);
+                return self.receipt(&token, &spec, &Landed::default(), true, Vec::new(), started);
             }
             Ok(None) => (self.nothing_to_land(&spec).await?, None),
             Err(fault) => {
@@ -132,7 +136,7 @@ impl Attempt {
                 return Err(fault);
             }
         };
-        let mut receipt = self.receipt(&token, &spec, &landed, row_wise, started)?;
+        let mut receipt = self.receipt(&token, &spec, &landed, row_wise, tables, started)?;
         redo.note(&mut receipt);
         if let Some(rejected) = &rejected {
             receipt.rejects_table = rejected.target.table().to_string();
@@ -179,9 +183,9 @@ impl Attempt {
         let (rejects, quarantine) = self.quarantine(spec, spool).unzip();
         let landing = async {
             let Some((files, table_is_named)) = self.take_files(spec).await? else { return Ok(None) };
-            let input = admit::look(&self.worker, spec, files).await?;
+            let input = admit::look(&self.worker, spec, files, &self.counters).await?;
             let fit = admit::fit(&self.worker, spec, input.prepared.output()).await?;
-            let contract = &spec.source.contract;
+            let contract = &spec.contract();
             let target = self.worker.lake.target_that_follows(&spec.landing, &fit.schema, contract).await?;
             if !table_is_named {
                 self.worker.store.name_table(&self.claim.lease, &target.uuid()).await?;
@@ -219,7 +223,7 @@ impl Attempt {
     async fn nothing_to_land(&self, spec: &JobSpec) -> Result<Filled, Fault> {
         let schema = self.worker.lake.table_schema(&spec.landing.table).await?;
         let target = self.worker.lake.target(&Landing::new(spec.landing.table.clone()), &schema).await?;
-        Ok(Filled { target, landed: Landed::default(), row_wise: true })
+        Ok(Filled { target, landed: Landed::default(), row_wise: true, tables: Vec::new() })
     }
 
     /// Does something that ends early when the attempt may not go on.
@@ -253,7 +257,9 @@ impl Attempt {
 
     /// The files of the job that nobody has loaded, and whether their claim knows the table. `None`: there are none.
     async fn take_files(&self, spec: &JobSpec) -> Result<Option<(Vec<PlannedFile>, bool)>, Fault> {
-        let listed = self.worker.fetcher.list(&spec.source.uris).await?;
+        // A job of tables alone has no file that another job could have loaded.
+        let Some(source) = &spec.source else { return Ok(Some((Vec::new(), true))) };
+        let listed = self.worker.fetcher.list(&source.uris).await?;
         match loads::claim(&self.worker, &self.claim, spec, listed, &self.counters).await? {
             Taken::Files { files, .. } if files.is_empty() => Ok(None),
             Taken::Files { files, table_is_named } => Ok(Some((files, table_is_named))),
@@ -309,8 +315,13 @@ impl Attempt {
             batch_bytes: BATCH_BYTES,
             ..ReadOptions::new(Arc::clone(&self.counters))
         };
-        let batches = read::batches(&self.worker.fetcher, &spec.source, &input.files, &input.schema, options);
-        let batches = Box::pin(batches.map_err(moulin_engine::Error::from));
+        let batches: BatchStream = match (&spec.source, &input.schema) {
+            (Some(source), Some(schema)) => {
+                let batches = read::batches(&self.worker.fetcher, source, &input.files, schema, options);
+                Box::pin(batches.map_err(moulin_engine::Error::from))
+            }
+            _ => Box::pin(futures::stream::empty()),
+        };
         let mut rows = input.prepared.apply(batches, Arc::clone(&self.counters));
         let mut writer = self.worker.lake.writer(&target, self.write_options());
         let flow = async {
@@ -326,7 +337,11 @@ impl Attempt {
         let landed: Result<Landed, Fault> = flow.instrument(tracing::info_span!("land")).await;
         // The reader above lets go of what it holds, the way to the rejects among it.
         drop(rows);
-        Ok(Filled { target, landed: landed?, row_wise })
+        if input.schema.is_none() {
+            OpenTable::settle(&input.tables, &self.counters);
+        }
+        let tables = input.tables.iter().map(OpenTable::read).collect();
+        Ok(Filled { target, landed: landed?, row_wise, tables })
     }
 
     /// Where rejects go, when the job keeps them.
@@ -394,6 +409,7 @@ impl Attempt {
         spec: &JobSpec,
         landed: &Landed,
         row_wise: bool,
+        tables: Vec<TableRead>,
         started: Instant,
     ) -> Result<Receipt, Fault> {
         let counters = &self.counters;
@@ -437,6 +453,7 @@ impl Attempt {
             rejects_table: String::new(),
             rejects_snapshot_id: None,
             rejects_to_commit: String::new(),
+            tables,
         };
         receipt.check()?;
         Ok(receipt)

@@ -1,4 +1,4 @@
-//! Arrow Flight: the rows of a job, and its rejects, while it runs and after.
+//! Arrow Flight: the rows of a job, and its rejects, while it runs and after; and the results of queries.
 //!
 //! A running job's rows come from its tap: what is buffered now and everything after, and a slow reader is told how many
 //! rows it missed. A finished job's rows are exactly those that its snapshot added, its rejects those of the attempt
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
+use arrow_flight::flight_descriptor::DescriptorType;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest,
@@ -31,6 +32,7 @@ use crate::cli::load_pages;
 use crate::job::rejects::{self, Kept, Spool};
 use crate::job::rejects_table;
 use crate::output::loads;
+use crate::query::Query;
 use crate::worker::Worker;
 
 /// How long a reader waits for a queued job to begin before it is told to come again.
@@ -268,6 +270,36 @@ impl Flights {
     }
 }
 
+/// A descriptor that is a command asks for a query, one that is a path for a job.
+fn command(descriptor: &FlightDescriptor) -> Option<&[u8]> {
+    (descriptor.r#type == i32::from(DescriptorType::Cmd)).then_some(&descriptor.cmd)
+}
+
+/// Plans a query; its ticket holds the snapshots, so that any worker redeems it.
+async fn query_info(worker: &Worker, command: &[u8]) -> Result<FlightInfo, Fault> {
+    let planned = Query::read(command)?.plan(worker).await?;
+    Ok(FlightInfo::new()
+        .try_with_schema(planned.schema())
+        .map_err(|e| Fault::new(FaultKind::Internal, format!("the schema of the query cannot be sent: {e}")))?
+        .with_descriptor(FlightDescriptor::new_cmd(command.to_vec()))
+        .with_endpoint(FlightEndpoint::new().with_ticket(Ticket::new(planned.ticket()?)))
+        .with_total_records(-1)
+        .with_total_bytes(-1))
+}
+
+async fn query_rows(worker: &Worker, ticket: &[u8]) -> Result<Messages<FlightData>, Fault> {
+    let planned = Query::read(ticket)?.plan(worker).await?;
+    let schema = Arc::clone(planned.schema());
+    let batches = planned.run(worker).await?;
+    Ok(Box::pin(encoded(&schema, batches.map(|batch| Ok((batch?, None))))))
+}
+
+/// Whether a ticket is a query's: those of jobs name a job.
+fn is_query(ticket: &[u8]) -> bool {
+    let read: Result<serde_json::Value, _> = serde_json::from_slice(ticket);
+    read.is_ok_and(|value| value.get("sql").is_some())
+}
+
 fn info(asked: &Asked, schema: &Schema, records: i64, bytes: i64) -> Result<FlightInfo, Fault> {
     let id = &asked.id;
     let ticket =
@@ -339,7 +371,7 @@ fn described(descriptor: &FlightDescriptor) -> Result<Asked, Fault> {
         }
         other => Err(Fault::new(FaultKind::InvalidSpec, format!("no flight at path {other:?}")).with_hint(
             "ask for the path [\"job\", <job id>], [\"job\", <job id>, \"rejects\"], \
-                 [\"table\", <name>, \"files\"] or [\"file\", <uri>]",
+                 [\"table\", <name>, \"files\"] [\"file\", <uri>], or send a SELECT as a command",
         )),
     }
 }
@@ -359,20 +391,34 @@ impl FlightService for Flights {
     type DoExchangeStream = Messages<FlightData>;
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+        if let Some(command) = command(request.get_ref()) {
+            return Ok(Response::new(query_info(&self.worker, command).await.map_err(refuse)?));
+        }
         let asked = described(request.get_ref()).map_err(refuse)?;
         Ok(Response::new(self.info(&asked).await.map_err(refuse)?))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let asked = described(request.get_ref()).map_err(refuse)?;
-        let rows = self.rows(&asked).await.map_err(refuse)?;
-        let result = SchemaAsIpc::new(rows.schema(), &arrow::ipc::writer::IpcWriteOptions::default())
+        let schema = match command(request.get_ref()) {
+            Some(command) => {
+                let planned = async { Query::read(command)?.plan(&self.worker).await };
+                Arc::clone(planned.await.map_err(refuse)?.schema())
+            }
+            None => {
+                let asked = described(request.get_ref()).map_err(refuse)?;
+                Arc::clone(self.rows(&asked).await.map_err(refuse)?.schema())
+            }
+        };
+        let result = SchemaAsIpc::new(&schema, &arrow::ipc::writer::IpcWriteOptions::default())
             .try_into()
             .map_err(|e: arrow::error::ArrowError| Status::internal(e.to_string()))?;
         Ok(Response::new(result))
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        if is_query(&request.get_ref().ticket) {
+            return Ok(Response::new(query_rows(&self.worker, &request.get_ref().ticket).await.map_err(refuse)?));
+        }
         let ticket: JobTicket = serde_json::from_slice(&request.get_ref().ticket).map_err(|e| {
             refuse(Fault::new(FaultKind::InvalidSpec, format!("the ticket is not one of this worker's: {e}")))
         })?;

@@ -16,7 +16,7 @@ use moulin_wire::{decode, encode, status};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
-use crate::job::admit;
+use crate::job::{admit, run, tables};
 use crate::worker::Worker;
 
 /// Shortest and usual time between two answers of `Watch`.
@@ -44,17 +44,20 @@ fn refuse(fault: impl Into<Fault>) -> Status {
 /// Takes a job: answers with the one that is there, or looks at the spec before it is stored.
 pub(crate) async fn submit(worker: &Worker, request: SubmitRequest) -> Result<(Job, bool), Fault> {
     let key = decode::key(request.key)?;
-    let spec = decode::spec(request.spec)?;
+    let mut spec = decode::spec(request.spec)?;
     let id = Token::new(&key, request.generation).job_id();
     let there = worker.store.get(&id).await?;
     // A newer try of a job that failed begins it again, with what this request says.
-    if there.is_none_or(|job| job.state.may_reopen() && request.epoch > job.epoch) {
+    if there.as_ref().is_none_or(|job| job.state.may_reopen() && request.epoch > job.epoch) {
         if worker.is_draining() {
             return Err(Fault::new(
                 FaultKind::ResourceExhausted,
                 format!("worker {} drains and takes no new jobs", worker.id),
             ));
         }
+        // Another try reads what the first one read.
+        let before = there.as_ref().map(|job| run::decode(&job.spec)).transpose()?;
+        tables::pin(worker, &mut spec, before.as_ref()).await?;
         admit::plan(worker, &spec, Some((key.clone(), request.generation))).await?;
     }
     let now = SystemTime::now();

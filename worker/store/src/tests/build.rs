@@ -76,5 +76,6 @@ pub(super) fn receipt(lease: &Lease) -> Receipt {
         rejects_table: String::new(),
         rejects_snapshot_id: None,
         rejects_to_commit: String::new(),
+        tables: Vec::new(),
     }
 }

@@ -887,6 +887,62 @@ impl ContractMode {
         }
     }
 }
+/// A table of the worker's catalog that is read. At the most one of `snapshot_id`, `ref` and `as_of` may be set; without
+/// one it is the table as it is when the job is accepted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TableInput {
+    /// `namespace.table`.
+    #[prost(string, tag = "1")]
+    pub table: ::prost::alloc::string::String,
+    /// This snapshot.
+    #[prost(int64, optional, tag = "2")]
+    pub snapshot_id: ::core::option::Option<i64>,
+    /// The snapshot that this branch or tag names when the job is accepted. Empty: none is named.
+    #[prost(string, tag = "3")]
+    pub r#ref: ::prost::alloc::string::String,
+    /// The snapshot that was the table's at this moment.
+    #[prost(message, optional, tag = "4")]
+    pub as_of: ::core::option::Option<::prost_types::Timestamp>,
+    /// What was found when the job was accepted. Set by the worker; of no meaning in a submit.
+    #[prost(message, optional, tag = "5")]
+    pub pinned: ::core::option::Option<TablePin>,
+}
+/// A table as it stood when a job was accepted: what every attempt reads.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TablePin {
+    /// The snapshot. Absent: the table had none, so it has no rows.
+    #[prost(int64, optional, tag = "1")]
+    pub snapshot_id: ::core::option::Option<i64>,
+    /// The schema whose columns are seen.
+    #[prost(int32, tag = "2")]
+    pub schema_id: i32,
+}
+/// What a job read of one table.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TableRead {
+    /// The input's name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// `namespace.table`.
+    #[prost(string, tag = "2")]
+    pub table: ::prost::alloc::string::String,
+    /// The snapshot. Absent: the table had none.
+    #[prost(int64, optional, tag = "3")]
+    pub snapshot_id: ::core::option::Option<i64>,
+    /// Rows that its scans handed on: those of the files read that are not deleted, less those that a condition of the
+    /// transform let the scan leave out. A table that is scanned twice counts twice.
+    #[prost(uint64, tag = "4")]
+    pub rows_read: u64,
+    /// Data files opened.
+    #[prost(uint64, tag = "5")]
+    pub files: u64,
+    /// Data files that the transform's conditions let the scan leave out.
+    #[prost(uint64, tag = "6")]
+    pub files_pruned: u64,
+    /// Size of the data files opened.
+    #[prost(uint64, tag = "7")]
+    pub bytes: u64,
+}
 /// A transform. Exactly one kind must be set. A job without a transform lands rows as they are read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Transform {
@@ -926,7 +982,7 @@ pub struct PolarsTransform {
 /// What a job is to do. Two submits of one key and generation make one job, whatever the second spec says.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JobSpec {
-    /// Where rows come from. Must be set.
+    /// Files to read: the transform's `input`. Absent: the job reads tables only.
     #[prost(message, optional, tag = "1")]
     pub source: ::core::option::Option<Source>,
     /// Absent: rows land as they are read.
@@ -948,6 +1004,10 @@ pub struct JobSpec {
     /// Absent: no limit.
     #[prost(double, optional, tag = "7")]
     pub max_bad_ratio: ::core::option::Option<f64>,
+    /// Iceberg tables to read, by the names that the transform knows them by: letters, digits and `_`. A job without a
+    /// source names one at least; several inputs need a transform.
+    #[prost(map = "string, message", tag = "8")]
+    pub tables: ::std::collections::HashMap<::prost::alloc::string::String, TableInput>,
 }
 /// Who asks. In Airflow: one task instance. Outside Airflow all but `task_id` may be empty; the client then
 /// makes a `run_id` of its own.
@@ -1121,6 +1181,9 @@ pub struct Receipt {
     /// The snapshot of that table that made them visible. Absent: there are none.
     #[prost(int64, optional, tag = "25")]
     pub rejects_snapshot_id: ::core::option::Option<i64>,
+    /// What was read of each table that was an input.
+    #[prost(message, repeated, tag = "23")]
+    pub tables: ::prost::alloc::vec::Vec<TableRead>,
 }
 /// Time spent in one room.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1194,6 +1257,34 @@ pub struct JobPlan {
     /// What would become of the rows of the generation before, when the job is a redo.
     #[prost(enumeration = "OnRerun", tag = "12")]
     pub on_rerun: i32,
+    /// The tables that are inputs.
+    #[prost(message, repeated, tag = "13")]
+    pub tables: ::prost::alloc::vec::Vec<PlannedTable>,
+}
+/// A table that a job would read.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlannedTable {
+    /// The input's name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// `namespace.table`.
+    #[prost(string, tag = "2")]
+    pub table: ::prost::alloc::string::String,
+    /// The snapshot. Absent: the table has none.
+    #[prost(int64, optional, tag = "3")]
+    pub snapshot_id: ::core::option::Option<i64>,
+    /// Its data files.
+    #[prost(uint64, tag = "4")]
+    pub files: u64,
+    /// Its rows, before deletes are applied.
+    #[prost(uint64, tag = "5")]
+    pub rows: u64,
+    /// Size of its data files.
+    #[prost(uint64, tag = "6")]
+    pub bytes: u64,
+    /// Its columns.
+    #[prost(message, repeated, tag = "7")]
+    pub columns: ::prost::alloc::vec::Vec<PlannedColumn>,
 }
 /// An option of the reader.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,21 +1,24 @@
 //! A plan made by Python Polars, run by Rust Polars.
 //!
-//! The leaf of the plan is an empty frame of the input's schema, in whose place the worker puts the real rows. A
+//! The leaves of the plan are empty frames of the inputs' schemas, in whose place the worker puts the real rows. A
 //! plan travels between one pair of versions only ([`crate::transform::versions`]); one that calls Python or
 //! reads something else is refused before Polars sees it run. Polars panics where others return errors, so every
 //! call into it is contained.
 
+mod leaves;
 mod plan;
 mod run;
 mod words;
 
 use std::sync::Arc;
 
+use self::leaves::{Empty, Leaves};
 use ::polars::prelude::{DslPlan, LazyFrame, Schema};
 use arrow::datatypes::SchemaRef;
 use polars_plan::plans::{FunctionIR, IR, is_elementwise_rec};
 
 use super::bridge;
+use super::input::Input;
 use super::output::Output;
 use super::stage::contained;
 use crate::Error;
@@ -23,10 +26,20 @@ use crate::Error;
 /// A checked plan.
 pub(crate) struct PolarsPlan {
     plan: DslPlan,
-    input: SchemaRef,
+    leaves: Leaves,
+    inputs: Vec<Source>,
     row_wise: bool,
     output: Output,
     memory_bytes: u64,
+}
+
+/// An input of the plan.
+struct Source {
+    input: Input,
+    /// A frame of all its columns.
+    empty: Arc<::polars::prelude::DataFrame>,
+    /// Places of the columns that the plan needs; of a given input all.
+    columns: Vec<usize>,
 }
 
 impl PolarsPlan {
@@ -39,18 +52,36 @@ impl PolarsPlan {
     }
 }
 
-/// Checks a serialized plan for rows of schema `input`. Blocks; call it off the async threads.
-pub(crate) fn prepare(bytes: &[u8], client: &str, input: &SchemaRef, memory_bytes: u64) -> Result<PolarsPlan, Error> {
+/// Checks a serialized plan for these inputs. Blocks; call it off the async threads.
+pub(crate) fn prepare(bytes: &[u8], client: &str, inputs: &[Input], memory_bytes: u64) -> Result<PolarsPlan, Error> {
     contained(|| {
-        let plan = plan::decode(bytes, client)?;
-        let empty = bridge::empty_frame(input)?;
-        plan::check(&plan, empty.schema())?;
-        let planned = LazyFrame::from(plan::with_rows(&plan, &Arc::new(empty)));
+        let mut plan = plan::decode(bytes, client)?;
+        plan::check(&plan)?;
+        let empties = inputs
+            .iter()
+            .map(|input| Ok((input.name.clone(), Arc::new(bridge::empty_frame(&input.schema)?))))
+            .collect::<Result<Vec<Empty>, Error>>()?;
+        let leaves = Leaves::find(&mut plan, &empties)?;
+        let frames: Vec<_> = empties.into_iter().map(|(_, frame)| frame).collect();
+        let planned = LazyFrame::from(leaves.put(&plan, &frames));
         let made = planned.clone().collect_schema().map_err(|error| words::planning(&error))?;
         let output = Output::of(&arrow_schema(&made)?)?;
-        Ok(PolarsPlan { row_wise: is_row_wise(planned)?, plan, input: Arc::clone(input), output, memory_bytes })
+        let needed = leaves::needed(leaves.put(&plan, &frames), &frames);
+        let inputs = inputs.iter().cloned().zip(frames).zip(needed);
+        let inputs = inputs.map(|((input, empty), needed)| source(input, empty, needed.as_deref())).collect();
+        Ok(PolarsPlan { row_wise: is_row_wise(planned)?, plan, leaves, inputs, output, memory_bytes })
     })
     .map_err(words::while_planning)
+}
+
+fn source(input: Input, empty: Arc<::polars::prelude::DataFrame>, needed: Option<&[String]>) -> Source {
+    let fields = input.schema.fields();
+    let all = 0..fields.len();
+    let columns = match needed {
+        Some(names) if !input.is_given() => all.filter(|at| names.contains(fields[*at].name())).collect(),
+        _ => all.collect(),
+    };
+    Source { input, empty, columns }
 }
 
 fn arrow_schema(made: &Schema) -> Result<arrow::datatypes::Schema, Error> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::polars::prelude::{DataFrame, DataType, DslPlan, Expr, FunctionExpr, RenameAliasFn, Schema};
+use ::polars::prelude::{DataType, DslPlan, Expr, FunctionExpr, RenameAliasFn};
 use polars_plan::dsl::{PlanSerializationContext, SinkType};
 use polars_plan::plans::DslFunction;
 
@@ -36,15 +36,13 @@ fn own_header() -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Refuses what no worker runs, and a leaf that is not the job's rows.
-pub(super) fn check(plan: &DslPlan, input: &Schema) -> Result<(), Error> {
+/// Refuses what no worker runs.
+pub(super) fn check(plan: &DslPlan) -> Result<(), Error> {
     let mut leaves = 0;
     for node in nodes(plan) {
         match node {
-            DslPlan::DataFrameScan { df, schema } => {
-                check_leaf(df, schema, input)?;
-                leaves += 1;
-            }
+            DslPlan::DataFrameScan { df, .. } if df.height() > 0 => return Err(words::own_rows(df.height())),
+            DslPlan::DataFrameScan { .. } => leaves += 1,
             DslPlan::Sink { payload: SinkType::Memory, .. } => {}
             DslPlan::Scan { .. } | DslPlan::Sink { .. } | DslPlan::SinkMultiple { .. } => {
                 return Err(words::own_files());
@@ -83,25 +81,6 @@ fn check_expression(expression: &Expr) -> Result<(), Error> {
     }
 }
 
-fn check_leaf(frame: &DataFrame, leaf: &Schema, input: &Schema) -> Result<(), Error> {
-    if frame.height() > 0 {
-        return Err(words::own_rows(frame.height()));
-    }
-    for (name, data_type) in leaf.iter() {
-        match input.get(name) {
-            None => return Err(words::no_column(name, input)),
-            Some(found) if found != data_type => return Err(words::other_type(name, data_type, found)),
-            Some(_) => {}
-        }
-    }
-    match input.iter_names().find(|name| !leaf.contains(name.as_str())) {
-        Some(unknown) => Err(Error::TransformInvalid(format!(
-            "the job's rows have a column `{unknown}` the plan was made without: make the plan on a frame of the whole schema"
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// Why a column of this type cannot leave Polars, if it cannot.
 pub(super) fn not_in_arrow(data_type: &DataType) -> Option<String> {
     match data_type {
@@ -111,29 +90,6 @@ pub(super) fn not_in_arrow(data_type: &DataType) -> Option<String> {
         DataType::List(item) => not_in_arrow(item),
         DataType::Struct(fields) => fields.iter().find_map(|field| not_in_arrow(field.dtype())),
         _ => None,
-    }
-}
-
-/// The plan with `rows` where its leaves stand. `rows` has the leaf's columns, in any order.
-pub(super) fn with_rows(plan: &DslPlan, rows: &Arc<DataFrame>) -> DslPlan {
-    let mut plan = plan.clone();
-    put_rows(&mut plan, rows);
-    plan
-}
-
-fn put_rows(plan: &mut DslPlan, rows: &Arc<DataFrame>) {
-    // What a client cached of its own lowering means nothing here.
-    while let DslPlan::IR { dsl, .. } = plan {
-        *plan = dsl.as_ref().clone();
-    }
-    if let DslPlan::DataFrameScan { df, schema } = plan {
-        let ordered = rows.select(schema.iter_names().cloned()).map_or_else(|_| Arc::clone(rows), Arc::new);
-        *schema = Arc::clone(ordered.schema());
-        *df = ordered;
-        return;
-    }
-    for input in inputs_mut(plan) {
-        put_rows(input, rows);
     }
 }
 
@@ -174,7 +130,7 @@ fn inputs(plan: &DslPlan) -> Vec<&DslPlan> {
     }
 }
 
-fn inputs_mut(plan: &mut DslPlan) -> Vec<&mut DslPlan> {
+pub(super) fn inputs_mut(plan: &mut DslPlan) -> Vec<&mut DslPlan> {
     match plan {
         DslPlan::Filter { input, .. }
         | DslPlan::Cache { input, .. }

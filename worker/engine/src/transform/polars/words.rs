@@ -3,6 +3,7 @@
 use ::polars::prelude::{DataType, PolarsError, Schema};
 
 use super::super::versions;
+use super::leaves::Empty;
 use crate::Error;
 
 /// Names in a plan of what reads and writes files and asks clouds for them; this worker's Polars is built without.
@@ -94,6 +95,35 @@ pub(super) fn other_type(name: &str, planned: &DataType, found: &DataType) -> Er
         "the plan was made for column `{name}` as {planned}, and the job's rows have it as {found}: \
          declare the column's type in the source, or make the plan with the type it has"
     ))
+}
+
+/// A frame that was made for an input the job does not have.
+pub(super) fn no_input(name: &str, inputs: &[Empty]) -> Error {
+    Error::TransformInvalid(format!("the plan reads an input `{name}`, and the job has {}", listed(inputs)))
+}
+
+/// A frame with the columns of no input.
+pub(super) fn no_input_fits(leaf: &Schema, inputs: &[Empty]) -> Error {
+    let columns: Vec<String> = leaf.iter().map(|(name, data_type)| format!("{name}: {data_type}")).collect();
+    Error::TransformInvalid(format!(
+        "a frame of the plan has the columns {}, which none of the inputs {} has; make frames of the columns that \
+         `moulin plan` shows, and give each its name",
+        columns.join(", "),
+        listed(inputs)
+    ))
+}
+
+/// A frame that may be one or the other input.
+pub(super) fn several_inputs_fit(names: &[&str]) -> Error {
+    Error::TransformRefused(format!(
+        "a frame of the plan may be any of the inputs {}, which have the same columns; make the frames with \
+         moulin.empty_frame(columns, name=...), so that each says which it is",
+        names.join(", ")
+    ))
+}
+
+fn listed(inputs: &[Empty]) -> String {
+    inputs.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// An error while the plan is put together.

@@ -24,16 +24,22 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
 impl SqlPlan {
     /// Runs the plan from `inlet` to `outlet`. Blocks; call it on a thread of its own.
     pub(crate) fn run(self, inlet: Inlet, outlet: &Outlet, counters: &Counters) -> Result<(), Error> {
-        runtime()?.block_on(self.drive(inlet, outlet, counters))
+        runtime()?.block_on(async {
+            tokio::select! {
+                done = self.drive(inlet, outlet, counters) => done,
+                // A query that groups a large table would notice much later that nobody waits for it.
+                () = outlet.closed() => Ok(()),
+            }
+        })
     }
 
     async fn drive(self, inlet: Inlet, outlet: &Outlet, counters: &Counters) -> Result<(), Error> {
-        if self.scans > 1 {
-            self.input.spool(inlet, &self.context).await?;
-        } else {
-            self.input.fill(inlet);
+        match &self.input {
+            Some(input) if self.scans > 1 => input.spool(inlet, &self.context).await?,
+            Some(input) => input.fill(inlet),
+            None => {}
         }
-        let failed = |error| self.input.take_failure().unwrap_or_else(|| words::running(&error, self.memory_bytes));
+        let failed = |error| self.failure.lock().take().unwrap_or_else(|| words::running(&error, self.memory_bytes));
         let mut batches = execute_stream(self.plan.clone(), self.context.clone()).map_err(failed)?;
         while let Some((item, busy)) = next_timed(&mut batches).await {
             counters.busy(Room::Transform, busy);
@@ -46,7 +52,7 @@ impl SqlPlan {
         }
         // A plan that needs no row (`WHERE false`) has not asked for any, and the accounting counts them all.
         if self.row_wise
-            && let Some(mut unread) = self.input.take_unread()
+            && let Some(mut unread) = self.input.as_ref().and_then(|input| input.take_unread())
         {
             while let Some(batch) = unread.next().await {
                 batch?;

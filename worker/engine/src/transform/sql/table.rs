@@ -22,13 +22,15 @@ use parking_lot::Mutex;
 use super::super::stage::Inlet;
 use crate::Error;
 
+/// The first error of an input: DataFusion carries only its text.
+pub(super) type Failure = Arc<Mutex<Option<Error>>>;
+
 /// What the scans of a plan read. It is planned empty and filled before the plan runs.
 #[derive(Debug)]
 pub(super) struct InputTable {
     schema: SchemaRef,
     rows: Mutex<Rows>,
-    /// The input's own error: DataFusion carries only its text.
-    failure: Arc<Mutex<Option<Error>>>,
+    failure: Failure,
 }
 
 enum Rows {
@@ -51,8 +53,8 @@ impl std::fmt::Debug for Rows {
 }
 
 impl InputTable {
-    pub(super) fn new(schema: SchemaRef) -> Self {
-        Self { schema, rows: Mutex::new(Rows::None), failure: Arc::default() }
+    pub(super) fn new(schema: SchemaRef, failure: Failure) -> Self {
+        Self { schema, rows: Mutex::new(Rows::None), failure }
     }
 
     pub(super) fn provider(self: &Arc<Self>) -> Result<Arc<dyn TableProvider>, Error> {
@@ -72,11 +74,6 @@ impl InputTable {
             Rows::Live(inlet) => Some(inlet),
             _ => None,
         }
-    }
-
-    /// The error the input ended with, if it did.
-    pub(super) fn take_failure(&self) -> Option<Error> {
-        self.failure.lock().take()
     }
 
     /// Writes all rows to a file in the spill directory, for a plan that reads them more than once.

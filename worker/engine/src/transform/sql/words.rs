@@ -28,7 +28,7 @@ pub(super) fn planning(error: &DataFusionError, schema: &Schema) -> Error {
         },
         root => text_of(root),
     };
-    Error::TransformInvalid(format!("transform.sql: {text}"))
+    Error::TransformInvalid(format!("transform.sql: {text}{}", place(error)))
 }
 
 /// An error of a query that runs with `memory_bytes`.
@@ -41,6 +41,14 @@ pub(super) fn running(error: &DataFusionError, memory_bytes: u64) -> Error {
             memory_bytes >> 20
         )),
         _ => Error::TransformFailed(text),
+    }
+}
+
+/// Where in the text the error is, when the planner knows.
+fn place(error: &DataFusionError) -> String {
+    match error.diagnostic().and_then(|diagnostic| diagnostic.span) {
+        Some(span) => format!(" at line {}, column {}", span.start.line, span.start.column),
+        None => String::new(),
     }
 }
 

@@ -86,7 +86,7 @@ async fn an_unknown_column_is_named_with_the_one_that_was_meant() {
     let text = refused("SELECT dep_dely FROM input").await;
     assert_eq!(
         text,
-        "transform.sql: no column `dep_dely`; did you mean `dep_delay`? (there are id, origin, dep_delay, price, day, time_hour, note)"
+        "transform.sql: no column `dep_dely`; did you mean `dep_delay`? (there are id, origin, dep_delay, price, day, time_hour, note) at line 1, column 8"
     );
     assert!(refused("SELECT id FROM input WHERE arr_delay > 1").await.contains("no column `arr_delay`"));
     assert!(refused("SELECT i.gate FROM input i").await.contains("no column `gate`"));
@@ -117,7 +117,7 @@ async fn anything_but_one_select_over_input_is_refused() {
         ("SELECT a.id FROM input a JOIN gates g ON a.id = g.id", "no table `gates`"),
         ("SELECT id FROM '/etc/passwd'", "no table `/etc/passwd`"),
         ("SELECT id FROM input; SELECT origin FROM input", "holds 2 statements"),
-        ("DROP TABLE input", "may only be a SELECT over the table `input`, and this is DROP"),
+        ("DROP TABLE input", "may only be a SELECT over the job's inputs, and this is DROP"),
         ("CREATE TABLE x AS SELECT * FROM input", "this is CREATE"),
         ("CREATE EXTERNAL TABLE x STORED AS CSV LOCATION '/etc/passwd'", "this is CREATE"),
         ("COPY input TO 'x.csv'", "this is COPY"),

@@ -1,0 +1,113 @@
+//! Reading a table at a snapshot.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use arrow::array::RecordBatch;
+use futures::TryStreamExt as _;
+use moulin_core::{FaultKind, Pin, TableInput};
+
+use super::fixture::{Place, land, landing, numbers, sorted, table};
+use crate::{Filter, FilterTest, FilterValue, Lake, Relation, Scan, ScanCounts, TableSnapshot};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pinned_table_is_read_as_it_was() {
+    let (_place, lake) = two_commits().await;
+    let pin = lake.pin(&TableInput::new(table())).await.unwrap();
+    land(&lake, &landing(&[], &[]), "c", &[numbers(6..9)]).await.unwrap();
+    let snapshot = lake.table_at(&table(), pin).await.unwrap();
+    assert_eq!((snapshot.rows(), snapshot.files()), (Some(6), Some(2)));
+    let (rows, counts) = rows(&snapshot, all()).await;
+    assert_eq!(sorted(&rows), [0, 1, 2, 3, 4, 5]);
+    assert_eq!((counts.rows.load(Relaxed), counts.files_done.load(Relaxed)), (6, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_found_by_id_ref_and_moment_or_named_as_missing() {
+    let (_place, lake) = two_commits().await;
+    let newest = lake.pin(&TableInput::new(table())).await.unwrap();
+    let input = || TableInput::new(table());
+    let by_ref = lake.pin(&TableInput { reference: Some("main".into()), ..input() }).await.unwrap();
+    assert_eq!(by_ref, newest);
+    let by_id = lake.pin(&TableInput { snapshot_id: newest.snapshot_id, ..input() }).await.unwrap();
+    assert_eq!(by_id.snapshot_id, newest.snapshot_id);
+    let now = Some(std::time::SystemTime::now() + std::time::Duration::from_secs(60));
+    assert_eq!(lake.pin(&TableInput { as_of: now, ..input() }).await.unwrap().snapshot_id, newest.snapshot_id);
+    for (wrong, words) in [
+        (TableInput { snapshot_id: Some(7), ..input() }, "snapshot 7 of table bronze.t"),
+        (TableInput { reference: Some("audit".into()), ..input() }, "ref `audit`"),
+        (TableInput { as_of: Some(std::time::UNIX_EPOCH), ..input() }, "its history begins at"),
+        (TableInput::new("bronze.nothing".parse().unwrap()), "bronze.nothing"),
+    ] {
+        let error = lake.pin(&wrong).await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(error.kind(), FaultKind::NotFound);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_cannot_hold_a_wanted_row_are_not_opened() {
+    let (_place, lake) = two_commits().await;
+    let snapshot = opened(&lake).await;
+    let filter = |relation, value| Filter { column: 0, test: FilterTest::Compare(relation, FilterValue::Long(value)) };
+    let scan = Scan { filters: vec![filter(Relation::Greater, 3)], ..all() };
+    let (found, counts) = rows(&snapshot, scan).await;
+    assert_eq!(sorted(&found), [4, 5]);
+    assert_eq!((counts.files.load(Relaxed), counts.files_pruned.load(Relaxed)), (1, 1));
+    let (found, _) = rows(&snapshot, Scan { filters: vec![filter(Relation::Equal, 77)], ..all() }).await;
+    assert_eq!(found.num_rows(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_counted_without_a_column() {
+    let (_place, lake) = two_commits().await;
+    let (found, _) = rows(&opened(&lake).await, Scan { columns: vec![], ..all() }).await;
+    assert_eq!((found.num_rows(), found.num_columns()), (6, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_without_a_snapshot_has_no_rows_and_a_lost_snapshot_is_an_error() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    lake.target(&landing(&[], &[]), &numbers([]).schema()).await.unwrap();
+    let pin = lake.pin(&TableInput::new(table())).await.unwrap();
+    assert_eq!(pin.snapshot_id, None);
+    assert_eq!(rows(&opened(&lake).await, all()).await.0.num_rows(), 0);
+    let lost = Pin { snapshot_id: Some(7), ..pin };
+    let error = lake.table_at(&table(), lost).await.unwrap_err();
+    assert!(error.to_string().contains("it may have expired"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_gone_ends_the_rows_with_its_name() {
+    let (place, lake) = two_commits().await;
+    let snapshot = opened(&lake).await;
+    std::fs::remove_file(&place.files(".parquet")[0]).unwrap();
+    let counts = Arc::new(ScanCounts::default());
+    let error = snapshot.scan(all(), counts).try_collect::<Vec<_>>().await.unwrap_err();
+    assert!(error.to_string().contains(".parquet"), "{error}");
+}
+
+async fn two_commits() -> (Place, Lake) {
+    let place = Place::new();
+    let lake = place.lake().await;
+    land(&lake, &landing(&[], &[]), "a", &[numbers(0..3)]).await.unwrap();
+    land(&lake, &landing(&[], &[]), "b", &[numbers(3..6)]).await.unwrap();
+    (place, lake)
+}
+
+async fn opened(lake: &Lake) -> TableSnapshot {
+    let pin = lake.pin(&TableInput::new(table())).await.unwrap();
+    lake.table_at(&table(), pin).await.unwrap()
+}
+
+fn all() -> Scan {
+    Scan { columns: vec![0], filters: vec![], files_at_a_time: 2 }
+}
+
+async fn rows(snapshot: &TableSnapshot, scan: Scan) -> (RecordBatch, Arc<ScanCounts>) {
+    let counts = Arc::new(ScanCounts::default());
+    let schema = snapshot.projected(&scan.columns).unwrap();
+    let batches: Vec<RecordBatch> = snapshot.scan(scan, Arc::clone(&counts)).try_collect().await.unwrap();
+    (arrow::compute::concat_batches(&schema, &batches).unwrap(), counts)
+}
