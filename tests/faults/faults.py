@@ -153,6 +153,7 @@ class Expired(Fault):
     """A crash right after the commit; somebody else commits, and expires the job's snapshot, before the retry."""
 
     name = "expired_after"
+    needs = "has_other_writers"
     point: str
 
     @classmethod
@@ -177,6 +178,7 @@ class OtherWriter(Fault):
     """PyIceberg appends to the table while the jobs commit."""
 
     name = "other_writer"
+    needs = "has_other_writers"
     appends: int
 
     @classmethod
