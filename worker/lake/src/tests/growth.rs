@@ -50,7 +50,7 @@ async fn old_metadata_files_are_forgotten_and_removed_when_the_table_asks_for_it
     let properties =
         [("write.metadata.previous-versions-max", "3"), ("write.metadata.delete-after-commit.enabled", "true")];
     for n in 0..8i64 {
-        land(&lake, &landing(&[], &properties), &format!("job-{n}"), &[numbers(n..n + 1)]).await.unwrap();
+        land(&lake, &landing(&[], &properties), &format!("job-{n}"), &[numbers(n..=n)]).await.unwrap();
     }
     let metadata = lake.loaded(&table()).await.metadata;
     assert_eq!((metadata.metadata_log().len(), metadata.snapshots().len()), (3, 8));

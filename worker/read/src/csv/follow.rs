@@ -1,5 +1,7 @@
 //! A record is followed to its end without being held: the same as [`super::record::walk`], a stretch of text at a time.
 
+use std::ops::ControlFlow;
+
 use memchr::{memchr, memchr2};
 
 use super::dialect::{Dialect, Lines};
@@ -50,14 +52,14 @@ impl<'a> RecordWalk<'a> {
             if self.at >= sure {
                 return None;
             }
-            if let Some(end) = self.step(text, sure)? {
+            if let ControlFlow::Break(end) = self.step(text, sure)? {
                 return Some(end);
             }
         }
     }
 
-    /// `None`: more text is needed. `Some(Some(_))`: the end.
-    fn step(&mut self, text: &[u8], sure: usize) -> Option<Option<usize>> {
+    /// `None`: more text is needed. `Break`: the end.
+    fn step(&mut self, text: &[u8], sure: usize) -> Option<ControlFlow<usize>> {
         match (self.state, self.dialect) {
             (State::RecordStart, Some(dialect)) => {
                 let is_comment = dialect.is_comment(&text[self.at..]);
@@ -76,7 +78,7 @@ impl<'a> RecordWalk<'a> {
             (State::Plain, Some(dialect)) => return self.plain(dialect, text, sure),
             _ => return self.line(text, sure),
         }
-        Some(None)
+        Some(ControlFlow::Continue(()))
     }
 
     /// Goes to `found`, or to the end of what is sure.
@@ -99,7 +101,7 @@ impl<'a> RecordWalk<'a> {
         Some(())
     }
 
-    fn plain(&mut self, dialect: &Dialect, text: &[u8], sure: usize) -> Option<Option<usize>> {
+    fn plain(&mut self, dialect: &Dialect, text: &[u8], sure: usize) -> Option<ControlFlow<usize>> {
         let found = dialect.next_stop(text, self.at).map(|stop| stop - self.at);
         let stop = self.jump(found, sure)?;
         if Some(text[stop]) == dialect.escape {
@@ -108,14 +110,14 @@ impl<'a> RecordWalk<'a> {
         } else if text[stop..].starts_with(&dialect.delimiter) {
             (self.state, self.at) = (State::FieldStart, stop + dialect.delimiter.len());
         } else if let Some((_, next)) = self.lines.ends(text, self.from, stop) {
-            return Some(Some(next));
+            return Some(ControlFlow::Break(next));
         } else {
             self.at = stop + 1;
         }
-        Some(None)
+        Some(ControlFlow::Continue(()))
     }
 
-    fn line(&mut self, text: &[u8], sure: usize) -> Option<Option<usize>> {
+    fn line(&mut self, text: &[u8], sure: usize) -> Option<ControlFlow<usize>> {
         let rest = &text[self.at..];
         let found = match self.lines {
             Lines::Any => memchr2(b'\r', b'\n', rest),
@@ -125,7 +127,7 @@ impl<'a> RecordWalk<'a> {
         let stop = self.jump(found, sure)?;
         let end = self.lines.ends(text, self.from, stop);
         self.at = stop + 1;
-        Some(end.map(|(_, next)| next))
+        Some(end.map_or(ControlFlow::Continue(()), |(_, next)| ControlFlow::Break(next)))
     }
 
     /// Bytes of the text that will not be looked at again.

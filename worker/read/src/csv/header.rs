@@ -99,7 +99,7 @@ impl Opening<'_> {
         match walk.item {
             Item::Nothing => {}
             _ if self.header_left > 0 => {
-                self.not_a_header(without_line_end(&text[block.start..walk.next]).len() as u64)?
+                self.not_a_header(without_line_end(&text[block.start..walk.next]).len() as u64)?;
             }
             _ => {}
         }

@@ -3,6 +3,7 @@
 use arrow::datatypes::{DataType, Schema};
 use moulin_core::{PlannedFile, ReadLimits};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::file::metadata::RowGroupMetaData;
 
 use super::footer::damaged;
 use crate::Error;
@@ -22,10 +23,10 @@ pub(super) fn check(file: &PlannedFile, footer: &ArrowReaderMetadata, limits: &R
         return Err(damaged(file, reason));
     }
     let groups = footer.metadata().row_groups();
-    let sum = |bytes: fn(&parquet::file::metadata::RowGroupMetaData) -> i64| {
+    let sum = |bytes: fn(&RowGroupMetaData) -> i64| {
         groups.iter().map(|group| u64::try_from(bytes(group)).unwrap_or(0)).fold(0_u64, u64::saturating_add)
     };
-    let inflated = sum(|group| group.total_byte_size());
+    let inflated = sum(RowGroupMetaData::total_byte_size);
     if let Some(most) = limits.inflated_bytes.filter(|most| inflated > *most) {
         return Err(damaged(
             file,
@@ -33,7 +34,7 @@ pub(super) fn check(file: &PlannedFile, footer: &ArrowReaderMetadata, limits: &R
         ));
     }
     let ratio = u64::from(limits.inflation_ratio);
-    if inflated > RATIO_FROM_BYTES && inflated > sum(|group| group.compressed_size()).saturating_mul(ratio) {
+    if inflated > RATIO_FROM_BYTES && inflated > sum(RowGroupMetaData::compressed_size).saturating_mul(ratio) {
         let reason = format!("its pages grow to {inflated} bytes, more than limits.inflation_ratio = {ratio} times");
         return Err(damaged(file, reason));
     }

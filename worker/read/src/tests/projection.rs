@@ -35,7 +35,7 @@ fn the_verdict_on_a_row_does_not_depend_on_the_columns_asked_for() {
     let declared = [("a", "long"), ("b", "string"), ("c", "date"), ("d", "decimal(9,2)")];
     for (name, format, text) in [("a.csv", csv(), CSV), ("a.ndjson", Format::Ndjson(NdjsonFormat::default()), JSON)] {
         let path = dir.path().join(name);
-        fs::write(&path, text.repeat(1)).unwrap();
+        fs::write(&path, text).unwrap();
         let source = Source {
             provenance_columns: vec![ProvenanceColumn::Row, ProvenanceColumn::Offset],
             ..source(&path, format, &declared)

@@ -31,7 +31,8 @@ pub(crate) async fn work(worker: Arc<Worker>, only: Option<JobId>, stop: Cancell
             Ok(Some(claim)) => {
                 let worker = Arc::clone(&worker);
                 tasks.spawn(async move {
-                    run::attempt(worker, claim).await;
+                    // On the heap: it holds everything an attempt holds.
+                    Box::pin(run::attempt(worker, claim)).await;
                     drop(permit);
                 });
                 continue;

@@ -34,9 +34,8 @@ impl Leaves {
                 failure.get_or_insert(error);
             }
         });
-        match failure {
-            Some(error) => return Err(error),
-            None => {}
+        if let Some(error) = failure {
+            return Err(error);
         }
         if let Some((name, _)) = inputs.iter().enumerate().find(|(at, _)| !found.contains(at)).map(|(_, input)| input) {
             return Err(Error::TransformInvalid(format!("the plan does not read the input `{name}`")));
