@@ -34,3 +34,49 @@ def test_a_worker_that_lost_its_lease_lands_nothing(
     assert table.snapshot_id() == job.receipt.snapshot_id
     assert len(table.load().snapshots()) == 1
     assert handle.get() == job
+
+
+@pytest.mark.parametrize("how", ["failed", "cancelled"])
+def test_a_job_that_ended_without_landing_does_not_land_later(
+    how: str, new_worker: NewWorker, table: LandedTable, tmp_path: Path
+) -> None:
+    zombie, heir = new_worker("zombie", MOULIN_LEASE="1s"), new_worker("heir", MOULIN_LEASE="1s")
+    asleep = zombie.start(MOULIN_FAULT_POINT="before_commit:pause")
+    spec = input_files.job(tmp_path / "input")
+    handle = asleep.submit(spec, KEY)
+    zombie.wait_paused()
+
+    (tmp_path / "input").rename(tmp_path / "elsewhere")
+    awake = heir.start()
+    if how == "cancelled":
+        awake.cancel(handle.job_id, "enough", epoch=1)
+    with pytest.raises(moulin.JobFailed) as ended:
+        awake.job(handle.job_id).wait(60)
+    assert isinstance(ended.value, moulin.JobCancelled) == (how == "cancelled")
+    zombie.resume()
+    until("the zombie has given up", lambda: asleep.describe().running == 0)
+    assert table.ids() == []
+
+    # A newer try lands as if there had been no other.
+    (tmp_path / "elsewhere").rename(tmp_path / "input")
+    job = awake.submit(spec, KEY, epoch=2).wait(60).job
+    assert (job.state, job.attempt) == (moulin.JobState.SUCCEEDED, 3)
+    assert table.ids() == input_files.LANDED_IDS
+
+
+def test_rejects_of_a_job_that_failed_do_not_land_later(new_worker: NewWorker, state: Path, tmp_path: Path) -> None:
+    zombie, heir = new_worker("zombie", MOULIN_LEASE="1s"), new_worker("heir", MOULIN_LEASE="1s")
+    file = tmp_path / "only_bad.csv"
+    file.write_text("id\nnot a number\n")
+    source = moulin.csv(f"file://{file}", columns={"id": "long"})
+    spec = moulin.JobSpec(source=source, target=moulin.iceberg("bronze.numbers"), on_bad_row="quarantine")
+    asleep = zombie.start(MOULIN_FAULT_POINT="before_commit:pause")
+    handle = asleep.submit(spec, KEY)
+    zombie.wait_paused()
+    file.unlink()
+    with pytest.raises(moulin.JobFailed):
+        heir.start().job(handle.job_id).wait(60)
+    zombie.resume()
+    until("the zombie has given up", lambda: asleep.describe().running == 0)
+    rejects = LandedTable(state, "bronze.numbers__rejects")
+    assert rejects.load().scan().to_arrow().num_rows == 0

@@ -131,9 +131,9 @@ pub enum Error {
         /// The last failure.
         source: Box<Error>,
     },
-    /// The job store did not take a file's name, so the file was not created.
+    /// The job store did not take a file's name, so the file was not created; or the attempt may not commit any more.
     #[error(transparent)]
-    Stage {
+    Refused {
         /// As the job store said it.
         fault: Box<Fault>,
     },
@@ -163,7 +163,7 @@ impl Error {
             Self::Superseded { .. } => FaultKind::StaleEpoch,
             Self::Shared(error) => error.kind(),
             Self::CommitUnknown { .. } => FaultKind::CommitUnknown,
-            Self::Stage { fault } => fault.kind,
+            Self::Refused { fault } => fault.kind,
             Self::TaskLost { .. } => FaultKind::Internal,
         }
     }
@@ -200,7 +200,7 @@ impl Error {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
-            Error::Stage { fault } => *fault,
+            Error::Refused { fault } => *fault,
             other => {
                 let fault = Self::from_error(other.kind(), &other);
                 other.hint().map_or(fault.clone(), |hint| fault.with_hint(hint))
@@ -280,6 +280,6 @@ mod tests {
     #[test]
     fn a_fault_of_the_job_store_comes_through_unchanged() {
         let fault = Fault::new(FaultKind::LeaseLost, "attempt 2 has the job").with_hint("nothing");
-        assert_eq!(Fault::from(Error::Stage { fault: Box::new(fault.clone()) }), fault);
+        assert_eq!(Fault::from(Error::Refused { fault: Box::new(fault.clone()) }), fault);
     }
 }

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use iceberg::spec::{FormatVersion, Schema, TableMetadata, TableMetadataBuilder, TableProperties};
-use moulin_core::{Contract, ContractMode, JobId, Landing, StorageSettings, TableName, Token};
+use moulin_core::{Contract, ContractMode, FaultKind, JobId, Landing, StorageSettings, TableName, Token};
 
 use crate::catalog::{Catalog, Loaded};
 use crate::schema::{self, Alignment};
 use crate::warehouse::Warehouse;
 use crate::write::FileSettings;
-use crate::{CatalogSettings, Commit, Committed, Error, WriteOptions, Writer, commit, read};
+use crate::{CatalogSettings, Commit, Committed, Error, Landed, WriteOptions, Writer, commit, read};
 
 /// Reads at once when many files are removed.
 const REMOVALS: usize = 16;
@@ -246,6 +246,27 @@ impl Lake {
     pub async fn commit(&self, target: &Target, commit: Commit) -> Result<Committed, Error> {
         let member = commit::Member { target: target.clone(), commit };
         self.queues.commit(&self.catalog, &self.warehouse, member).await
+    }
+
+    /// Moves the table on by an empty snapshot, once for each `token`: what was to be swapped on what the table has been is
+    /// not swapped any more. Together with a [`crate::Fence`] it ends attempts that may still be about to commit.
+    ///
+    /// # Errors
+    /// As [`Lake::commit`]. Nothing can be committed to a table that does not exist: that is fine.
+    pub async fn move_on(&self, table: &TableName, token: Token, attempt: u32) -> Result<(), Error> {
+        let Some(loaded) = self.catalog.load(table).await? else { return Ok(()) };
+        let schema = without_metadata(schema::arrow_schema(table, loaded.metadata.current_schema())?.as_ref());
+        let target = target_of(&Landing::new(table.clone()), loaded, &schema, &Contract::default())?;
+        let done = self.commit(&target, Commit::new(token, attempt, Landed::default())).await;
+        match done.map(drop) {
+            // Dropped meanwhile.
+            Err(error)
+                if error.kind() == FaultKind::NotFound && self.table_uuid(table).await? != Some(target.uuid()) =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// The generations of the token's key before its own whose tokens snapshots of the table carry, newest first.

@@ -21,7 +21,7 @@ mod warehouse;
 mod write;
 
 pub use catalog::{CatalogSettings, RestSettings};
-pub use commit::{Commit, Committed, Removed, Requirement};
+pub use commit::{Commit, Committed, Fence, Removed, Requirement};
 pub use error::Error;
 pub use lake::{Lake, TablePlan, Target};
 pub use scan::{Filter, FilterTest, FilterValue, Relation, Scan, ScanCounts, TableSnapshot};

@@ -8,6 +8,7 @@
 //! ([`Queues`]); each has its own answer.
 
 mod draft;
+mod fence;
 mod history;
 mod manifests;
 mod member;
@@ -22,6 +23,7 @@ use iceberg::spec::MAIN_BRANCH;
 use moulin_core::Token;
 
 use crate::Landed;
+pub use fence::Fence;
 pub(crate) use history::find_expired;
 pub(crate) use manifests::manifest_list;
 pub(crate) use member::Member;
@@ -48,6 +50,8 @@ pub struct Commit {
     pub branch: String,
     /// What must hold of the table as it is found.
     pub requires: Vec<Requirement>,
+    /// Asked on every base whether this attempt may still commit. Default: nobody is asked.
+    pub fence: Option<Fence>,
 }
 
 impl Commit {
@@ -63,6 +67,7 @@ impl Commit {
             properties: BTreeMap::new(),
             branch: MAIN_BRANCH.to_owned(),
             requires: Vec::new(),
+            fence: None,
         }
     }
 

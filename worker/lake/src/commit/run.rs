@@ -69,6 +69,7 @@ impl<'a> Group<'a> {
                 continue;
             }
             self.look(&base);
+            self.ask_fences().await;
             let open = self.open();
             if open.is_empty() {
                 return;
@@ -154,6 +155,17 @@ impl<'a> Group<'a> {
                 }
                 Ok(None) => {}
                 Err(error) => self.fail(at, Arc::new(error)),
+            }
+        }
+    }
+
+    // Not before the base is loaded: that order is what makes a fence one.
+    async fn ask_fences(&mut self) {
+        for at in self.open() {
+            if let Some(fence) = &self.members[at].commit.fence
+                && let Err(fault) = fence.ask().await
+            {
+                self.fail(at, Arc::new(Error::Refused { fault: Box::new(fault) }));
             }
         }
     }

@@ -1,12 +1,14 @@
 //! Each token at most once, each commit of many at last.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use moulin_core::{FaultKind, Landing};
+use moulin_core::{Fault, FaultKind, Landing, Token};
 
 use super::fixture::{Place, added, commit, land, landing, numbers, options, sorted, table, token, write};
-use crate::Landed;
 use crate::catalog::{Catalog, Swapped};
+use crate::{Commit, Fence, Landed};
 
 #[tokio::test]
 async fn two_jobs_append_and_totals_add_up() {
@@ -211,4 +213,49 @@ async fn a_conflict_that_never_ends_is_told_after_the_last_try() {
     assert_eq!(error.to_string(), "bronze.t: other writers won all 20 tries to commit");
     assert_eq!(place.files(".avro").iter().filter(|f| f.contains("/snap-")).count(), 0);
     assert_eq!(place.files(".parquet").len(), 1);
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_not_let_through_leaves_the_table_alone() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let target = lake.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    let landed = write(&lake, &target, options("a", 1), &[numbers(0..3)]).await.unwrap();
+    let fence = Fence::new(|| Box::pin(async { Err(Fault::new(FaultKind::LeaseLost, "not you")) }));
+    let error = lake.commit(&target, Commit { fence: Some(fence), ..commit("a", landed) }).await.unwrap_err();
+    assert_eq!((error.kind(), error.to_string().as_str()), (FaultKind::LeaseLost, "not you"));
+    assert_eq!(lake.find_token(&table(), &token("a")).await.unwrap(), None);
+    assert_eq!(place.files(".metadata.json").len(), 1);
+}
+
+#[tokio::test]
+async fn who_was_overtaken_between_the_question_and_the_swap_does_not_land() {
+    let place = Place::new();
+    let (lake, other) = (place.lake().await, place.lake().await);
+    let target = lake.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
+    let landed = write(&lake, &target, options("a", 1), &[numbers(0..3)]).await.unwrap();
+    let asked = Arc::new(AtomicU32::new(0));
+    let fence = Fence::new({
+        let asked = asked.clone();
+        move || {
+            let (other, first) = (other.clone(), asked.fetch_add(1, Ordering::SeqCst) == 0);
+            Box::pin(async move {
+                if !first {
+                    return Err(Fault::new(FaultKind::LeaseLost, "not you"));
+                }
+                for _ in 0..2 {
+                    other.move_on(&table(), Token("overtaken".into()), 2).await.unwrap();
+                }
+                Ok(())
+            })
+        }
+    });
+    let error = lake.commit(&target, Commit { fence: Some(fence), ..commit("a", landed) }).await.unwrap_err();
+    assert_eq!((error.kind(), asked.load(Ordering::SeqCst)), (FaultKind::LeaseLost, 2));
+    let loaded = lake.loaded(&table()).await;
+    assert_eq!(loaded.metadata.snapshots().len(), 1, "the table was moved on once for its token");
+    let snapshot = loaded.metadata.current_snapshot().unwrap().snapshot_id();
+    assert!(sorted(&added(&lake, snapshot).await).is_empty());
+    // A table that is not there takes no commit.
+    lake.move_on(&"bronze.none".parse().unwrap(), Token("overtaken".into()), 2).await.unwrap();
 }

@@ -32,7 +32,7 @@ impl OpenFile {
         let location =
             format!("{base}/{folder}{}-{:05}-{number:05}-{random:08x}.parquet", options.job_id, options.attempt);
         let staged = shared.runtime.block_on((options.stage)(location.clone()));
-        staged.map_err(|fault| Error::Stage { fault: Box::new(fault) })?;
+        staged.map_err(|fault| Error::Refused { fault: Box::new(fault) })?;
         let sink = Sink::create(&shared.warehouse, &location, &shared.runtime)?;
         let failed = |e| Error::encode(&location, e);
         let schema = ArrowSchemaConverter::new().schema_root("table").convert(shared.target.alignment.schema());

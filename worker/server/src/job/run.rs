@@ -52,6 +52,7 @@ pub(crate) async fn attempt(worker: Arc<Worker>, claim: Claim) {
         let result = this.run().await;
         let ended = result.as_ref().map(|_| ()).map_err(Clone::clone);
         let outcome = outcome(&worker, &claim, result, &kept, waits.load(Relaxed));
+        let outcome = for_good(&worker, &claim, outcome).await;
         report(Arc::clone(&worker), Arc::clone(&claim), counters, outcome).await;
         // Readers of the running job are told how it really ended: after the commit, and after the job says so itself.
         if let Some(running) = worker.running(&claim.lease.job_id) {
@@ -530,6 +531,32 @@ fn outcome(
         FaultKind::CommitUnknown => Some(again(claim, fault)),
         kind if kind.retryable() && claim.lease.attempt < worker.config.job.max_attempts => Some(again(claim, fault)),
         _ => Some(Outcome::Failed(fault)),
+    }
+}
+
+/// The outcome, if it is the job's last one and an earlier attempt may still be about to commit, with that ruled out.
+async fn for_good(worker: &Arc<Worker>, claim: &Claim, outcome: Option<Outcome>) -> Option<Outcome> {
+    let Some(Outcome::Failed(_) | Outcome::Cancelled(_)) = &outcome else { return outcome };
+    let Ok(table) = claim.job.table.parse() else { return outcome };
+    let settle = Settlement {
+        worker: Arc::clone(worker),
+        lease: claim.lease.clone(),
+        table,
+        token: Token::new(&claim.job.key, claim.job.generation),
+    };
+    match settle.rule_out().await {
+        Ok(None) => outcome,
+        Ok(Some(receipt)) => {
+            settle.sweep(Some(receipt.attempt)).await;
+            Spool::new(&worker.config).keep_only(&claim.lease.job_id, receipt.attempt);
+            Some(Outcome::Succeeded(receipt))
+        }
+        Err(fault) if fault.kind == FaultKind::LeaseLost => None,
+        Err(fault) => {
+            tracing::warn!(error = %fault, "it cannot be ruled out that an earlier attempt commits; trying again");
+            let unknown = Fault::new(FaultKind::CommitUnknown, "an earlier attempt may still commit");
+            Some(again(claim, unknown.with_source(&fault)))
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use moulin_core::{Fault, FaultKind, FaultPoint, JobId, Receipt, TableName, Token};
-use moulin_lake::{Commit, Committed, Landed, Target};
+use moulin_core::{Fault, FaultKind, FaultPoint, JobId, JobState, Receipt, TableName, Token};
+use moulin_lake::{Commit, Committed, Fence, Landed, Target};
 use moulin_store::{Lease, LedgerEntry};
 
 use super::redo::Redo;
@@ -108,6 +108,7 @@ impl Settlement {
         let target = rejects_table::target(&self.worker, &self.table).await?;
         let added = Landed::from_text(&target, &to_commit)?;
         let mut commit = Commit::new(self.token.clone(), receipt.attempt, added);
+        commit.fence = Some(self.fence());
         commit.summary = summary(receipt);
         let committed = self.worker.lake.commit(&target, commit).await?;
         receipt.rejects_snapshot_id = Some(committed.snapshot_id);
@@ -125,6 +126,58 @@ impl Settlement {
             }
         }
         Ok(false)
+    }
+
+    /// Makes sure that no earlier attempt commits any more, which one that was stopped on its way there would do when it
+    /// wakes up. The receipt of one that has; `None`: nothing has landed, and nothing will.
+    ///
+    /// It has lost the lease, so its [`Fence`] lets it through on no base that is loaded from now on; on one that it
+    /// loaded before, it loses the swap because the table has moved.
+    ///
+    /// # Errors
+    /// Store or catalog do not answer: nothing may be assumed.
+    pub(crate) async fn rule_out(&self) -> Result<Option<Receipt>, Fault> {
+        let Some((attempt, only_rejects)) = self.last_intended().await? else { return Ok(None) };
+        // One for all tries after that attempt, and no token of a job.
+        let token = Token(format!("{}/overtaken-{attempt}", self.token));
+        let lake = &self.worker.lake;
+        lake.move_on(&self.table, token.clone(), self.lease.attempt).await?;
+        if only_rejects {
+            lake.move_on(&rejects_table::of(&self.table), token, self.lease.attempt).await?;
+        }
+        self.recover().await
+    }
+
+    /// The last earlier attempt that was on its way to commit, and whether one of them had nothing but rejects.
+    async fn last_intended(&self) -> Result<Option<(u32, bool)>, Fault> {
+        let mut last = None;
+        for attempt in 1..self.lease.attempt {
+            if let Some(receipt) = self.worker.store.intent(&self.lease.job_id, attempt).await? {
+                let only_rejects = receipt.rows_landed == 0 && !receipt.rejects_to_commit.is_empty();
+                last = Some((attempt, only_rejects || last.is_some_and(|(_, only)| only)));
+            }
+        }
+        Ok(last)
+    }
+
+    /// Lets a commit through as long as the attempt has its lease.
+    fn fence(&self) -> Fence {
+        let (store, lease) = (Arc::clone(&self.worker.store), self.lease.clone());
+        Fence::new(move || {
+            let (store, lease) = (Arc::clone(&store), lease.clone());
+            Box::pin(async move {
+                let job = store.get(&lease.job_id).await?;
+                let holds = job.is_some_and(|job| {
+                    job.state == JobState::Running
+                        && job.attempt == lease.attempt
+                        && job.worker_id.as_deref() == Some(&lease.worker)
+                });
+                if holds {
+                    return Ok(());
+                }
+                Err(Fault::new(FaultKind::LeaseLost, "another attempt has the job: this one does not commit any more"))
+            })
+        })
     }
 
     /// Commits, records and returns the true receipt.
@@ -150,6 +203,7 @@ impl Settlement {
             return Ok(receipt);
         }
         let mut commit = Commit::new(self.token.clone(), self.lease.attempt, landed);
+        commit.fence = Some(self.fence());
         commit.summary = summary(intent);
         redo.fill(&mut commit);
         let committed = self.worker.lake.commit(target, commit).await?;
