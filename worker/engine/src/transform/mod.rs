@@ -13,6 +13,7 @@ mod output;
 mod polars;
 mod sql;
 mod stage;
+mod wanted;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::{BatchStream, Error};
 pub(crate) use sql::{one_select, sql_config};
 
 pub use input::{Input, Rows, ScanRows, Scanned, Wanted};
+pub use wanted::GivenWanted;
 
 /// What a transform may use.
 #[derive(Debug, Clone)]
@@ -41,6 +43,8 @@ pub struct TransformOptions {
 
 /// A transform that was checked and planned for one input schema.
 pub struct Prepared {
+    /// Of the rows that are given, when there are such.
+    input: Option<SchemaRef>,
     output: SchemaRef,
     row_wise: bool,
     plan: Plan,
@@ -78,14 +82,15 @@ pub async fn prepare_inputs(
     inputs: Vec<Input>,
     options: TransformOptions,
 ) -> Result<Prepared, Error> {
+    let input = inputs.iter().find(|input| input.is_given()).map(|input| Arc::clone(&input.schema));
     match transform {
         None => match inputs.as_slice() {
             [Input { schema, rows: Rows::Given, .. }] => {
-                Ok(Prepared { output: Arc::clone(schema), row_wise: true, plan: Plan::Identity })
+                Ok(Prepared { input, output: Arc::clone(schema), row_wise: true, plan: Plan::Identity })
             }
             [Input { schema, rows: Rows::Scanned(rows), .. }] => {
                 let plan = Plan::Whole(Arc::clone(schema), rows.clone());
-                Ok(Prepared { output: Arc::clone(schema), row_wise: true, plan })
+                Ok(Prepared { input, output: Arc::clone(schema), row_wise: true, plan })
             }
             _ => Err(Error::TransformInvalid("several inputs need a transform".to_owned())),
         },
@@ -94,6 +99,7 @@ pub async fn prepare_inputs(
             let plan = stage::off_the_async_threads("moulin-plan-sql", move || sql::prepare(&query, &inputs, &options))
                 .await?;
             Ok(Prepared {
+                input,
                 output: Arc::clone(plan.output()),
                 row_wise: plan.row_wise(),
                 plan: Plan::Sql(Box::new(plan)),
@@ -106,6 +112,7 @@ pub async fn prepare_inputs(
             })
             .await?;
             Ok(Prepared {
+                input,
                 output: Arc::clone(plan.output()),
                 row_wise: plan.row_wise(),
                 plan: Plan::Polars(Box::new(plan)),
@@ -129,8 +136,19 @@ impl Prepared {
         self.row_wise
     }
 
-    /// Runs the transform over `input`, whose batches have the schema it was prepared for; an empty stream when no input's
-    /// rows are given. Inputs that are scanned are read as the transform needs them.
+    /// What of the rows that are given the transform looks at; without a transform everything.
+    #[must_use]
+    pub fn wanted(&self) -> GivenWanted {
+        match &self.plan {
+            Plan::Identity | Plan::Whole(..) => GivenWanted::default(),
+            Plan::Sql(plan) => plan.wanted(),
+            Plan::Polars(plan) => plan.wanted(),
+        }
+    }
+
+    /// Runs the transform over `input`, whose batches have the schema it was prepared for, or those of its columns that
+    /// are [`wanted`](Self::wanted); an empty stream when no input's rows are given. Inputs that are scanned are read as
+    /// the transform needs them.
     ///
     /// Counts `rows_in` (of the given rows), `rows_out` and the transform's busy time; also without a transform. Needs a tokio runtime
     /// when the stream is first polled.
@@ -139,6 +157,10 @@ impl Prepared {
     /// Dropping the stream stops the transform after the batch it is at, and the input above it at once.
     #[must_use]
     pub fn apply(self, input: BatchStream, counters: Arc<Counters>) -> BatchStream {
+        let input = match self.input {
+            Some(schema) => wanted::widened(input, schema),
+            None => input,
+        };
         match self.plan {
             Plan::Identity => Box::pin(input.inspect(move |item| {
                 if let Ok(batch) = item {

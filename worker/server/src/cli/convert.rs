@@ -81,12 +81,15 @@ pub(super) async fn convert(config: Config, args: Args) -> Result<ExitCode, Faul
     let mut output = Output::open(to, format, prepared.output())?;
     let (sender, writing) = rejects_to.map(|(path, format)| write_rejects(path, format)).transpose()?.unzip();
     let counters = Arc::new(Counters::default());
+    let wanted = prepared.wanted();
     let options = ReadOptions {
         on_bad_row,
         max_bad_rows: described.max_bad_rows,
         max_bad_ratio: described.max_bad_ratio,
         threads: config.job.threads,
         rejects: sender,
+        projection: wanted.columns,
+        conditions: wanted.conditions,
         ..ReadOptions::new(Arc::clone(&counters))
     };
     let batches = read::batches(&fetcher, &source, &files, &schema, options).map_err(moulin_engine::Error::from);
@@ -124,14 +127,14 @@ fn write_rejects(path: PathBuf, format: Format) -> Result<(mpsc::Sender<RecordBa
 /// One line: every row read is written, rejected or filtered.
 fn account(counters: &Counters, written: u64, row_wise: bool) -> Result<String, Fault> {
     let (read, rejected) = (counters.rows_read.load(Relaxed), counters.rows_rejected.load(Relaxed));
-    let rows_in = counters.rows_in.load(Relaxed);
+    let (rows_in, pruned) = (counters.rows_in.load(Relaxed), counters.rows_pruned.load(Relaxed));
     let figures = format!("rows read {}, written {}", show::count(read), show::count(written));
-    let lost = read != rows_in + rejected || (row_wise && written > rows_in);
+    let lost = read != rows_in + rejected + pruned || (row_wise && written > rows_in);
     if lost {
         let message = format!("rows are unaccounted for: {read} read, {rejected} rejected, {written} written");
         return Err(Fault::new(FaultKind::Internal, message));
     }
     let filtered =
-        if row_wise { show::count(rows_in - written) } else { "- (the transform is not row-wise)".to_owned() };
+        if row_wise { show::count(pruned + rows_in - written) } else { "- (the transform is not row-wise)".to_owned() };
     Ok(format!("{figures}, rejected {}, filtered {filtered}", show::count(rejected)))
 }

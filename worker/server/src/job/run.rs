@@ -307,6 +307,7 @@ impl Attempt {
         let row_wise = input.prepared.row_wise();
         let tap = Arc::new(Tap::new(Arc::clone(&fit.schema), limits.tap_bytes));
         self.worker.open_tap(&self.claim.lease.job_id, Arc::clone(&tap));
+        let wanted = input.prepared.wanted();
         let options = ReadOptions {
             on_bad_row: spec.on_bad_row,
             max_bad_rows: spec.max_bad_rows,
@@ -314,6 +315,8 @@ impl Attempt {
             rejects,
             threads: limits.threads,
             batch_bytes: BATCH_BYTES,
+            projection: wanted.columns,
+            conditions: wanted.conditions,
             ..ReadOptions::new(Arc::clone(&self.counters))
         };
         let batches: BatchStream = match (&spec.source, &input.schema) {
@@ -416,11 +419,15 @@ impl Attempt {
         let counters = &self.counters;
         let (read, rejected) = (counters.rows_read.load(Relaxed), counters.rows_rejected.load(Relaxed));
         let (rows_in, rows_out) = (counters.rows_in.load(Relaxed), counters.rows_out.load(Relaxed));
+        // The transform would have filtered them, and so they are: the footers of their files count them.
+        let pruned = counters.rows_pruned.load(Relaxed);
         let lost = |what: String| {
             Err(Fault::new(FaultKind::Internal, format!("rows are unaccounted for: {what}; nothing was committed")))
         };
-        if read != rows_in + rejected {
-            return lost(format!("{read} read, but {rows_in} went into the transform and {rejected} were rejected"));
+        if read != rows_in + rejected + pruned {
+            return lost(format!(
+                "{read} read, but {rows_in} went into the transform, {rejected} were rejected and {pruned} passed over"
+            ));
         }
         if landed.rows() != rows_out {
             return lost(format!("{rows_out} came out of the transform, but {} are in the data files", landed.rows()));
@@ -435,7 +442,7 @@ impl Attempt {
             rows_read: read,
             rows_landed: landed.rows(),
             rows_rejected: rejected,
-            rows_filtered: row_wise.then(|| rows_in - rows_out),
+            rows_filtered: row_wise.then(|| pruned + rows_in - rows_out),
             bytes_read: counters.bytes_done.load(Relaxed),
             bytes_written: landed.bytes(),
             data_files: landed.files(),

@@ -8,6 +8,7 @@
 mod leaves;
 mod plan;
 mod run;
+mod wanted;
 mod words;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use super::bridge;
 use super::input::Input;
 use super::output::Output;
 use super::stage::contained;
+use super::wanted::GivenWanted;
 use crate::Error;
 
 /// A checked plan.
@@ -29,6 +31,7 @@ pub(crate) struct PolarsPlan {
     leaves: Leaves,
     inputs: Vec<Source>,
     row_wise: bool,
+    wanted: GivenWanted,
     output: Output,
     memory_bytes: u64,
 }
@@ -43,6 +46,10 @@ struct Source {
 }
 
 impl PolarsPlan {
+    pub(crate) fn wanted(&self) -> GivenWanted {
+        self.wanted.clone()
+    }
+
     pub(crate) fn output(&self) -> &SchemaRef {
         self.output.schema()
     }
@@ -67,9 +74,10 @@ pub(crate) fn prepare(bytes: &[u8], client: &str, inputs: &[Input], memory_bytes
         let made = planned.clone().collect_schema().map_err(|error| words::planning(&error))?;
         let output = Output::of(&arrow_schema(&made)?)?;
         let needed = leaves::needed(leaves.put(&plan, &frames), &frames);
+        let wanted = wanted::wanted(planned.clone(), inputs, &frames)?;
         let inputs = inputs.iter().cloned().zip(frames).zip(needed);
         let inputs = inputs.map(|((input, empty), needed)| source(input, empty, needed.as_deref())).collect();
-        Ok(PolarsPlan { row_wise: is_row_wise(planned)?, plan, leaves, inputs, output, memory_bytes })
+        Ok(PolarsPlan { row_wise: is_row_wise(planned)?, wanted, plan, leaves, inputs, output, memory_bytes })
     })
     .map_err(words::while_planning)
 }

@@ -26,7 +26,7 @@ pub(super) fn condition(expression: &Expr, schema: &Schema) -> Option<Condition>
     }
 }
 
-fn comparison(operator: Operator) -> Option<Comparison> {
+pub(super) fn comparison(operator: Operator) -> Option<Comparison> {
     Some(match operator {
         Operator::Eq => Comparison::Equal,
         Operator::Lt => Comparison::Less,
@@ -37,7 +37,7 @@ fn comparison(operator: Operator) -> Option<Comparison> {
     })
 }
 
-fn literal(value: &ScalarValue) -> Option<Literal> {
+pub(super) fn literal(value: &ScalarValue) -> Option<Literal> {
     Some(match value {
         ScalarValue::Boolean(Some(value)) => Literal::Boolean(*value),
         ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {

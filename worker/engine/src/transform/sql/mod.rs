@@ -7,6 +7,7 @@ mod conditions;
 mod run;
 mod scan;
 mod table;
+mod wanted;
 mod words;
 
 use std::collections::HashSet;
@@ -35,6 +36,7 @@ use self::table::{Failure, InputTable};
 use super::TransformOptions;
 use super::input::{Input, Rows, names};
 use super::output::Output;
+use super::wanted::GivenWanted;
 use crate::Error;
 
 /// Rows DataFusion puts in a batch it makes itself, at the most.
@@ -56,11 +58,16 @@ pub(crate) struct SqlPlan {
     scans: usize,
     failure: Failure,
     row_wise: bool,
+    wanted: GivenWanted,
     output: Output,
     memory_bytes: u64,
 }
 
 impl SqlPlan {
+    pub(crate) fn wanted(&self) -> GivenWanted {
+        self.wanted.clone()
+    }
+
     pub(crate) fn output(&self) -> &SchemaRef {
         self.output.schema()
     }
@@ -114,6 +121,7 @@ async fn plan(query: &str, inputs: &[Input], options: &TransformOptions) -> Resu
     let optimized = state.optimize(&logical).map_err(|e| words::planning(&e, &columns))?;
     let (scans, of_given) = count_scans(&optimized, inputs);
     let row_wise = scans <= 1 && is_row_wise(&optimized);
+    let wanted = wanted::wanted(&optimized, inputs);
     let plan = state.query_planner().create_physical_plan(&optimized, &state).await;
     let plan = plan.map_err(|e| words::planning(&e, &columns))?;
     let output = Output::of(&plan.schema())?;
@@ -124,6 +132,7 @@ async fn plan(query: &str, inputs: &[Input], options: &TransformOptions) -> Resu
         scans: of_given,
         failure,
         row_wise,
+        wanted,
         output,
         memory_bytes: options.memory_bytes,
     })

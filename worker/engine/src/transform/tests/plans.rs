@@ -226,3 +226,42 @@ async fn invalid(transform: Transform) -> String {
         other => panic!("not invalid: {other:?}"),
     }
 }
+
+#[tokio::test]
+async fn a_plan_says_which_columns_and_rows_it_wants() {
+    let table: [(Transform, &[&str]); 5] = [
+        (plan!("wanted"), &["id", "origin", "day", "note"]),
+        (plan!("lists"), &["id", "note"]),
+        (plan!("dropped_column"), &["id", "origin", "dep_delay", "price", "day", "time_hour"]),
+        (plan!("group_by"), &["origin", "dep_delay", "price"]),
+        (plan!("after_collect_schema"), &[]),
+    ];
+    for (transform, columns) in table {
+        let whole = run(transform.clone(), flights_in_two(), 1 << 26).await.unwrap();
+        let prepared = prepared(transform, &flights().schema()).await.unwrap();
+        let wanted = prepared.wanted().columns.unwrap_or_default();
+        assert_eq!(wanted, columns);
+        let narrow = |batch: RecordBatch| {
+            if wanted.is_empty() {
+                return batch;
+            }
+            let places: Vec<usize> = wanted.iter().map(|name| batch.schema().index_of(name).unwrap()).collect();
+            batch.project(&places).unwrap()
+        };
+        let narrowed = flights_in_two().into_iter().map(|batch| Ok(narrow(batch))).collect();
+        let ran = run_prepared(prepared, narrowed).await.unwrap();
+        assert_eq!((ran.text(), ran.rows_in), (whole.text(), whole.rows_in));
+    }
+    let conditions = prepared(plan!("wanted"), &flights().schema()).await.unwrap().wanted().conditions;
+    let found = conditions.iter().map(|condition| format!("{} {:?}", condition.column, condition.test));
+    assert!(found.clone().any(|text| text == "id Compare(Greater, Long(2))"), "{conditions:?}");
+    assert!(found.clone().any(|text| text == "note IsNotNull"), "{conditions:?}");
+    let several = prepared(plan!("wanted_twice"), &flights().schema()).await.unwrap().wanted();
+    assert_eq!(
+        (several.columns.unwrap(), several.conditions),
+        (vec!["id".to_owned()], Vec::new()),
+        "of one of two leaves"
+    );
+    // Whether Polars makes a literal of `pl.date` is its own affair.
+    assert!(found.count() >= 2);
+}

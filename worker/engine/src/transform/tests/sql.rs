@@ -274,3 +274,74 @@ fn bad_row() -> Error {
         reason: "`x` is no long".into(),
     })))
 }
+
+#[tokio::test]
+async fn a_query_says_which_columns_and_rows_it_wants() {
+    let table = [
+        ("SELECT * FROM input", "all", ""),
+        ("SELECT id FROM input", "id", ""),
+        ("SELECT id + 1 AS n FROM input WHERE origin = 'JFK'", "id,origin", "origin Equal Text(\"JFK\")"),
+        (
+            "SELECT id FROM input WHERE id BETWEEN 2 AND 3 AND note IS NOT NULL AND dep_delay > 1",
+            "id,dep_delay,note",
+            "id GreaterOrEqual Long(2); id LessOrEqual Long(3); note IsNotNull",
+        ),
+        ("SELECT id FROM input WHERE 5 > id", "id", "id Less Long(5)"),
+        ("SELECT id FROM input WHERE id > 5 OR note IS NULL", "id,note", ""),
+        ("SELECT id FROM input WHERE id IN (1, 2)", "id", "id OneOf [Long(1), Long(2)]"),
+        (
+            "SELECT id FROM input WHERE id IN (1, 2, 3, 4, 5)",
+            "id",
+            "id OneOf [Long(1), Long(2), Long(3), Long(4), Long(5)]",
+        ),
+        ("SELECT id FROM input WHERE id NOT IN (1, 2)", "id", ""),
+        ("SELECT id FROM input WHERE day >= DATE '2013-02-01'", "id,day", "day GreaterOrEqual Date(15737)"),
+        ("SELECT id FROM input WHERE price < 2.5", "id,price", "price Less Decimal { unscaled: 250, scale: 2 }"),
+        ("SELECT count(*) AS n FROM input", "", ""),
+        ("SELECT origin, count(*) AS n FROM input WHERE id < 3 GROUP BY origin", "id,origin", "id Less Long(3)"),
+        ("SELECT * FROM (SELECT id AS x FROM input) WHERE x = 1", "id", "id Equal Long(1)"),
+        ("SELECT id FROM input WHERE id = 1 UNION ALL SELECT price FROM input", "id,price", ""),
+        ("SELECT id FROM (SELECT id FROM input LIMIT 3) WHERE id = 1", "id", ""),
+        ("SELECT id FROM input WHERE note IS NULL", "id,note", "note IsNull"),
+    ];
+    for (query, columns, conditions) in table {
+        let prepared = prepared(Transform::Sql(query.to_owned()), &flights().schema()).await.unwrap();
+        let wanted = prepared.wanted();
+        assert_eq!(wanted.columns.map_or("all".to_owned(), |names| names.join(",")), columns, "{query}");
+        let found: Vec<String> = wanted.conditions.iter().map(shown).collect();
+        assert_eq!(found.join("; "), conditions, "{query}");
+    }
+}
+
+fn shown(condition: &moulin_read::Condition) -> String {
+    let test = match &condition.test {
+        moulin_read::Test::Compare(comparison, literal) => format!("{comparison:?} {literal:?}"),
+        moulin_read::Test::OneOf(literals) => format!("OneOf {literals:?}"),
+        test => format!("{test:?}"),
+    };
+    format!("{} {test}", condition.column)
+}
+
+#[tokio::test]
+async fn rows_of_the_wanted_columns_give_what_all_give() {
+    for query in [
+        "SELECT id, upper(note) AS n FROM input WHERE price > 1",
+        "SELECT count(*) AS n FROM input",
+        "SELECT origin, sum(price) AS p FROM input WHERE id < 4 GROUP BY origin ORDER BY origin",
+        "SELECT a.id FROM input AS a JOIN input AS b ON a.id = b.id + 1 WHERE b.origin = 'JFK' ORDER BY a.id",
+        "SELECT id FROM input WHERE false",
+    ] {
+        let transform = Transform::Sql(query.to_owned());
+        let whole = run(transform.clone(), flights_in_two(), 1 << 26).await.unwrap();
+        let prepared = prepared(transform, &flights().schema()).await.unwrap();
+        let wanted = prepared.wanted().columns.unwrap();
+        assert!(wanted.len() < 7, "{query}");
+        let narrow = |batch: RecordBatch| {
+            let places: Vec<usize> = wanted.iter().map(|name| batch.schema().index_of(name).unwrap()).collect();
+            batch.project(&places)
+        };
+        let narrowed = flights_in_two().into_iter().map(|batch| Ok(narrow(batch).unwrap())).collect();
+        let ran = run_prepared(prepared, narrowed).await.unwrap();
+        assert_eq!((ran.text(), ran.rows_in, ran.rows_out), (whole.text(), whole.rows_in, whole.rows_out), "{query}");
+    }
+}
