@@ -42,6 +42,22 @@ async fn serializable_transactions_of_many_writers_all_commit() {
     assert_eq!(snapshots.len(), 6);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tables_of_a_new_catalog_are_made_by_many_at_once() {
+    // Where they meet is another place in every round, and so is the name PostgreSQL has for it (23505, 42710, 42P07).
+    for _ in 0..8 {
+        let settings = Place::on_postgres().await.settings();
+        let mut openers = tokio::task::JoinSet::new();
+        for _ in 0..16 {
+            let settings = settings.clone();
+            openers.spawn(async move { Lake::open(&settings, &Default::default()).await.map(drop) });
+        }
+        for opened in openers.join_all().await {
+            opened.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_refused_commit_is_a_failure_and_leaves_its_data_files_alone() {
     let place = Place::on_postgres().await;
