@@ -54,24 +54,33 @@ def test_the_command_line_shows_and_removes_them(
     assert run_moulin(state, "orphans", "list").stdout.strip() == "no files are left over"
 
 
-def test_files_of_an_attempt_that_may_have_committed_stay(
+def test_files_of_an_attempt_that_may_have_committed_stay_while_its_job_runs(
     new_worker: NewWorker, table: LandedTable, state: Path, tmp_path: Path
 ) -> None:
-    zombie, heir = new_worker("zombie", MOULIN_LEASE="1s"), new_worker("heir", MOULIN_LEASE="1s")
+    zombie, heir = new_worker("zombie", MOULIN_LEASE="1s"), new_worker("heir")
     folder = tmp_path / "input"
     handle = zombie.start(MOULIN_FAULT_POINT="before_commit:pause").submit(input_files.job(folder), KEY)
     zombie.wait_paused()
+    files = table.files_on_disk()
+    client = heir.start(MOULIN_FAULT_POINT="files_claimed:pause")
+    heir.wait_paused()
     for file in folder.iterdir():
         file.unlink()
-    with pytest.raises(moulin.MoulinError):
-        heir.start().job(handle.job_id).wait(60)
     settings = {"MOULIN_STORE_URL": f"sqlite://{state}/jobs.db", "MOULIN_CATALOG_URI": f"sqlite://{state}/catalog.db"}
     settings["MOULIN_WAREHOUSE"] = f"file://{state}/warehouse"
-    files = table.files_on_disk()
     assert "0 files removed" in run_moulin(state, "orphans", "remove", **settings).stdout
     listed = run_moulin(state, "orphans", "list", **settings).stdout
     assert listed.count("unknown ") == len(files) > 0
     assert table.files_on_disk() == files
+
+    heir.resume()
+    with pytest.raises(moulin.MoulinError):
+        client.job(handle.job_id).wait(60)
+    assert f"{len(files)} files removed" in run_moulin(state, "orphans", "remove", **settings).stdout
+    assert table.files_on_disk() == []
+    zombie.resume()
+    until("the zombie has given up", lambda: "the attempt failed" in zombie.log())
+    assert table.ids() == []
 
 
 def test_a_job_that_lands_leaves_nothing_over(client: moulin.Client, state: Path, tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ pub trait Leftovers: Send + Sync + 'static {
     /// after `after`, 1,000 at the most.
     ///
     /// An attempt that has not said that it will commit cannot say so any more; its files are dead. One that has is
-    /// dead when the job succeeded by another attempt, or when it told itself that nothing was committed.
+    /// dead when the job succeeded by another attempt, when it told itself that nothing was committed, or when the job failed
+    /// or was cancelled: then nobody commits any more.
     ///
     /// # Errors
     /// `Database`.
@@ -111,6 +112,8 @@ fn leftover(row: &Row) -> Result<Leftover, Error> {
     let standing = match (state, receipt) {
         (JobState::Succeeded, Some(receipt)) if receipt.attempt == attempt => Standing::Landed,
         (JobState::Succeeded, Some(_)) => Standing::Dead,
+        // A job does not end so before it is ruled out that any of its attempts commits.
+        (JobState::Failed | JobState::Cancelled, _) => Standing::Dead,
         _ if intended.is_none() => Standing::Dead,
         // A commit whose end is not known makes the job wait, it ends no attempt in these ways.
         _ if outcome.as_deref().is_some_and(|word| matches!(word, "failed" | "cancelled")) => Standing::Dead,
