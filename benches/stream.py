@@ -80,8 +80,8 @@ def command(what: str, uri: str, threads: int, folder: Path) -> list[str]:
     """What is measured."""
     target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release"
     if what == "read":
-        columns = [f"{name}:{kind}" for name, kind in COLUMNS.items()]
-        return [str(target / "examples" / "read"), uri, str(threads), *columns]
+        typed = [f"{name}:{kind}" for name, kind in COLUMNS.items()]
+        return [str(target / "examples" / "read"), uri, str(threads), *typed]
     job = folder / "job.json"
     columns = [{"name": name, "type": kind} for name, kind in COLUMNS.items()]
     source = {"uris": [uri], "format": "csv", "columns": columns}

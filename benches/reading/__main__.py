@@ -163,7 +163,9 @@ def summary(file_format: str, runs: dict[tuple[str, int], list[Run]], size: int)
             best = min(peers, key=lambda tool: peers[tool])
             ratios[f"cpu, to the best peer ({best})"] = ours["cpu_s"] / peers[best]
         if (PLACES, 1) in median:
-            ratios["CPU, with the places of rows and rejects kept, to without"] = median[PLACES, 1]["cpu_s"] / ours["cpu_s"]
+            ratios["CPU, with the places of rows and rejects kept, to without"] = (
+                median[PLACES, 1]["cpu_s"] / ours["cpu_s"]
+            )
         if ("moulin", 2) in median:
             ratios["wall, two threads to one"] = median["moulin", 2]["wall_s"] / ours["wall_s"]
         if ("inflate", 1) in median:

@@ -126,6 +126,7 @@ deadline: 1h 30m
 """
     spec = JobSpec.from_dict(yaml.safe_load(written))
     assert spec.deadline == timedelta(hours=1, minutes=30)
+    assert spec.source is not None
     assert spec.source.columns == (moulin.Column("dep_delay", "decimal(5,2)"),)
 
 
