@@ -29,9 +29,9 @@ from benches.measure import ROOT
 from benches.reading.peers import TOOLS
 
 FORMATS = ("csv", "ndjson", "parquet", "csv.gz")
-# Figures the project promises: CPU of one thread, as a ratio to the best peer.
 # Moulin with the columns that say where a row comes from, and with rejects kept.
 PLACES = "places"
+# Figures the project promises: CPU of one thread, as a ratio to the best peer.
 TARGETS = {"csv": 0.5, "ndjson": 0.6, "parquet": 1.0}
 
 
