@@ -9,6 +9,7 @@ use moulin_core::{Counters, Fault, FaultKind, Place, Reject, Transform};
 
 use super::super::prepare;
 use super::rows::{Ran, flights, flights_in_two, many, options, prepared, run, run_prepared, stream_of};
+use crate::transform::{Input, Rows, ScanRows, Scanned, prepare_inputs};
 use crate::{BatchStream, Error};
 
 #[tokio::test]
@@ -344,4 +345,21 @@ async fn rows_of_the_wanted_columns_give_what_all_give() {
         let ran = run_prepared(prepared, narrowed).await.unwrap();
         assert_eq!((ran.text(), ran.rows_in, ran.rows_out), (whole.text(), whole.rows_in, whole.rows_out), "{query}");
     }
+}
+
+#[tokio::test]
+async fn what_is_wanted_of_a_scanned_table_is_not_wanted_of_the_given_rows() {
+    let schema = flights().schema();
+    let scan: ScanRows = Arc::new(|_| Box::pin(futures::stream::empty()));
+    let rows = Rows::Scanned(Scanned { rows: None, bytes: None, scan });
+    let scanned = Input { name: "seen".to_owned(), schema: Arc::clone(&schema), rows };
+    let inputs = vec![Input::given("input", schema), scanned];
+    let query = "SELECT a.id, b.note FROM input AS a JOIN (SELECT * FROM seen WHERE price > 1 AND id > 3) AS b \
+                 ON a.origin = b.origin WHERE a.dep_delay IS NOT NULL";
+    let prepared = prepare_inputs(Some(&Transform::Sql(query.to_owned())), inputs, options(1 << 26)).await.unwrap();
+    let wanted = prepared.wanted();
+    assert_eq!(wanted.columns.unwrap(), ["id", "origin", "dep_delay"]);
+    let found: Vec<String> = wanted.conditions.iter().map(shown).collect();
+    assert!(found.iter().any(|text| text == "dep_delay IsNotNull"), "{found:?}");
+    assert!(!found.iter().any(|text| text.contains("price") || text.contains("Long(3)")), "{found:?}");
 }
