@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import moulin
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+import moulin
 from landed_table import LandedTable
 
 ROWS, GROUP = 100_000, 10_000

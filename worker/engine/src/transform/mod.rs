@@ -196,7 +196,7 @@ impl std::fmt::Debug for Prepared {
             .field("engine", &engine)
             .field("row_wise", &self.row_wise)
             .field("output", &self.output)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
