@@ -153,7 +153,6 @@ class Expired(Fault):
     """A crash right after the commit; somebody else commits, and expires the job's snapshot, before the retry."""
 
     name = "expired_after"
-    needs = "has_other_writers"
     point: str
 
     @classmethod
@@ -178,7 +177,6 @@ class OtherWriter(Fault):
     """PyIceberg appends to the table while the jobs commit."""
 
     name = "other_writer"
-    needs = "has_other_writers"
     appends: int
 
     @classmethod
