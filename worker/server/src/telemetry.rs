@@ -16,6 +16,8 @@ pub(crate) fn init(log: &Log) -> Result<(), Fault> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // It would say on standard error that standard error cannot be written, and panic in the middle of a job.
+        .log_internal_errors(false)
         .with_span_events(FmtSpan::CLOSE);
     // A second start in one process (tests) keeps the first.
     let _ = match log.format {
