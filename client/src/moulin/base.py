@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from moulin.job import Job, Receipt
 from moulin.watching import Following
 
 
-class BaseClient:
+class BaseClient(ABC):
     """A connection to a worker; what is done with it stands in `Client` and `AsyncClient`."""
 
     def __init__(
@@ -28,9 +29,9 @@ class BaseClient:
         self._timeout = timeout
         self._reconnect = reconnect
 
+    @abstractmethod
     def _grpc(self) -> Any:
         """The module that opens channels: `grpc` or `grpc.aio`."""
-        raise NotImplementedError
 
     @property
     def connection(self) -> Connection:
