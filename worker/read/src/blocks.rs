@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::csv::Cut;
 use super::fetch::ByteStream;
+use super::pieces::{HEADROOM, PIECE_BYTES, Piece};
 use super::json::Document;
 use super::ndjson::items;
 
@@ -87,6 +88,17 @@ impl Pool {
     }
 }
 
+/// What is cut.
+pub(crate) trait Supply: Read {
+    /// Bytes that can be had without copying them; `None`: there are none, the others are to be read.
+    ///
+    /// # Errors
+    /// As reading.
+    fn piece(&mut self) -> io::Result<Option<Piece>> {
+        Ok(None)
+    }
+}
+
 /// What stands at hand of a file whose last records are no rows.
 enum Ahead {
     Records(Block),
@@ -121,7 +133,7 @@ pub(crate) struct Splitter<R> {
     after_comma: bool,
 }
 
-impl<R: Read> Splitter<R> {
+impl<R: Supply> Splitter<R> {
     pub(crate) fn new(input: R, block_bytes: usize, pool: Pool) -> Self {
         let block_bytes = block_bytes.max(1);
         let buffer = pool.take(SLACK + block_bytes + TAIL);
@@ -378,6 +390,7 @@ impl<R: Read> Splitter<R> {
             self.filled -= self.start - SLACK;
             self.start = SLACK;
         }
+        while !self.at_end && self.filled < self.start + want && self.take_piece()? {}
         let until = self.start + want;
         if self.buffer.len() < until + TAIL {
             self.buffer.resize(until + TAIL, 0);
@@ -394,13 +407,35 @@ impl<R: Read> Splitter<R> {
     }
 }
 
+impl<R: Supply> Splitter<R> {
+    /// Takes over the buffer of a piece, with what is at hand before it; `false`: there is none to be taken.
+    fn take_piece(&mut self) -> io::Result<bool> {
+        let rest = self.filled - self.start;
+        // A block of more bytes than a record may have could hold one that is too long.
+        if rest > HEADROOM - SLACK || rest + PIECE_BYTES > self.record_bytes {
+            return Ok(false);
+        }
+        let Some(mut piece) = self.input.piece()? else { return Ok(false) };
+        let start = HEADROOM - rest;
+        piece.buffer[start..HEADROOM].copy_from_slice(&self.buffer[self.start..self.filled]);
+        self.pool.put(std::mem::replace(&mut self.buffer, piece.buffer));
+        (self.start, self.filled) = (start, piece.end);
+        Ok(true)
+    }
+}
+
 impl Splitter<ByteStream> {
+    /// Whether another thread makes what is cut.
+    pub(crate) fn is_fed(&self) -> bool {
+        matches!(self.input, ByteStream::Pieces(_))
+    }
+
     /// Puts a reader between the file and what is cut. Offsets are those of what it reads.
     pub(crate) fn recode(&mut self, recoded: impl FnOnce(ByteStream) -> ByteStream) {
         self.recoded = true;
         let at_hand = self.buffer[self.start..self.filled].to_vec();
-        let input = std::mem::replace(&mut self.input, Box::new(io::empty()));
-        self.input = recoded(Box::new(io::Cursor::new(at_hand).chain(input)));
+        let input = std::mem::replace(&mut self.input, ByteStream::new(io::empty()));
+        self.input = recoded(ByteStream::new(io::Cursor::new(at_hand).chain(input)));
         (self.start, self.filled, self.at_end) = (SLACK, SLACK, false);
     }
 }

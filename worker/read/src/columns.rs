@@ -133,6 +133,23 @@ impl Bytes {
         self.values.resize(length, 0);
     }
 
+    /// Copies a part of a text, as whole words where bytes behind it may be copied too: the length of the copy is then
+    /// known to the compiler.
+    #[inline(always)]
+    pub(crate) fn copy(&mut self, text: &[u8], start: usize, end: usize) {
+        let length = end - start;
+        self.reserve(length);
+        let room = &mut self.values[self.used..];
+        match (text[start..].first_chunk::<16>(), room.first_chunk_mut::<16>()) {
+            (Some(from), Some(to)) if length <= 16 => *to = *from,
+            _ => match (text[start..].first_chunk::<48>(), room.first_chunk_mut::<48>()) {
+                (Some(from), Some(to)) if length <= 48 => *to = *from,
+                _ => room[..length].copy_from_slice(&text[start..end]),
+            },
+        }
+        self.used += length;
+    }
+
     pub(crate) fn push(&mut self, text: &[u8]) {
         self.reserve(text.len());
         self.values[self.used..self.used + text.len()].copy_from_slice(text);

@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use moulin_core::{Compression, Counters, PlannedFile, Room, Source};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::blocks::{Block, Splitter};
+use crate::crew::{Crew, Doing};
 use crate::csv::cut_error;
 use crate::fetch::{ByteStream, PIECE_BYTES};
 use crate::inflate::inflated;
@@ -38,11 +38,11 @@ pub(crate) enum Step {
         before: ShardStart,
     },
     Block {
-        parsed: JoinHandle<Result<Parsed, Error>>,
+        parsed: Doing<Parsed>,
     },
     /// A range whose start is a guess.
     Range {
-        read: JoinHandle<Result<RangeRead, Error>>,
+        read: Doing<RangeRead>,
     },
     FileEnd,
 }
@@ -55,8 +55,7 @@ pub(crate) struct Cutter<T> {
     /// Files opened before their turn.
     ahead: usize,
     threads: usize,
-    /// One for each thread that may parse.
-    permits: Arc<Semaphore>,
+    crew: Crew,
     runtime: Handle,
     stop: CancellationToken,
     /// Of the one file there is; `None`: all of all files.
@@ -77,8 +76,8 @@ impl<T: Text> Cutter<T> {
         slice: Option<Slice>,
         stop: CancellationToken,
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(threads));
-        Self { ahead: threads.min(2), threads, permits, runtime: reader.runtime.clone(), stop, slice, reader }
+        let runtime = reader.runtime.clone();
+        Self { ahead: threads.min(2), threads, crew: Crew::new(threads, &runtime), runtime, stop, slice, reader }
     }
 
     pub(crate) fn run(self, steps: &Steps) {
@@ -140,7 +139,8 @@ impl<T: Text> Cutter<T> {
     fn stream(&self, file: &PlannedFile, counters: &Arc<Counters>) -> Result<ByteStream, Error> {
         let Source { compression, limits, .. } = &self.reader.input.source;
         let stream = self.reader.input.fetcher.open(file, counters, &self.runtime, &self.stop)?;
-        Ok(inflated(&file.uri, *compression, limits, stream, counters, (&self.runtime, self.threads)))
+        let (pool, on) = (&self.reader.pool, (&self.runtime, self.threads));
+        Ok(inflated(&file.uri, *compression, limits, stream, counters, pool, on))
     }
 
     fn splitter(&self, stream: ByteStream) -> Splitter<ByteStream> {
@@ -176,6 +176,8 @@ impl<T: Text> Cutter<T> {
         if steps.blocking_send(Ok(step)).is_err() {
             return Ok(false);
         }
+        // Who inflates is one of the threads: more of them would only take processors from it.
+        let _inflating = (splitter.is_fed() && self.threads > 1).then(|| self.crew.take_one());
         loop {
             let block = match next.take() {
                 Some(block) => block,
@@ -185,26 +187,16 @@ impl<T: Text> Cutter<T> {
                 },
             };
             self.reader.counters.busy(Room::Read, splitter.take_time());
-            let parsed = self.parse(&start, block)?;
+            let parsed = self.parse(&start, block);
             if steps.blocking_send(Ok(Step::Block { parsed })).is_err() {
                 return Ok(false);
             }
         }
     }
 
-    fn parse(&self, start: &Arc<Start>, block: Block) -> Result<JoinHandle<Result<Parsed, Error>>, Error> {
-        let (reader, start, permit) = (Arc::clone(&self.reader), Arc::clone(start), self.permit()?);
-        Ok(self.runtime.spawn_blocking(move || {
-            let parsed = reader.parse(&start, &block);
-            drop(permit);
-            parsed
-        }))
-    }
-
-    /// Waits until one more thread may parse.
-    fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let permit = self.runtime.block_on(Arc::clone(&self.permits).acquire_owned());
-        permit.map_err(|error| Error::Internal(error.to_string()))
+    fn parse(&self, start: &Arc<Start>, block: Block) -> Doing<Parsed> {
+        let (reader, start) = (Arc::clone(&self.reader), Arc::clone(start));
+        self.crew.blocking_ask(move || reader.parse(&start, &block))
     }
 
     /// Hands out ranges; `false`: nobody receives any more.
@@ -242,7 +234,7 @@ impl<T: Text> Cutter<T> {
             let read = if ranged.is_remote {
                 self.read_remote(file, &start, &stretch, near)
             } else {
-                self.read_local(&start, &stretch, near)?
+                self.read_local(&start, &stretch, near)
             };
             if steps.blocking_send(Ok(Step::Range { read })).is_err() {
                 return Ok(false);
@@ -260,37 +252,25 @@ impl<T: Text> Cutter<T> {
         self.cut_stream(number, &file.uri, self.splitter(stream), steps)
     }
 
-    fn read_local(&self, start: &Arc<Start>, stretch: &Stretch, near: Range<u64>) -> Result<Reading, Error> {
+    fn read_local(&self, start: &Arc<Start>, stretch: &Stretch, near: Range<u64>) -> Doing<RangeRead> {
         let (reader, start, stretch) = (Arc::clone(&self.reader), Arc::clone(start), stretch.clone());
-        let permit = self.permit()?;
-        Ok(self.runtime.spawn_blocking(move || {
-            let read = reader.read_near(&start, &stretch, near, None);
-            drop(permit);
-            read
-        }))
+        self.crew.blocking_ask(move || reader.read_near(&start, &stretch, near, None))
     }
 
     /// Fetches a range at once, and has it parsed when a thread may.
-    fn read_remote(&self, file: &PlannedFile, start: &Arc<Start>, stretch: &Stretch, near: Range<u64>) -> Reading {
+    fn read_remote(&self, file: &PlannedFile, start: &Arc<Start>, stretch: &Stretch, near: Range<u64>) -> Doing<RangeRead> {
         let (reader, start, stretch) = (Arc::clone(&self.reader), Arc::clone(start), stretch.clone());
-        let (file, permits, stop) = (file.clone(), Arc::clone(&self.permits), self.stop.clone());
+        let (file, crew, stop) = (file.clone(), self.crew.clone(), self.stop.clone());
         let read = async move {
             // With what it takes to guess the end.
             let range = near.start..(near.end + GUESS_BYTES[1]).min(stretch.size);
             let started = Instant::now();
             let bytes = reader.input.fetcher.fetch_range(file, range).await?;
             reader.counters.busy(Room::Fetch, started.elapsed());
-            let permit = permits.acquire_owned().await.map_err(|error| Error::Internal(error.to_string()))?;
             let ahead = Ahead { at: near.start, bytes };
-            let parse = move || {
-                let read = reader.read_near(&start, &stretch, near, Some(&ahead));
-                drop(permit);
-                read
-            };
-            let ended = |error| Error::Internal(format!("a thread that parses ended: {error}"));
-            tokio::task::spawn_blocking(parse).await.map_err(ended)?
+            crew.ask(move || reader.read_near(&start, &stretch, near, Some(&ahead))).await.done().await
         };
-        self.runtime.spawn(async move {
+        Doing::of(&self.runtime, async move {
             tokio::select! {
                 read = read => read,
                 () = stop.cancelled() => Err(Error::Internal("nobody reads the file any more".to_owned())),
@@ -298,8 +278,6 @@ impl<T: Text> Cutter<T> {
         })
     }
 }
-
-type Reading = JoinHandle<Result<RangeRead, Error>>;
 
 /// A file whose turn comes soon.
 enum Opened {

@@ -26,6 +26,7 @@ mod blocks;
 mod columns;
 mod condition;
 mod csv;
+mod crew;
 mod cutter;
 mod error;
 mod fault;
@@ -40,6 +41,7 @@ mod landable;
 mod ndjson;
 mod notation;
 mod parquet;
+mod pieces;
 mod pipeline;
 mod ranges;
 mod rejects;
@@ -298,9 +300,10 @@ fn sample(
 ) -> Result<Splitter<ByteStream>, Error> {
     let counters = Arc::new(Counters::default());
     let stream = fetcher.open(file, &counters, runtime, stop)?;
-    let stream = inflate::inflated(&file.uri, source.compression, &source.limits, stream, &counters, (runtime, 1));
+    let (compression, limits, pool) = (source.compression, &source.limits, Pool::default());
+    let stream = inflate::inflated(&file.uri, compression, limits, stream, &counters, &pool, (runtime, 1));
     let sample_bytes = usize::try_from(source.inference.sample_bytes).unwrap_or(usize::MAX);
-    Ok(Splitter::new(stream, sample_bytes, Pool::default()).with_limits(&source.limits))
+    Ok(Splitter::new(stream, sample_bytes, pool).with_limits(&source.limits))
 }
 
 /// What is read, and as what.

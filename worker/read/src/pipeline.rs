@@ -12,7 +12,6 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use moulin_core::{Counters, Room};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::{Accounts, FilePlace};
@@ -124,14 +123,6 @@ impl Sizes {
     }
 }
 
-/// What a thread made.
-///
-/// # Errors
-/// Its own, and `Internal` when it ended without any.
-pub(crate) async fn joined<R>(thread: JoinHandle<Result<R, Error>>) -> Result<R, Error> {
-    thread.await.map_err(|error| Error::Internal(format!("a thread that parses ended: {error}")))?
-}
-
 pub(crate) fn batch_error(error: ArrowError) -> Error {
     Error::Internal(format!("the values read make no batch: {error}"))
 }
@@ -178,7 +169,7 @@ pub(crate) fn batches<T: Text>(
                     continue;
                 }
                 Step::Block { parsed } => {
-                    let parsed = joined(parsed).await?;
+                    let parsed = parsed.done().await?;
                     vec![parsed]
                 }
                 Step::Range { read } => match &mut chain {

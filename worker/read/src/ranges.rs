@@ -14,12 +14,12 @@ use bytes::{Buf, Bytes};
 use memchr::{memchr, memchr2};
 use moulin_core::{Counters, PlannedFile, Room};
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 
 use crate::blocks::{Block, Pool, Splitter};
+use crate::crew::Doing;
 use crate::csv::{Cut, cut_error};
 use crate::fetch::{ByteStream, into_error};
-use crate::pipeline::{Ask, Parsed, Sizes, Start, Text, joined};
+use crate::pipeline::{Ask, Parsed, Sizes, Start, Text};
 use crate::{Error, Input};
 
 /// Bytes in which the start of a record is looked for: first a few, then more.
@@ -120,7 +120,7 @@ impl<T: Text> RangeReader<T> {
 
     fn open(&self, file: &PlannedFile, range: Range<u64>, ahead: Option<&Ahead>) -> Result<ByteStream, Error> {
         match ahead.and_then(|ahead| ahead.part(&range)) {
-            Some(bytes) => Ok(Box::new(bytes.reader())),
+            Some(bytes) => Ok(ByteStream::new(bytes.reader())),
             None => self.input.fetcher.open_range(file, range, &self.runtime),
         }
     }
@@ -204,8 +204,8 @@ impl<T: Text> Chain<T> {
     ///
     /// # Errors
     /// Those of reading it, if it was guessed right.
-    pub(crate) async fn next(&mut self, read: JoinHandle<Result<RangeRead, Error>>) -> Result<Vec<Parsed>, Error> {
-        let RangeRead { range, records } = joined(read).await?;
+    pub(crate) async fn next(&mut self, read: Doing<RangeRead>) -> Result<Vec<Parsed>, Error> {
+        let RangeRead { range, records } = read.done().await?;
         Counters::add(&self.reader.counters.bytes_done, range.end - range.start);
         let is_last = range.end == self.stretch.range.end;
         let records = if range.start == self.at {
@@ -216,7 +216,8 @@ impl<T: Text> Chain<T> {
             tracing::debug!(at = self.at, guessed = range.start, "a range is read again");
             let (reader, start, stretch) = (Arc::clone(&self.reader), Arc::clone(&self.start), self.stretch.clone());
             let again = self.at..range.end;
-            joined(tokio::task::spawn_blocking(move || reader.records(&start, &stretch, again, None))).await?
+            let again = tokio::task::spawn_blocking(move || reader.records(&start, &stretch, again, None));
+            again.await.map_err(|error| Error::Internal(format!("a thread that parses ended: {error}")))??
         };
         if records.ended == self.at {
             self.next_try = range.end + (range.end - self.at);

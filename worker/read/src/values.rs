@@ -28,6 +28,34 @@ fn load8(text: &[u8], at: usize) -> u64 {
     text.get(at..).and_then(|rest| rest.first_chunk::<8>()).map_or(0, |word| u64::from_le_bytes(*word))
 }
 
+/// The powers of ten that eight digits can have before them.
+pub(crate) const UNITS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The digits that start at a place, at the most eight: their value, and how many there are. `None` where fewer than
+/// eight bytes are left.
+#[inline(always)]
+pub(crate) fn leading_digits(text: &[u8], at: usize) -> Option<(u64, usize)> {
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let word = u64::from_le_bytes(*text.get(at..)?.first_chunk::<8>()?);
+    let low = word ^ ZEROS;
+    // A byte above 9 is marked; a carry can mark falsely only those behind one that is marked rightly.
+    let others = (low.wrapping_add(0x7676_7676_7676_7676) | low) & HIGHS;
+    if others == 0 {
+        return Some((joined(low), 8));
+    }
+    let count = others.trailing_zeros() / 8;
+    // Moved to the end, with zeros before them. In two steps, because there may be none.
+    Some((joined((low << 8) << (56 - 8 * count)), count as usize))
+}
+
+/// The value of eight digits, each in a byte, the first in the lowest.
+#[inline(always)]
+fn joined(digits: u64) -> u64 {
+    let pairs = (digits.wrapping_mul(10)).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100)).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
+    (fours.wrapping_mul(10_000)).wrapping_add(fours >> 32) & 0xffff_ffff
+}
+
 /// The value of eight ASCII digits, the first in the lowest byte.
 #[inline(always)]
 fn digits8(word: u64) -> Option<u64> {
@@ -37,9 +65,7 @@ fn digits8(word: u64) -> Option<u64> {
     {
         return None;
     }
-    let pairs = (low.wrapping_mul(10)).wrapping_add(low >> 8) & 0x00ff_00ff_00ff_00ff;
-    let fours = (pairs.wrapping_mul(100)).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
-    Some((fours.wrapping_mul(10_000)).wrapping_add(fours >> 32) & 0xffff_ffff)
+    Some(joined(low))
 }
 
 /// Keeps the last `count` (1 to 8) characters and puts zeros before them.

@@ -1,12 +1,12 @@
 //! Records that are longer than they may be: passed over in bounded memory, and one bad row each.
 
-use std::io::{self, Read};
+use std::io;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use moulin_core::RejectedRow;
 
-use super::{Block, SLACK, Splitter, TAIL};
+use super::{Block, SLACK, Splitter, Supply, TAIL};
 use crate::csv::Cut;
 use crate::fault::{Bad, BadRow};
 use crate::pipeline::Parsed;
@@ -55,7 +55,7 @@ pub(crate) fn too_long(code: &'static str, length_bytes: u64, limit: u64, may_qu
     Bad::row(code, format!("row has {length_bytes} bytes, and limits.record_bytes allows {limit}{question}"))
 }
 
-impl<R: Read> Splitter<R> {
+impl<R: Supply> Splitter<R> {
     /// Goes on behind the record at hand, which is longer than it may be. `None`: the input ends in it, and the file
     /// goes on; then nothing has happened.
     ///

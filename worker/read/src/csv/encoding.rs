@@ -51,7 +51,7 @@ impl Charset {
 
     /// The UTF-8 text of a stream of this encoding.
     pub(super) fn decoded(self, input: ByteStream) -> ByteStream {
-        Box::new(Decoded { charset: self, input, waiting: Vec::new(), text: Vec::new(), at: 0, at_end: false })
+        ByteStream::new(Decoded { charset: self, input, waiting: Vec::new(), text: Vec::new(), at: 0, at_end: false })
     }
 
     /// Appends the text of whole characters; says how many bytes they took. `at_end`: no more will come.
@@ -184,8 +184,8 @@ mod tests {
 
     fn decoded(charset: Charset, bytes: &[u8]) -> Vec<u8> {
         let (mut text, mut drops) = (Vec::new(), Vec::new());
-        charset.decoded(Box::new(io::Cursor::new(bytes.to_vec()))).read_to_end(&mut text).unwrap();
-        charset.decoded(Box::new(Drops(bytes.to_vec(), 0))).read_to_end(&mut drops).unwrap();
+        charset.decoded(ByteStream::new(io::Cursor::new(bytes.to_vec()))).read_to_end(&mut text).unwrap();
+        charset.decoded(ByteStream::new(Drops(bytes.to_vec(), 0))).read_to_end(&mut drops).unwrap();
         assert_eq!(text, drops);
         text
     }

@@ -237,27 +237,11 @@ fn texts(window: &Window<'_>, at: usize, rule: &NullRule, out: &mut Bytes, nulls
         } else if checks_nulls && rule.is_null(field) {
             nulls.push((base + row) as u32);
         } else {
-            copy(window.text, start, end, out);
+            out.copy(window.text, start, end);
         }
         out.offsets.push(out.used as i32);
     }
     Some(quotes)
-}
-
-/// Copies whole words where that is allowed: the length of the copy is then known to the compiler.
-#[inline(always)]
-fn copy(text: &[u8], start: usize, end: usize, out: &mut Bytes) {
-    let length = end - start;
-    out.reserve(length);
-    let room = &mut out.values[out.used..];
-    match (text[start..].first_chunk::<16>(), room.first_chunk_mut::<16>()) {
-        (Some(from), Some(to)) if length <= 16 => *to = *from,
-        _ => match (text[start..].first_chunk::<48>(), room.first_chunk_mut::<48>()) {
-            (Some(from), Some(to)) if length <= 48 => *to = *from,
-            _ => room[..length].copy_from_slice(&text[start..end]),
-        },
-    }
-    out.used += length;
 }
 
 fn quoted_text(text: &[u8], start: usize, end: usize, quote: u8, out: &mut Bytes) -> Quotes {
@@ -269,10 +253,10 @@ fn quoted_text(text: &[u8], start: usize, end: usize, quote: u8, out: &mut Bytes
         if doubled == end || text[doubled] != quote {
             return None;
         }
-        copy(text, start, doubled, out);
+        out.copy(text, start, doubled);
         start = doubled + 1;
         quotes += 2;
     }
-    copy(text, start, end, out);
+    out.copy(text, start, end);
     Some(quotes)
 }

@@ -128,7 +128,7 @@ pub(super) fn stream(
             () = pump(object, &counters, &sender) => {}
         }
     });
-    Box::new(RemoteFile { receiver, rest: Bytes::new() })
+    ByteStream::new(RemoteFile { receiver, rest: Bytes::new() })
 }
 
 async fn pump(object: Object, counters: &Counters, sender: &mpsc::Sender<Result<Bytes, Error>>) {
@@ -150,7 +150,7 @@ async fn pump(object: Object, counters: &Counters, sender: &mpsc::Sender<Result<
 
 /// A range of an object, of which a piece is fetched when it is read.
 pub(super) fn range_stream(object: Object, range: Range<u64>, runtime: &Handle) -> ByteStream {
-    Box::new(RemoteRange { object, range, rest: Bytes::new(), runtime: runtime.clone() })
+    ByteStream::new(RemoteRange { object, range, rest: Bytes::new(), runtime: runtime.clone() })
 }
 
 struct RemoteRange {

@@ -11,9 +11,40 @@ use bytes::Bytes;
 use moulin_core::{Counters, Room};
 
 use crate::Error;
+use crate::blocks::Supply;
+use crate::pieces::{Piece, Pieces};
 
-/// The bytes of one file, as stored. An error of its `read` holds an [`Error`]; see [`into_error`].
-pub(crate) type ByteStream = Box<dyn Read + Send>;
+/// The bytes of one file. An error of its `read` holds an [`Error`]; see [`into_error`].
+pub(crate) enum ByteStream {
+    /// They come as they are asked for.
+    Reader(Box<dyn Read + Send>),
+    /// Another thread makes them.
+    Pieces(Pieces),
+}
+
+impl ByteStream {
+    pub(crate) fn new(reader: impl Read + Send + 'static) -> Self {
+        Self::Reader(Box::new(reader))
+    }
+}
+
+impl Read for ByteStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Reader(reader) => reader.read(buffer),
+            Self::Pieces(pieces) => pieces.read(buffer),
+        }
+    }
+}
+
+impl Supply for ByteStream {
+    fn piece(&mut self) -> io::Result<Option<Piece>> {
+        match self {
+            Self::Reader(_) => Ok(None),
+            Self::Pieces(pieces) => pieces.take(),
+        }
+    }
+}
 
 /// An error of this crate in the clothes of `std::io`.
 pub(crate) fn wrap(error: Error) -> io::Error {
@@ -55,7 +86,7 @@ impl Read for LocalFile {
 
 pub(super) fn local(uri: &str, path: &Path, counters: Arc<Counters>) -> Result<ByteStream, Error> {
     let file = File::open(path).map_err(|error| io_error(uri, error))?;
-    Ok(Box::new(LocalFile { file, uri: uri.to_owned(), counters }))
+    Ok(ByteStream::new(LocalFile { file, uri: uri.to_owned(), counters }))
 }
 
 pub(super) fn local_range(
@@ -70,7 +101,7 @@ pub(super) fn local_range(
     };
     let file = open().map_err(|error| io_error(uri, error))?;
     let file = LocalFile { file, uri: uri.to_owned(), counters };
-    Ok(Box::new(file.take(range.end - range.start)))
+    Ok(ByteStream::new(file.take(range.end - range.start)))
 }
 
 pub(super) fn local_ranges(uri: &str, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {

@@ -62,7 +62,7 @@ fn is_decisive(text: &str) -> bool {
 }
 
 fn schema(format: &CsvFormat, file: &[u8]) -> Option<InputSchema> {
-    let stream: ByteStream = Box::new(Cursor::new(file.to_vec()));
+    let stream = ByteStream::new(Cursor::new(file.to_vec()));
     let mut splitter = Splitter::new(stream, file.len() + 1, Pool::default());
     crate::csv::sample::schema(URI, &source(format), format, &mut splitter).ok().flatten()
 }

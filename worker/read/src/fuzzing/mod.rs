@@ -53,7 +53,7 @@ pub(crate) fn rows_of(batch: &RecordBatch) -> Vec<Vec<String>> {
 /// The batches of the good rows of bytes.
 #[cfg(test)]
 pub(crate) fn batches_of<T: Text>(text: &T, bytes: &[u8], block_bytes: usize) -> Result<Vec<RecordBatch>, Error> {
-    let stream: ByteStream = Box::new(Cursor::new(bytes.to_vec()));
+    let stream = ByteStream::new(Cursor::new(bytes.to_vec()));
     let mut splitter = Splitter::new(stream, block_bytes, Pool::default());
     let start = text.begin(URI, &mut splitter)?;
     let sizes = Sizes::new(text.schema().fields().len());
@@ -76,7 +76,7 @@ pub(crate) fn read_limited<T: Text>(
     block_bytes: usize,
     limits: &ReadLimits,
 ) -> Result<Outcome, Error> {
-    let stream: ByteStream = Box::new(Cursor::new(bytes.to_vec()));
+    let stream = ByteStream::new(Cursor::new(bytes.to_vec()));
     let mut splitter = Splitter::new(stream, block_bytes, Pool::default()).with_limits(limits);
     let mut start = text.begin(URI, &mut splitter)?;
     let sizes = Sizes::new(text.schema().fields().len());

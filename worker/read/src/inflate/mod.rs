@@ -16,43 +16,41 @@ use tokio::sync::mpsc;
 
 use crate::Error;
 use crate::blocks::Pool;
-use crate::fetch::{ByteStream, into_error, wrap};
+use crate::fetch::{ByteStream, into_error};
+use crate::pieces::{self, Piece};
 use segments::{Container, Next, Segments};
 
 mod segments;
 
-/// Inflated bytes that are handed on at once.
-const PIECE_BYTES: usize = 512 << 10;
-/// Pieces that wait for the reader.
-const PIECES_AHEAD: usize = 3;
 /// Bytes that may come out of any file, however small.
 pub(crate) const RATIO_FROM_BYTES: u64 = 16 << 20;
 /// Compressed bytes that are asked for at once.
 const INPUT_BYTES: usize = 256 << 10;
 
 /// Pieces of a segment that wait until those before it have been read.
-const PIECES_OF_SEGMENT: usize = 16;
+const PIECES_OF_SEGMENT: usize = 8;
 
-/// The stream with its compression taken off, by so many threads at the most.
+/// The stream with its compression taken off, by so many threads at the most. `pool`: that of whoever cuts it.
 pub(crate) fn inflated(
     uri: &str,
     compression: Compression,
     limits: &ReadLimits,
     stream: ByteStream,
     counters: &Arc<Counters>,
+    pool: &Pool,
     (runtime, threads): (&Handle, usize),
 ) -> ByteStream {
     let compression = compression.of(uri);
     if matches!(compression, Compression::None | Compression::Auto) {
         return stream;
     }
-    let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-    let (uri, pool) = (uri.to_owned(), Pool::default());
+    let (uri, pool) = (uri.to_owned(), pool.clone());
+    let (sender, pieces) = pieces::channel(pool.clone());
     let mut inflating = Inflating {
         container: if compression == Compression::Zstd { Container::Zstd } else { Container::Gzip },
         at_once: threads,
         guard: Guard { limits: *limits, before: 0, inflated: 0 },
-        pool: pool.clone(),
+        pool,
         counters: Arc::clone(counters),
         runtime: runtime.clone(),
         sender,
@@ -64,12 +62,12 @@ pub(crate) fn inflated(
             let _ = inflating.sender.blocking_send(Err(damaged(&uri, compression, error)));
         }
     });
-    Box::new(Inflated { receiver, piece: Piece::default(), at: 0, pool })
+    ByteStream::Pieces(pieces)
 }
 
 /// Inflates, and knows how much it has taken.
 struct Decoder {
-    stream: ByteStream,
+    stream: Box<dyn Read>,
     taken: Arc<AtomicU64>,
 }
 
@@ -77,7 +75,7 @@ impl Decoder {
     fn new(container: Container, input: impl Read + Send + 'static) -> io::Result<Self> {
         let taken = Arc::default();
         let input = BufReader::with_capacity(INPUT_BYTES, Counted { stream: input, bytes: Arc::clone(&taken) });
-        let stream: ByteStream = match container {
+        let stream: Box<dyn Read> = match container {
             Container::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
             Container::Gzip => Box::new(MultiGzDecoder::new(input)),
         };
@@ -85,32 +83,17 @@ impl Decoder {
     }
 }
 
-/// Inflated bytes: the first of a buffer.
-#[derive(Default)]
-struct Piece {
-    buffer: Vec<u8>,
-    filled: usize,
-    /// Compressed bytes that its decoder had taken by then.
+/// Inflated bytes, and the compressed ones that their decoder had taken by then.
+struct Inflated {
+    piece: Piece,
     taken: u64,
 }
 
-impl Piece {
+impl Inflated {
     /// As much as there is room for, and whether that was the end.
     fn read(decoder: &mut Decoder, pool: &Pool, counters: &Counters) -> io::Result<(Self, bool)> {
-        let mut piece = Self { buffer: pool.take(PIECE_BYTES), filled: 0, taken: 0 };
-        let is_last = counters.timed(Room::Read, || {
-            while piece.filled < PIECE_BYTES {
-                match decoder.stream.read(&mut piece.buffer[piece.filled..PIECE_BYTES]) {
-                    Ok(0) => return Ok(true),
-                    Ok(count) => piece.filled += count,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(false)
-        })?;
-        piece.taken = decoder.taken.load(Relaxed);
-        Ok((piece, is_last))
+        let (piece, is_last) = counters.timed(Room::Read, || Piece::read(&mut decoder.stream, pool))?;
+        Ok((Self { piece, taken: decoder.taken.load(Relaxed) }, is_last))
     }
 }
 
@@ -131,7 +114,7 @@ impl From<io::Error> for Ended {
 struct Segment {
     bytes: Arc<[u8]>,
     /// Ends with an error, or with the last piece of what the part holds.
-    pieces: mpsc::Receiver<io::Result<Piece>>,
+    pieces: mpsc::Receiver<io::Result<Inflated>>,
 }
 
 struct Inflating {
@@ -182,7 +165,7 @@ impl Inflating {
             let inflate = || -> io::Result<()> {
                 let mut decoder = Decoder::new(container, input)?;
                 loop {
-                    let (piece, is_last) = Piece::read(&mut decoder, &pool, &counters)?;
+                    let (piece, is_last) = Inflated::read(&mut decoder, &pool, &counters)?;
                     if sender.blocking_send(Ok(piece)).is_err() || is_last {
                         return Ok(());
                     }
@@ -210,7 +193,7 @@ impl Inflating {
         let mut decoder = Decoder::new(self.container, stream)?;
         io::copy(&mut decoder.stream.by_ref().take(known), &mut io::sink())?;
         loop {
-            let (piece, is_last) = Piece::read(&mut decoder, &self.pool, &self.counters)?;
+            let (piece, is_last) = Inflated::read(&mut decoder, &self.pool, &self.counters)?;
             self.hand_on(piece)?;
             if is_last {
                 return Ok(());
@@ -218,9 +201,9 @@ impl Inflating {
         }
     }
 
-    fn hand_on(&mut self, piece: Piece) -> Result<(), Ended> {
-        self.guard.pass(&piece)?;
-        self.sender.blocking_send(Ok(piece)).map_err(|_| Ended::Unheard)
+    fn hand_on(&mut self, inflated: Inflated) -> Result<(), Ended> {
+        self.guard.pass(&inflated)?;
+        self.sender.blocking_send(Ok(inflated.piece)).map_err(|_| Ended::Unheard)
     }
 }
 
@@ -249,9 +232,9 @@ struct Guard {
 impl Guard {
     /// Counts what came out. A limit is noticed at the end of a piece: how much came out by then says the error, and it
     /// depends on where segments end.
-    fn pass(&mut self, piece: &Piece) -> io::Result<()> {
-        self.inflated += piece.filled as u64;
-        let (inflated, taken) = (self.inflated, self.before + piece.taken);
+    fn pass(&mut self, made: &Inflated) -> io::Result<()> {
+        self.inflated += made.piece.len() as u64;
+        let (inflated, taken) = (self.inflated, self.before + made.taken);
         let beyond = |limit: String| {
             let reason = format!("{inflated} bytes came out of {taken}, more than {limit}");
             Err(io::Error::other(Beyond(reason)))
@@ -286,32 +269,6 @@ fn damaged(uri: &str, compression: Compression, error: io::Error) -> Error {
         _ => format!("it is no {name} stream, or a broken one: {error}"),
     };
     Error::BadFile { uri: uri.to_owned(), reason }
-}
-
-struct Inflated {
-    receiver: mpsc::Receiver<Result<Piece, Error>>,
-    piece: Piece,
-    at: usize,
-    pool: Pool,
-}
-
-impl Read for Inflated {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.piece.filled {
-            match self.receiver.blocking_recv() {
-                Some(piece) => {
-                    let read = std::mem::replace(&mut self.piece, piece.map_err(wrap)?);
-                    self.at = 0;
-                    self.pool.put(read.buffer);
-                }
-                None => return Ok(0),
-            }
-        }
-        let count = buffer.len().min(self.piece.filled - self.at);
-        buffer[..count].copy_from_slice(&self.piece.buffer[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
-    }
 }
 
 #[cfg(test)]

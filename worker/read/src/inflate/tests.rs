@@ -27,15 +27,16 @@ fn zst(bytes: &[u8]) -> Vec<u8> {
 
 fn inflate(compression: Compression, stored: Vec<u8>, limits: &ReadLimits, threads: usize) -> Result<Vec<u8>, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-    let stream: ByteStream = Box::new(io::Cursor::new(stored));
-    let mut stream = inflated("f", compression, limits, stream, &Arc::default(), (runtime.handle(), threads));
+    let stream = ByteStream::new(io::Cursor::new(stored));
+    let (counters, pool, on) = (Arc::default(), Pool::default(), (runtime.handle(), threads));
+    let mut stream = inflated("f", compression, limits, stream, &counters, &pool, on);
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).map(|_| bytes).map_err(|error| into_error("f", error))
 }
 
 /// The segments of a stream, and whether its end could not be cut.
 fn cut(container: Container, stored: &[u8]) -> (Vec<Vec<u8>>, bool) {
-    let mut segments = Segments::new(container, Box::new(io::Cursor::new(stored.to_vec())));
+    let mut segments = Segments::new(container, ByteStream::new(io::Cursor::new(stored.to_vec())));
     let mut found = Vec::new();
     loop {
         match segments.next().unwrap() {

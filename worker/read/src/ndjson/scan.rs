@@ -1,5 +1,7 @@
 //! The words of JSON (RFC 8259), found in place.
 
+use crate::values;
+
 /// What is expected where objects and lists stand in each other too deeply.
 const TOO_DEEP: &str = "no deeper nesting";
 
@@ -70,6 +72,8 @@ impl Scan<'_> {
     pub(super) fn blanks(&mut self) {
         loop {
             match self.peek() {
+                // Most writers write none.
+                b'!'..=u8::MAX => return,
                 b' ' | b'\t' | b'\r' => self.at += 1,
                 b'\n' if self.layout == Layout::Items && self.at < self.text.len() => self.at += 1,
                 _ => return,
@@ -89,7 +93,7 @@ impl Scan<'_> {
     /// Goes past a text, if it stands here.
     #[inline]
     pub(super) fn skip(&mut self, text: &[u8]) -> bool {
-        let is_here = self.text.get(self.at..self.at + text.len()) == Some(text);
+        let is_here = self.text.get(self.at..self.at + text.len()).is_some_and(|here| is_same(here, text));
         self.at += if is_here { text.len() } else { 0 };
         is_here
     }
@@ -152,17 +156,14 @@ impl Scan<'_> {
         let mut number = Number { negative: self.peek() == b'-', digits: 0, fraction: 0, exact: true };
         self.at += usize::from(number.negative);
         let first = self.at;
-        match self.peek() {
-            b'0' => self.at += 1,
-            b'1'..=b'9' => self.digits(&mut number.digits)?,
-            _ => return self.broken("a digit"),
+        let mut count = self.digits(&mut number.digits)?;
+        if count > 1 && self.text[first] == b'0' {
+            // Nothing may follow a zero: what stands there is found by whoever looks for the number's end.
+            (self.at, number.digits, count) = (first + 1, 0, 1);
         }
-        let mut count = self.at - first;
         if self.peek() == b'.' {
             self.at += 1;
-            let first = self.at;
-            self.digits(&mut number.digits)?;
-            number.fraction = self.at - first;
+            number.fraction = self.digits(&mut number.digits)?;
             count += number.fraction;
         }
         if matches!(self.peek(), b'e' | b'E') {
@@ -177,9 +178,18 @@ impl Scan<'_> {
         Ok(number)
     }
 
+    /// Goes past one digit or more, which are put behind the value; says how many there were.
     #[inline(always)]
-    fn digits(&mut self, value: &mut u64) -> Result<(), Broken> {
+    fn digits(&mut self, value: &mut u64) -> Result<usize, Broken> {
         let first = self.at;
+        while let Some((digits, count)) = values::leading_digits(self.text, self.at) {
+            *value = value.wrapping_mul(values::UNITS[count]).wrapping_add(digits);
+            self.at += count;
+            if count < 8 {
+                return if self.at == first { self.broken("a digit") } else { Ok(self.at - first) };
+            }
+        }
+        // The last bytes of the text.
         loop {
             let digit = self.peek().wrapping_sub(b'0');
             if digit > 9 {
@@ -188,7 +198,7 @@ impl Scan<'_> {
             *value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
             self.at += 1;
         }
-        if self.at == first { self.broken("a digit") } else { Ok(()) }
+        if self.at == first { self.broken("a digit") } else { Ok(self.at - first) }
     }
 
     /// Goes past `true`, `false` or `null`.
@@ -290,26 +300,64 @@ impl Scan<'_> {
     }
 }
 
-/// The next quote, backslash or control character. Eight bytes at a time.
+/// Whether two texts of one length are the same. Keys are short: the ways for the usual lengths call nothing.
+#[inline(always)]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    match one.len() {
+        8..=16 => one.first_chunk::<8>() == other.first_chunk::<8>() && one.last_chunk::<8>() == other.last_chunk::<8>(),
+        17..=32 => {
+            one.first_chunk::<16>() == other.first_chunk::<16>() && one.last_chunk::<16>() == other.last_chunk::<16>()
+        }
+        _ => one == other,
+    }
+}
+
+/// The next quote, backslash or control character.
 #[inline(always)]
 fn special(text: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = ONES << 7;
-    let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*word);
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let found = zero_byte(word ^ (ONES * u64::from(b'"'))) | zero_byte(word ^ (ONES * u64::from(b'\\'))) | control;
+    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        let found = specials(chunk);
         if found != 0 {
-            // A borrow can mark a byte falsely only above one that is marked rightly: the lowest mark is right.
-            return at + found.trailing_zeros() as usize / 8;
+            return at + found.trailing_zeros() as usize;
         }
-        at += 8;
+        at += 16;
     }
     while text.get(at).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
         at += 1;
     }
     at
+}
+
+/// A bit for each byte that is a quote, a backslash or a control character, the first byte's the lowest.
+#[inline(always)]
+fn specials(chunk: &[u8; 16]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code, reason = "the function is safe but for the instructions that it is compiled to")]
+    // SAFETY: every x86-64 processor has SSE2.
+    return unsafe { specials_sse2(chunk) };
+    #[cfg(not(target_arch = "x86_64"))]
+    return specials_portable(chunk);
+}
+
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn specials_portable(chunk: &[u8; 16]) -> u32 {
+    let bit = |(place, byte): (usize, &u8)| u32::from(matches!(byte, b'"' | b'\\' | 0..=0x1f)) << place;
+    chunk.iter().enumerate().map(bit).sum()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "sse2")]
+fn specials_sse2(chunk: &[u8; 16]) -> u32 {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+    };
+    let whole = u128::from_le_bytes(*chunk);
+    let bytes = _mm_set_epi64x((whole >> 64) as i64, whole as i64);
+    let quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+    let backslashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+    let controls = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+    _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, backslashes), controls)) as u32
 }
 
 /// The text that a string with escapes means; `None` when it holds half of a surrogate pair.
@@ -361,27 +409,52 @@ mod tests {
 
     use super::*;
 
-    fn whole(text: &str) -> Scan<'_> {
+    fn whole_of(text: &str) -> Scan<'_> {
         Scan { text: text.as_bytes(), at: 0, layout: Layout::Lines, depth: 0, max_depth: 128 }
     }
 
     #[test]
     fn depth_has_a_limit_and_costs_no_stack() {
         let deep = |levels: usize| format!("{}{}\n", "[".repeat(levels), "]".repeat(levels));
-        assert!(whole(&deep(128)).value().is_ok());
-        let broken = whole(&deep(129)).value().unwrap_err();
+        assert!(whole_of(&deep(128)).value().is_ok());
+        let broken = whole_of(&deep(129)).value().unwrap_err();
         assert_eq!((broken.at, broken.code()), (128, "json.depth"));
         let million = deep(1_000_000);
-        assert!(Scan { max_depth: u32::MAX, ..whole(&million) }.value().is_ok());
-        assert_eq!(whole(&"[{\"a\":".repeat(500_000)).value().unwrap_err().code(), "json.depth");
+        assert!(Scan { max_depth: u32::MAX, ..whole_of(&million) }.value().is_ok());
+        assert_eq!(whole_of(&"[{\"a\":".repeat(500_000)).value().unwrap_err().code(), "json.depth");
     }
 
     proptest! {
         #[test]
+        fn specials_are_found_as_they_are_defined(chunk in proptest::array::uniform16(prop_oneof![Just(b'"'), Just(b'\\'), 0..=0x21_u8, any::<u8>()])) {
+            prop_assert_eq!(specials(&chunk), specials_portable(&chunk));
+        }
+
+        #[test]
+        fn keys_are_the_same_when_all_bytes_are(one in "[ab]{0,40}", at in 0..40_usize) {
+            prop_assert!(is_same(one.as_bytes(), one.as_bytes()));
+            let mut other = one.clone().into_bytes();
+            if let Some(byte) = other.get_mut(at) {
+                *byte = b'c';
+                prop_assert!(!is_same(one.as_bytes(), &other));
+            }
+        }
+
+        #[test]
+        fn numbers_are_what_their_digits_say(whole in "0|[1-9][0-9]{0,8}", fraction in "(\\.[0-9]{1,9})?", behind in "[,} ]{1,9}") {
+            let text = format!("{whole}{fraction}{behind}\n");
+            let mut scan = whole_of(&text);
+            let number = scan.number().unwrap();
+            let digits = fraction.trim_start_matches('.');
+            prop_assert_eq!(number.digits, format!("{whole}{digits}").parse::<u64>().unwrap());
+            prop_assert_eq!((number.fraction, scan.at, number.exact), (digits.len(), whole.len() + fraction.len(), true));
+        }
+
+        #[test]
         fn a_line_is_a_value_exactly_when_serde_says_so(line in "[\\[\\]{}:,\"\\\\a0-9eE+.\\- ntu]{0,12}|\\PC{0,8}|\"[\\PC\\\\u0-9a-f]{0,12}\"") {
             prop_assume!(!line.contains('\n') && line.trim() == line);
             let text = format!("{line}\n");
-            let mut scan = whole(&text);
+            let mut scan = whole_of(&text);
             let ours = scan.value().is_ok() && scan.at == line.len();
             let theirs: Result<serde_json::Value, _> = serde_json::from_str(&line);
             // serde_json also refuses what is JSON: lone surrogates, and numbers out of a double's range.

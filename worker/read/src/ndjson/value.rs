@@ -263,6 +263,12 @@ fn plain(scan: &mut Scan<'_>, ty: PrimitiveType, any: bool, column: &mut Column)
     let start = scan.at;
     let fits = match scan.peek() {
         b'"' => {
+            if let (Data::I32(days), PrimitiveType::Date) = (&mut column.data, ty)
+                && let Some(day) = date(scan)
+            {
+                days.push(day);
+                return Ok(());
+            }
             let place = scan.string()?;
             match string(scan.text, place, ty, column) {
                 Some(fits) => fits,
@@ -289,6 +295,18 @@ fn plain(scan: &mut Scan<'_>, ty: PrimitiveType, any: bool, column: &mut Column)
     if fits { Ok(()) } else { Err(Unfit::value(start, scan.at, Some(ty), false)) }
 }
 
+/// Goes past a string that is a date as most writers write it.
+#[inline]
+fn date(scan: &mut Scan<'_>) -> Option<i32> {
+    // Whoever has ten such characters and a quote behind them need not look for the string's end.
+    if scan.text.get(scan.at + 11) != Some(&b'"') {
+        return None;
+    }
+    let day = values::wide_date(scan.text, scan.at + 1)?;
+    scan.at += 12;
+    Some(day)
+}
+
 #[inline]
 fn number(number: Number, text: &[u8], ty: PrimitiveType, column: &mut Column) -> bool {
     let sign = if number.negative { -1 } else { 1 };
@@ -296,10 +314,21 @@ fn number(number: Number, text: &[u8], ty: PrimitiveType, column: &mut Column) -
         (Data::I64(values), PrimitiveType::Long) if number.exact && number.fraction == 0 => {
             values.push(sign * number.digits as i64);
         }
+        (Data::I32(values), PrimitiveType::Int) if number.exact && number.fraction == 0 => {
+            match i32::try_from(sign * number.digits as i64) {
+                Ok(value) => values.push(value),
+                Err(_) => return false,
+            }
+        }
         (Data::I128(values), PrimitiveType::Decimal { precision, scale })
             if number.exact && number.fraction <= usize::from(scale) =>
         {
-            let value = i128::from(number.digits).checked_mul(values::power_of_ten(scale - number.fraction as u8));
+            let shift = usize::from(scale) - number.fraction;
+            let value = match values::UNITS.get(shift) {
+                // Less than 2^64 each: no overflow to look for.
+                Some(unit) => Some(i128::from(number.digits) * i128::from(*unit)),
+                None => i128::from(number.digits).checked_mul(values::power_of_ten(shift as u8)),
+            };
             match value.filter(|value| *value < values::power_of_ten(precision)) {
                 Some(value) => values.push(i128::from(sign) * value),
                 None => return false,
@@ -325,6 +354,11 @@ fn number(number: Number, text: &[u8], ty: PrimitiveType, column: &mut Column) -
 /// Whether a string is a value of a type; `None` when it has no text, because half of a surrogate pair is in it.
 #[inline]
 fn string(text: &[u8], place: Str, ty: PrimitiveType, column: &mut Column) -> Option<bool> {
+    if let (Data::Bytes(bytes), PrimitiveType::String, false) = (&mut column.data, ty, place.escaped) {
+        bytes.copy(text, place.start, place.end);
+        bytes.offsets.push(bytes.used as i32);
+        return Some(true);
+    }
     let raw = &text[place.start..place.end];
     let plain;
     let value = if place.escaped {
@@ -333,12 +367,6 @@ fn string(text: &[u8], place: Str, ty: PrimitiveType, column: &mut Column) -> Op
     } else {
         raw
     };
-    if let (Data::I32(days), PrimitiveType::Date, 10) = (&mut column.data, ty, raw.len())
-        && let Some(day) = values::wide_date(text, place.start)
-    {
-        days.push(day);
-        return Some(true);
-    }
     Some(match ty {
         PrimitiveType::Boolean
         | PrimitiveType::Int

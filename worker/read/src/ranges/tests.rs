@@ -4,6 +4,7 @@ use moulin_core::{CsvFormat, DuplicateKeys, Format, LineEnding, NdjsonFormat, On
 use proptest::prelude::*;
 
 use super::*;
+use crate::crew::Crew;
 use crate::accounts::{Accounts, FilePlace};
 use crate::added::Added;
 use crate::csv::Csv;
@@ -59,10 +60,11 @@ impl<T: Text> Case<T> {
         let Start { lines, records, .. } = *self.start;
         accounts.begin(FilePlace { uri: "file:///t".to_owned(), lines, records });
         let mut outcome = Outcome::default();
+        let crew = Crew::new(1, &Handle::current());
         for pair in places.windows(2) {
             let (reader, start, stretch) = (Arc::clone(&self.reader), Arc::clone(&self.start), stretch.clone());
             let range = pair[0]..pair[1];
-            let read = tokio::task::spawn_blocking(move || Ok(reader.read(&start, &stretch, range, None)));
+            let read = crew.ask(move || Ok(reader.read(&start, &stretch, range, None))).await;
             for mut parsed in chain.next(read).await.unwrap() {
                 accounts.block(&mut parsed).await.unwrap();
                 // The place of a row is part of what must not change.

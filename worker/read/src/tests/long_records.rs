@@ -7,7 +7,7 @@ use moulin_core::{CsvFormat, Fault, FaultKind, NdjsonFormat, ReadLimits, Rejecte
 
 use super::rejects::{Seen, quarantined};
 use super::*;
-use crate::blocks::{Pool, Splitter};
+use crate::blocks::{Pool, Splitter, Supply};
 use crate::csv::Cut;
 
 fn ndjson() -> Format {
@@ -162,6 +162,8 @@ impl io::Read for Endless<'_> {
         Ok(into.len())
     }
 }
+
+impl Supply for Endless<'_> {}
 
 #[test]
 fn a_stream_of_one_line_without_end_is_given_up() {

@@ -23,6 +23,7 @@ mod parquet;
 mod parquet_contract;
 mod parquet_kinds;
 mod parquet_parts;
+mod pieces;
 mod projection;
 mod properties;
 mod rejects;
