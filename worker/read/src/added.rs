@@ -103,14 +103,14 @@ pub(crate) struct OfFile {
 }
 
 /// Where the rows of a batch stand in their file.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Places<'a> {
     /// Records before the first row.
     pub(crate) records_before: u64,
     /// For each bad row: the rows of the batch before it.
     pub(crate) bad_after: &'a [u32],
     /// The place of each row; `None`: the format has none.
-    pub(crate) offsets: Option<&'a [i64]>,
+    pub(crate) offsets: Option<Vec<i64>>,
 }
 
 impl OfFile {
@@ -118,7 +118,7 @@ impl OfFile {
     ///
     /// # Errors
     /// `Internal` when Arrow refuses the batch.
-    pub(crate) fn append(&mut self, batch: RecordBatch, places: Places<'_>) -> Result<RecordBatch, Error> {
+    pub(crate) fn append(&mut self, batch: RecordBatch, mut places: Places<'_>) -> Result<RecordBatch, Error> {
         if self.folders.is_empty() && self.provenance.is_empty() {
             return Ok(batch);
         }
@@ -130,9 +130,9 @@ impl OfFile {
         for column in &self.provenance {
             columns.push(match column {
                 ProvenanceColumn::File => self.file.rows(rows)?,
-                ProvenanceColumn::Row => Arc::new(row_numbers(rows, places)),
-                ProvenanceColumn::Offset => Arc::new(match places.offsets {
-                    Some(offsets) => Int64Array::from(offsets.to_vec()),
+                ProvenanceColumn::Row => Arc::new(row_numbers(rows, &places)),
+                ProvenanceColumn::Offset => Arc::new(match places.offsets.take() {
+                    Some(offsets) => Int64Array::from(offsets),
                     None => Int64Array::new_null(rows),
                 }),
             });
@@ -143,9 +143,12 @@ impl OfFile {
 }
 
 /// The number of each row in its file, from 1, bad rows counted.
-fn row_numbers(rows: usize, places: Places<'_>) -> Int64Array {
+fn row_numbers(rows: usize, places: &Places<'_>) -> Int64Array {
     let mut bad = 0;
     let first = places.records_before as i64 + 1;
+    if places.bad_after.is_empty() {
+        return (first..first + rows as i64).collect::<Vec<i64>>().into();
+    }
     let number = |row: usize| {
         while places.bad_after.get(bad).is_some_and(|before| *before as usize <= row) {
             bad += 1;
@@ -281,6 +284,6 @@ mod tests {
     #[test]
     fn bad_rows_are_counted_in_the_numbers_of_the_others() {
         let places = Places { records_before: 10, bad_after: &[0, 0, 2, 3], offsets: None };
-        assert_eq!(row_numbers(3, places).values(), &[13, 14, 16]);
+        assert_eq!(row_numbers(3, &places).values(), &[13, 14, 16]);
     }
 }

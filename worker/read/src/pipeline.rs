@@ -181,7 +181,8 @@ pub(crate) fn batches<T: Text>(
                 let bytes = parsed.bytes;
                 counters.enter(Room::Read);
                 let records_before = accounts.block(&mut parsed).await?;
-                let places = Places { records_before, bad_after: &parsed.bad_after, offsets: Some(&parsed.offsets) };
+                let offsets = Some(std::mem::take(&mut parsed.offsets));
+                let places = Places { records_before, bad_after: &parsed.bad_after, offsets };
                 let batch = added.append(parsed.batch, places)?;
                     if bytes * 2 >= block_bytes || batch.num_rows() >= FEW_ROWS {
                         if let Some(batch) = waiting.take()? {
