@@ -41,6 +41,8 @@ PAIRS: list[tuple[Any, type, dict[str, str]]] = [
     (job_pb2.PlannedOption, moulin.PlannedOption, {}),
     (job_pb2.SchemaChange, moulin.SchemaChange, {"from": "from_"}),
     (job_pb2.PlannedTable, moulin.PlannedTable, {}),
+    (job_pb2.Replay, moulin.Replay, {}),
+    (job_pb2.ReplayCounts, moulin.ReplayCounts, {}),
     (table_input_pb2.TableInput, moulin.TableInput, {}),
     (table_input_pb2.TablePin, moulin.TablePin, {}),
     (table_input_pb2.TableRead, moulin.TableRead, {}),

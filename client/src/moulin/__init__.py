@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from moulin.plan import JobPlan, PlannedColumn, PlannedFile, PlannedOption, PlannedTable, SchemaChange
     from moulin.pool import Check, Worker
     from moulin.query import QueryTicket
+    from moulin.replaying import Replay, ReplayCounts, replay
     from moulin.source import (
         Column,
         Contract,
@@ -109,6 +110,8 @@ __all__ = [
     "ReadLimits",
     "Receipt",
     "Reject",
+    "Replay",
+    "ReplayCounts",
     "ResourceExhausted",
     "Room",
     "RoomTime",
@@ -136,6 +139,7 @@ __all__ = [
     "ndjson",
     "parquet",
     "polars_plan",
+    "replay",
     "sql",
     "table",
     "tsv",
@@ -162,6 +166,7 @@ _HOMES = {
     "plan": ("JobPlan", "PlannedColumn", "PlannedFile", "PlannedOption", "PlannedTable", "SchemaChange"),
     "pool": ("Check", "Worker"),
     "query": ("QueryTicket",),
+    "replaying": ("Replay", "ReplayCounts", "replay"),
     "source": (
         "Column", "Contract", "CsvFormat", "Inference", "JsonFormat", "NdjsonFormat", "ParquetFormat", "ReadLimits",
         "Source", "csv", "json", "ndjson", "parquet", "tsv",

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from moulin.fault import Fault, Place
+from moulin.replaying import ReplayCounts
 from moulin.spec import JobKey
 from moulin.tables import TableRead
 
@@ -141,6 +142,10 @@ class Receipt:
     """The snapshot of that table that made them visible."""
     tables: tuple[TableRead, ...] = ()
     """What was read of each table that was an input."""
+    rejects_replaced: int = 0
+    """Rejects of the generation before that went from their table."""
+    replay: ReplayCounts | None = None
+    """What a replay found among the rejects, and what it took; None: the job is no replay."""
 
     def to_dict(self) -> dict[str, Any]:
         """The receipt as JSON values. The snapshot id is a text: 64 bits do not survive JavaScript."""
@@ -160,6 +165,8 @@ class Receipt:
         found["rejects_table"] = self.rejects_table
         found["rejects_snapshot_id"] = None if self.rejects_snapshot_id is None else str(self.rejects_snapshot_id)
         found["tables"] = [one.to_dict() for one in self.tables]
+        found["rejects_replaced"] = self.rejects_replaced
+        found["replay"] = None if self.replay is None else self.replay.to_dict()
         return found
 
     @classmethod
@@ -183,6 +190,8 @@ class Receipt:
             rejects_table=value.get("rejects_table", ""),
             rejects_snapshot_id=None if rejects_snapshot_id is None else int(rejects_snapshot_id),
             tables=tuple(TableRead.from_dict(one) for one in value.get("tables", ())),
+            rejects_replaced=value.get("rejects_replaced", 0),
+            replay=ReplayCounts.from_dict(value["replay"]) if value.get("replay") else None,
         )
 
     def __str__(self) -> str:
@@ -192,6 +201,10 @@ class Receipt:
         replaced = f", {self.rows_replaced:,} rows replaced" if self.rows_replaced else ""
         attached = f", the result of {self.attached_to}" if self.attached_to else ""
         files = "1 file" if self.files == 1 else f"{self.files:,} files"
+        if self.replay is not None:
+            files = f"rejects ({self.replay})"
+        if self.rejects_replaced:
+            replaced += f", {self.rejects_replaced:,} rejects replaced"
         return (
             f"{self.table}: {self.rows_landed:,} rows landed of {self.rows_read:,} read from {files} "
             f"({self.rows_rejected:,} rejected{filtered}){skipped}{replaced}{attached}, {snapshot}, "

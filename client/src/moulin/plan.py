@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from moulin.replaying import ReplayCounts
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
@@ -99,3 +101,5 @@ class JobPlan:
     """What would become of the rows of the generation before, when the job is a redo."""
     tables: tuple[PlannedTable, ...] = ()
     """The tables that are inputs."""
+    replay: ReplayCounts | None = None
+    """The rejects that a replay would take; None: the job is no replay."""

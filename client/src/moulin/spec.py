@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 from moulin import _argument as argument
 from moulin.errors import SpecError, SpecTypeError
 from moulin.landing import Landing
+from moulin.replaying import Replay
 from moulin.source import Source
 from moulin.tables import TableInput, tables_from
 from moulin.transform import Transform, transform_from
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 OnBadRow = Literal["fail", "skip", "quarantine"]
-_Part = TypeVar("_Part", Source, Landing)
+_Part = TypeVar("_Part", Source, Landing, Replay)
 
 _UNITS_US = {"us": 1, "ms": 1000, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
 _LONG_UNITS = {
@@ -73,6 +74,7 @@ class JobSpec:
     max_bad_ratio: float | None
     deadline: timedelta | None
     tables: Mapping[str, TableInput] = field(hash=False)
+    replay: Replay | None
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class JobSpec:
         max_bad_ratio: float | None = None,
         deadline: timedelta | str | None = None,
         tables: Mapping[str, TableInput | Mapping[str, Any] | str] | None = None,
+        replay: Replay | Mapping[str, Any] | None = None,
     ) -> None:
         """Source and target come from the builders or as they stand in a job file; a LazyFrame is serialized here.
 
@@ -95,6 +98,7 @@ class JobSpec:
         `deadline` is the time from the submit over all attempts; None: the worker's `job.deadline`.
         `tables` are Iceberg tables to read, by the names that the transform knows them by:
         `{"flights": table("bronze.flights")}`. A job reads files, tables, or both; SQL knows the files as `input`.
+        `replay`: the job reads the rejects of its target as `source` says, not files; `moulin.replay` makes such a spec.
         """
         set_field = object.__setattr__
         set_field(self, "tables", tables_from(tables))
@@ -108,6 +112,9 @@ class JobSpec:
         set_field(self, "max_bad_rows", _limit("max_bad_rows", max_bad_rows, argument.count, on_bad_row))
         set_field(self, "max_bad_ratio", _limit("max_bad_ratio", max_bad_ratio, argument.ratio, on_bad_row))
         set_field(self, "deadline", _deadline(deadline))
+        set_field(self, "replay", None if replay is None else _made(Replay, "replay", replay, "Replay(where='...')"))
+        if self.replay is not None and on_bad_row == "skip":
+            raise SpecError.about("on_bad_row", on_bad_row, "'quarantine' or 'fail': a replay keeps what still does not fit")
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON values in the shape of a job file; defaults are left out."""
@@ -126,6 +133,8 @@ class JobSpec:
                 found[name] = getattr(self, name)
         if self.deadline is not None:
             found["deadline"] = duration_text(self.deadline)
+        if self.replay is not None:
+            found["replay"] = self.replay.to_dict()
         return found
 
     @classmethod

@@ -10,6 +10,7 @@ from moulin.landing import Landing
 from moulin.plan import JobPlan
 from moulin.pool import Worker
 from moulin.record import decode_duration, encode_duration
+from moulin.replaying import Replay
 from moulin.source import Source
 from moulin.spec import JobKey, JobSpec
 from moulin.tables import TableInput
@@ -28,7 +29,7 @@ from moulin.v1 import (
 __all__ = ["decode_duration", "encode_duration"]
 
 # The fields of a spec that have the same name and shape in its message.
-_SPEC_PARTS = ("source", "transform", "target", "tables")
+_SPEC_PARTS = ("source", "transform", "target", "tables", "replay")
 
 
 def encode_source(source: Source) -> source_pb2.Source:
@@ -47,6 +48,7 @@ def encode_spec(spec: JobSpec) -> job_pb2.JobSpec:
         max_bad_rows=spec.max_bad_rows,
         max_bad_ratio=spec.max_bad_ratio,
         deadline=None if spec.deadline is None else encode_duration(spec.deadline),
+        replay=None if spec.replay is None else record.encode(spec.replay, job_pb2.Replay),
     )
 
 
@@ -61,6 +63,7 @@ def decode_spec(message: job_pb2.JobSpec) -> JobSpec:
         tables={name: record.decode(TableInput, one) for name, one in message.tables.items()},
         transform=_decode_transform(message.transform) if message.HasField("transform") else None,
         target=record.decode(Landing, message.landing),
+        replay=record.decode(Replay, message.replay) if message.HasField("replay") else None,
         **record.decode_fields(JobSpec, message, *_SPEC_PARTS),
     )
 

@@ -14,6 +14,7 @@ mod key;
 mod landing;
 mod progress;
 mod receipt;
+mod replay;
 mod schema_change;
 mod sort_field;
 mod source;
@@ -33,8 +34,9 @@ pub use landing::{Landing, Nanoseconds, OnLoadedFile, OnRerun, PartitionField, P
 pub use progress::{Counters, Progress, Room};
 pub use receipt::{
     InferReport, InferredColumn, JobPlan, ListedFile, PlannedColumn, PlannedFile, PlannedOption, Receipt, Reject,
-    RejectedRow, RoomTime, SkippedFile,
+    RejectedRow, RoomTime, RowShape, SkippedFile,
 };
+pub use replay::{RejectsChange, RejectsMark, Replay, ReplayCounts, ReplayedFiles};
 pub use schema_change::{SchemaChange, SchemaChangeKind, schema_changes};
 pub use sort_field::SortField;
 pub use source::{

@@ -1,10 +1,14 @@
 //! What came of a job, and what a job would do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, FaultKind, OnRerun, Place, PlannedTable, SchemaChange, TableRead, progress::Room};
+use crate::{
+    Fault, FaultKind, OnRerun, Place, PlannedTable, RejectsChange, ReplayCounts, ReplayedFiles, SchemaChange,
+    TableRead, Token, progress::Room,
+};
 
 /// Proof that every row is accounted for. Written once, when a job succeeds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +71,21 @@ pub struct Receipt {
     /// Of an intended commit only: the data files of the rejects, as whoever finishes the commit needs them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rejects_to_commit: String,
+    /// Of an intended commit only: what becomes of rejects that are in their table already.
+    #[serde(default, skip_serializing_if = "RejectsChange::is_empty")]
+    pub rejects_change: RejectsChange,
+    /// Rejects of the generation before that went from their table, because `on_rerun` is replace.
+    #[serde(default)]
+    pub rejects_replaced: u64,
+    /// What a replay found among the rejects, and what it took; `None`: the job is no replay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayCounts>,
+    /// Of an intended commit only: which data files a replay made of whose rejects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replayed_files: Vec<ReplayedFiles>,
+    /// Of an intended commit only: the tokens whose data files this one replaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced_tokens: Vec<Token>,
     /// What was read of each table that was an input.
     #[serde(default)]
     pub tables: Vec<TableRead>,
@@ -82,6 +101,24 @@ pub struct SkippedFile {
 }
 
 impl Receipt {
+    /// The receipt without what only an intended commit holds.
+    #[must_use]
+    pub fn settled(self) -> Self {
+        Self {
+            rejects_to_commit: String::new(),
+            rejects_change: RejectsChange::default(),
+            replayed_files: Vec::new(),
+            replaced_tokens: Vec::new(),
+            ..self
+        }
+    }
+
+    /// Whether the table of rejects takes part in the commit.
+    #[must_use]
+    pub fn touches_rejects(&self) -> bool {
+        !self.rejects_to_commit.is_empty() || !self.rejects_change.is_empty()
+    }
+
     /// The invariant of every job: rows read = landed + rejected + filtered.
     ///
     /// # Errors
@@ -130,6 +167,20 @@ pub struct RejectedRow {
     pub length_bytes: u64,
     /// Of those, the first: exact, at most [`RejectedRow::RAW_BYTES`].
     pub raw: Vec<u8>,
+    /// How its file was read.
+    pub shape: Arc<RowShape>,
+}
+
+/// How the file of a rejected row was read: what it takes to read its bytes again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RowShape {
+    /// `csv`, `ndjson`, `json` or `parquet`.
+    pub format: &'static str,
+    /// The columns of the file in their order, as JSON: `[{"name": "a", "type": "long"}, ...]`; a field that has no
+    /// column has no type. Empty: the text is too long to be kept with every row.
+    pub columns: String,
+    /// Whether the bytes were recoded to UTF-8 from the encoding of the file.
+    pub recoded: bool,
 }
 
 impl RejectedRow {
@@ -146,7 +197,7 @@ impl Reject {
 }
 
 /// What a job would do. Shown by `moulin plan`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct JobPlan {
     /// The input files in the order they are read, those that would be left out among them.
     pub files: Vec<ListedFile>,
@@ -176,6 +227,9 @@ pub struct JobPlan {
     /// The tables that are inputs.
     #[serde(default)]
     pub tables: Vec<PlannedTable>,
+    /// The rejects that a replay would take; `None`: the job is no replay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayCounts>,
 }
 
 /// An option of the reader.
@@ -296,6 +350,11 @@ mod tests {
             rejects_table: String::new(),
             rejects_snapshot_id: None,
             rejects_to_commit: String::new(),
+            rejects_change: RejectsChange::default(),
+            rejects_replaced: 0,
+            replay: None,
+            replayed_files: Vec::new(),
+            replaced_tokens: Vec::new(),
             tables: Vec::new(),
         };
         assert!(receipt.check().is_ok());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Contract, Fault, FaultKind, Landing, OnBadRow, Source, TableInput, Transform};
+use crate::{Contract, Fault, FaultKind, Landing, OnBadRow, Replay, Source, TableInput, Transform};
 
 /// Source, transform, landing and what to do with bad rows. This is also the shape of `job.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct JobSpec {
     /// Time the job may take from its submit, over all attempts.
     #[serde(default, with = "crate::duration_text")]
     pub deadline: Option<Duration>,
+    /// The rows are the rejects of the target, read again as `source` says, whose uris are not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
 }
 
 /// A share, 0 to 1.
@@ -70,6 +73,9 @@ impl JobSpec {
     /// # Errors
     /// `InvalidSpec`, naming the argument.
     pub fn validate(&self) -> Result<(), Fault> {
+        if let Some(replay) = &self.replay {
+            replay.validate(self)?;
+        }
         self.validate_inputs()?;
         if self.on_bad_row == OnBadRow::Fail && (self.max_bad_rows.is_some() || self.max_bad_ratio.is_some()) {
             return Err(Fault::new(
@@ -91,8 +97,10 @@ impl JobSpec {
 
     fn validate_inputs(&self) -> Result<(), Fault> {
         let wrong = |message: &str| Err(Fault::new(FaultKind::InvalidSpec, message));
-        if let Some(source) = &self.source {
-            source.validate()?;
+        match &self.source {
+            Some(source) if self.replay.is_some() => source.validate_reading()?,
+            Some(source) => source.validate()?,
+            None => {}
         }
         for (name, table) in &self.tables {
             table.validate(name)?;

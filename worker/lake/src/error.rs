@@ -179,6 +179,26 @@ impl Error {
         }
     }
 
+    /// Whether data files that were to be replaced are not in the table any more.
+    #[must_use]
+    pub fn is_files_gone(&self) -> bool {
+        match self {
+            Self::FilesGone { .. } => true,
+            Self::Shared(error) => error.is_files_gone(),
+            _ => false,
+        }
+    }
+
+    /// Whether a newer generation of the job's key has committed.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        match self {
+            Self::Superseded { .. } => true,
+            Self::Shared(error) => error.is_superseded(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid { message: message.into() }
     }

@@ -298,6 +298,15 @@ impl Lake {
         Ok(added.locations().collect())
     }
 
+    /// Rows of those of the data files that are in the table now.
+    ///
+    /// # Errors
+    /// `NotFound` when the table does not exist. Reads every manifest of the table.
+    pub async fn rows_in(&self, table: &TableName, locations: &BTreeSet<String>) -> Result<u64, Error> {
+        let loaded = self.load(table).await?;
+        commit::rows_in(&self.warehouse, table, &loaded.metadata, locations).await
+    }
+
     /// Removes data files by location; files that are absent are fine.
     ///
     /// # Errors

@@ -24,5 +24,5 @@ pub use catalog::{CatalogSettings, RestSettings};
 pub use commit::{Commit, Committed, Fence, Removed, Requirement};
 pub use error::Error;
 pub use lake::{Lake, TablePlan, Target};
-pub use scan::{Filter, FilterTest, FilterValue, Relation, Scan, ScanCounts, TableSnapshot};
+pub use scan::{Filter, FilterTest, FilterValue, Relation, Scan, ScanCounts, TableFile, TableSnapshot};
 pub use write::{Landed, StageFile, WriteOptions, Writer};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use moulin_core::{Counters, OnBadRow, Ratio, RejectedRow};
+use moulin_core::{Counters, OnBadRow, Ratio, RejectedRow, RowShape};
 use tokio::sync::mpsc;
 
 use crate::pipeline::{Ask, Parsed};
@@ -11,6 +11,8 @@ use crate::{Error, ReadOptions, reject_batch};
 
 /// Rejects of a batch at the most: their reasons are longer than their rows may be.
 const REJECTS_AT_ONCE: usize = 4096;
+/// Bytes after which a batch of rejects is full, about: with each row go the columns of its file.
+const REJECTS_BYTES: usize = 16 << 20;
 
 /// Counts every row once, good or bad, in the order of the files.
 pub(crate) struct Accounts {
@@ -31,6 +33,8 @@ pub(crate) struct FilePlace {
     pub(crate) uri: String,
     pub(crate) lines: u64,
     pub(crate) records: u64,
+    /// How the file is read.
+    pub(crate) shape: Arc<RowShape>,
 }
 
 impl Accounts {
@@ -106,19 +110,21 @@ impl Accounts {
     }
 
     async fn reject(&mut self, kept: Vec<crate::fault::BadRow>) -> Result<(), Error> {
-        let mut waiting = Vec::new();
+        let (mut waiting, mut bytes) = (Vec::new(), 0);
         for row in kept {
             let stops = row.bad.stops || self.on_bad_row == OnBadRow::Fail;
-            let row = row.into_rejected(&self.file.uri, self.file.records, self.file.lines);
+            let row = row.into_rejected(&self.file.uri, self.file.records, self.file.lines, &self.file.shape);
             self.counters.reject(|| row.reject.clone());
             if stops {
                 self.send(waiting).await?;
                 return Err(Error::BadRow(Box::new(row.reject)));
             }
             if self.rejects.is_some() {
+                bytes += row.raw.len() + row.shape.columns.len();
                 waiting.push(row);
-                if waiting.len() == REJECTS_AT_ONCE {
+                if waiting.len() == REJECTS_AT_ONCE || bytes >= REJECTS_BYTES {
                     self.send(std::mem::take(&mut waiting)).await?;
+                    bytes = 0;
                 }
             }
         }

@@ -48,6 +48,14 @@ impl Block {
         &self.buffer[self.start..self.end]
     }
 
+    /// A block of bytes that stand at `offset`. What ends its last record is up to the caller.
+    pub(crate) fn of(bytes: &[u8], offset: u64) -> Self {
+        let mut buffer = vec![0; SLACK + bytes.len() + TAIL];
+        buffer[SLACK..SLACK + bytes.len()].copy_from_slice(bytes);
+        let (start, end) = (SLACK, SLACK + bytes.len());
+        Self { buffer, start, end, offset, quotes: false, added: 0, long: None, pool: Pool::default() }
+    }
+
     /// Leaves out bytes at the front.
     pub(crate) fn advance_to(&mut self, start: usize) {
         self.offset += (start - self.start) as u64;

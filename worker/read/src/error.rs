@@ -60,12 +60,21 @@ pub enum Error {
     /// The spec does not fit the file: a declared column that is not there, no schema.
     #[error("{0}")]
     Schema(String),
+    /// What gave rejected rows to be read again said.
+    #[error("{0}")]
+    Rows(Box<Fault>),
     /// A defect or a lost thread.
     #[error("{0}")]
     Internal(String),
 }
 
 impl Error {
+    /// The error of whoever gives rejected rows to be read again.
+    #[must_use]
+    pub fn rows(fault: Fault) -> Self {
+        Self::Rows(Box::new(fault))
+    }
+
     /// Whether it is about one file, and others may be read without it: it is damaged, or lacks columns.
     pub(crate) fn is_of_file(&self) -> bool {
         matches!(self, Self::BadFile { .. } | Self::Schema(_))
@@ -76,6 +85,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::BadRow(reject) => return reject.as_ref().clone().into_fault(),
+            Error::Rows(fault) => return fault.as_ref().clone(),
             Error::TooManyBadRows { .. } => FaultKind::BadRow,
             Error::Uri { .. } | Error::Schema(_) => FaultKind::InvalidSpec,
             Error::FileNotFound { .. } => FaultKind::NotFound,

@@ -1,6 +1,8 @@
 //! Why a row does not fit, in words.
 
-use moulin_core::{Place, PrimitiveType, Reject, RejectedRow};
+use std::sync::Arc;
+
+use moulin_core::{Place, PrimitiveType, Reject, RejectedRow, RowShape};
 
 /// What is wrong with a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +41,7 @@ impl BadRow {
     }
 
     /// The rejected row, when so many records and lines of the file stand before the block.
-    pub(crate) fn into_rejected(self, uri: &str, records: u64, lines: u64) -> RejectedRow {
+    pub(crate) fn into_rejected(self, uri: &str, records: u64, lines: u64, shape: &Arc<RowShape>) -> RejectedRow {
         let reject = Reject {
             place: Place {
                 uri: uri.to_owned(),
@@ -51,7 +53,7 @@ impl BadRow {
             code: self.bad.code.to_owned(),
             reason: self.bad.reason,
         };
-        RejectedRow { reject, length_bytes: self.length_bytes, raw: self.raw }
+        RejectedRow { reject, length_bytes: self.length_bytes, raw: self.raw, shape: Arc::clone(shape) }
     }
 }
 

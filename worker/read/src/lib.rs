@@ -45,6 +45,7 @@ mod pieces;
 mod pipeline;
 mod ranges;
 mod rejects;
+mod replay;
 mod report;
 mod shards;
 mod type_names;
@@ -54,6 +55,9 @@ pub use condition::{Comparison, Condition, Literal, Test};
 pub use error::Error;
 pub use landable::landable;
 pub use rejects::{reject_batch, reject_schema};
+pub use replay::{
+    FileColumn, RawRows, ReplayColumns, file_columns, raw_columns, replay, replay_formats, replay_schema,
+};
 pub use report::infer;
 pub use shards::{Part, Shard, ShardEnd, ShardRead, ShardStart, read_shard, shards, starts};
 pub use type_names::iceberg_type_name;
@@ -316,6 +320,8 @@ pub(crate) struct Input {
     pub(crate) added: Added,
     /// With the added columns.
     pub(crate) schema: SchemaRef,
+    /// The columns of the files themselves.
+    pub(crate) columns: Vec<FileColumn>,
 }
 
 impl Input {
@@ -435,6 +441,7 @@ fn all_batches(
         files: files.to_vec(),
         added,
         schema: Arc::clone(&schema.arrow),
+        columns: replay::columns_of(schema),
     };
     let schema = &schema.of_files();
     opened(input, source, schema, block_bytes, options, piece).unwrap_or_else(failed)

@@ -69,6 +69,8 @@ pub(crate) struct Start {
     pub(crate) lines: u64,
     /// Records before the first block.
     pub(crate) records: u64,
+    /// Whether the bytes of the records are not the file's, but recoded to UTF-8.
+    pub(crate) recoded: bool,
     /// Records that were read with the start.
     pub(crate) first: Option<Block>,
 }
@@ -159,7 +161,8 @@ pub(crate) fn batches<T: Text>(
                 Step::File { number, start, stretch, before } => {
                     let uri = input.files[number].uri.clone();
                     added = input.added.of_file(&input.schema, number, &uri);
-                    accounts.begin(FilePlace { uri, lines: before.lines, records: before.records });
+                    let shape = input.shape_of(&start);
+                    accounts.begin(FilePlace { uri, lines: before.lines, records: before.records, shape });
                     from = before.offset;
                     chain = stretch.map(|stretch| Chain::new(Arc::clone(&reader), start, stretch));
                     continue;

@@ -36,8 +36,8 @@ pub use loads::{Claimed, FileLoad, LoadCursor, LoadFilter, LoadLedger, LoadState
 pub use orphans::{Leftover, Leftovers, Standing};
 use sql_store::SqlStore;
 pub use values::{
-    CancelOutcome, Claim, JobFilter, JobPage, Lease, LedgerEntry, NewJob, Outcome, Renewed, StagedFile, StoredJob,
-    Submitted,
+    CancelOutcome, Claim, JobFilter, JobPage, Lease, LedgerEntry, MovedFiles, NewJob, Outcome, Renewed, StagedFile,
+    StoredJob, Submitted,
 };
 
 /// What every job store promises. All writes are durable when the call returns.
@@ -96,7 +96,18 @@ pub trait JobStore: LoadLedger + Leftovers + Send + Sync + 'static {
     ///
     /// # Errors
     /// `LeaseLost`.
-    async fn stage_file(&self, lease: &Lease, uri: &str, now: SystemTime) -> Result<(), Error>;
+    async fn stage_file(&self, lease: &Lease, uri: &str, now: SystemTime) -> Result<(), Error> {
+        self.stage_file_of(lease, lease.attempt, uri, now).await
+    }
+
+    /// Names a data file that whoever holds the lease makes for an earlier attempt, whose commit it completes.
+    ///
+    /// # Errors
+    /// `LeaseLost`.
+    async fn stage_file_of(&self, lease: &Lease, attempt: u32, uri: &str, now: SystemTime) -> Result<(), Error>;
+
+    /// Forgets one file that was removed.
+    async fn unstage_file(&self, id: &JobId, uri: &str) -> Result<(), Error>;
 
     /// The files all attempts named and nobody forgot, oldest attempt first.
     async fn staged_files(&self, id: &JobId) -> Result<Vec<StagedFile>, Error>;
@@ -121,7 +132,21 @@ pub trait JobStore: LoadLedger + Leftovers + Send + Sync + 'static {
     ///
     /// # Errors
     /// `LeaseLost`; `LedgerConflict` when the token stands there with another snapshot.
-    async fn record_commit(&self, lease: &Lease, entry: &LedgerEntry, now: SystemTime) -> Result<(), Error>;
+    async fn record_commit(&self, lease: &Lease, entry: &LedgerEntry, now: SystemTime) -> Result<(), Error> {
+        self.record_commit_of(lease, entry, &MovedFiles::default(), now).await
+    }
+
+    /// As [`JobStore::record_commit`], of a commit that also changes which files are those of other tokens.
+    ///
+    /// # Errors
+    /// The same.
+    async fn record_commit_of(
+        &self,
+        lease: &Lease,
+        entry: &LedgerEntry,
+        moved: &MovedFiles,
+        now: SystemTime,
+    ) -> Result<(), Error>;
 
     /// The commit of a token.
     async fn ledger(&self, token: &Token) -> Result<Option<LedgerEntry>, Error>;

@@ -113,10 +113,13 @@ pub(crate) const RELEASE_ATTEMPTS: &str =
 // A file named again takes the new time, so that one row changed means that the lease is held.
 pub(crate) const STAGE_FILE: &str = concat!(
     "INSERT INTO staged_files (job_id, attempt, uri, staged_at) \
-     SELECT job_id, attempt, CAST($4 AS TEXT), CAST($5 AS BIGINT) FROM jobs WHERE ",
+     SELECT job_id, CAST($6 AS BIGINT), CAST($4 AS TEXT), CAST($5 AS BIGINT) FROM jobs WHERE ",
     fence!(),
     " /*postgres:FOR SHARE*/ ON CONFLICT (job_id, attempt, uri) DO UPDATE SET staged_at = excluded.staged_at"
 );
+
+// A file that was never part of a commit, and is removed.
+pub(crate) const UNSTAGE_FILE: &str = "DELETE FROM staged_files WHERE job_id = $1 AND uri = $2";
 
 pub(crate) const STAGED_FILES: &str = "SELECT attempt, uri FROM staged_files WHERE job_id = $1 ORDER BY attempt, uri";
 
@@ -143,11 +146,21 @@ pub(crate) const RECORD_COMMIT: &str = concat!(
 pub(crate) const LEDGER: &str =
     "SELECT token, table_name, snapshot_id, metadata_location, attempt, job_id FROM ledger WHERE token = $1";
 
-// The files of the attempt that committed, while they are still known as staged ones.
+// The files of the attempt that committed, while they are still known as staged ones. Those of rejects are in a table of
+// their own; their names say so.
 pub(crate) const RECORD_FILES: &str = "\
     INSERT INTO committed_files (token, uri) \
-    SELECT CAST($1 AS TEXT), uri FROM staged_files WHERE job_id = $2 AND attempt = $3 \
+    SELECT CAST($1 AS TEXT), uri FROM staged_files \
+    WHERE job_id = $2 AND attempt = $3 AND uri NOT LIKE '%/' || job_id || '-rejects-%' \
     ON CONFLICT DO NOTHING";
+
+// Files that a commit took out of the table are no more of any token.
+pub(crate) const FORGET_REPLACED_FILES: &str = "\
+    DELETE FROM committed_files WHERE uri IN (SELECT uri FROM committed_files WHERE token = $1)";
+
+// Files with rows that a replay made of another job's rejects: that job answers for them as for its own.
+pub(crate) const RECORD_REPLAYED_FILES: &str =
+    "INSERT INTO committed_files (token, uri) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
 pub(crate) const COMMITTED_FILES: &str = "SELECT uri FROM committed_files WHERE token = $1 ORDER BY uri";
 
@@ -236,6 +249,9 @@ pub(crate) const SETTLE_REPLACED: &str = "\
       AND job_id IN (SELECT o.job_id FROM jobs o JOIN jobs j ON o.dag_id = j.dag_id AND o.run_id = j.run_id \
                        AND o.task_id = j.task_id AND o.map_index = j.map_index AND o.generation < j.generation \
                      WHERE j.job_id = $1)";
+
+// What kept others off the rejects of a job while this one worked on them is no load.
+pub(crate) const FORGET_HOLDS: &str = "DELETE FROM file_loads WHERE job_id = $1 AND uri LIKE 'rejects:%'";
 
 // Claims of attempts that did not end the job.
 pub(crate) const FORGET_CLAIMS: &str = "DELETE FROM file_loads WHERE job_id = $1 AND state = 'claimed'";

@@ -190,6 +190,9 @@ pub(crate) async fn settle(
     now: SystemTime,
 ) -> Result<(), sqlx::Error> {
     let job = &lease.job_id.0;
+    if !matches!(outcome, Outcome::Again { .. }) {
+        transaction.execute(query(sql::FORGET_HOLDS).bind(job)).await?;
+    }
     let settle = match outcome {
         Outcome::Again { .. } => return Ok(()),
         Outcome::Succeeded(receipt) => query(sql::SETTLE_LOADED)

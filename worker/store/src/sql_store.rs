@@ -3,13 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use moulin_core::{Fault, FaultKind, JobId, JobKey, JobState, Progress, Receipt, Token};
+use moulin_core::{Fault, FaultKind, JobId, JobKey, JobState, Progress, Receipt, ReplayedFiles, Token};
 
 use crate::database::{Database, Query, Row, Transaction, Tries, query};
 use crate::row::{self, entry_from_row, job_from_row, json_from_row, micros, to_json};
 use crate::{
-    CancelOutcome, Claim, Error, JobFilter, JobPage, JobStore, Lease, LedgerEntry, NewJob, Outcome, Renewed,
-    StagedFile, StoredJob, Submitted, sql, sql_loads,
+    CancelOutcome, Claim, Error, JobFilter, JobPage, JobStore, Lease, LedgerEntry, MovedFiles, NewJob, Outcome,
+    Renewed, StagedFile, StoredJob, Submitted, sql, sql_loads,
 };
 
 /// Why an attempt is asked to stop when nobody cancelled it.
@@ -133,7 +133,13 @@ impl SqlStore {
     }
 
     // Whether the entry was written.
-    async fn record_once(&self, lease: &Lease, entry: &LedgerEntry, now: SystemTime) -> Result<bool, Error> {
+    async fn record_once(
+        &self,
+        lease: &Lease,
+        entry: &LedgerEntry,
+        moved: &MovedFiles,
+        now: SystemTime,
+    ) -> Result<bool, Error> {
         const ACTION: &str = "record a commit";
         let mut transaction = self.begin(ACTION).await?;
         let ledger = fenced(sql::RECORD_COMMIT, lease)
@@ -147,6 +153,16 @@ impl SqlStore {
         if transaction.execute(ledger).await.map_err(self.failed(ACTION))? == 0 {
             transaction.rollback().await.map_err(self.failed(ACTION))?;
             return Ok(false);
+        }
+        for replaced in &moved.replaced {
+            let forget = query(sql::FORGET_REPLACED_FILES).bind(&replaced.0);
+            transaction.execute(forget).await.map_err(self.failed(ACTION))?;
+        }
+        for ReplayedFiles { origin, locations } in &moved.replayed {
+            for location in locations {
+                let replayed = query(sql::RECORD_REPLAYED_FILES).bind(origin).bind(location);
+                transaction.execute(replayed).await.map_err(self.failed(ACTION))?;
+            }
         }
         let files = query(sql::RECORD_FILES).bind(&entry.token.0).bind(&entry.job_id.0).bind(i64::from(entry.attempt));
         transaction.execute(files).await.map_err(self.failed(ACTION))?;
@@ -295,12 +311,16 @@ impl JobStore for SqlStore {
         again!(self.release_once(worker, now))
     }
 
-    async fn stage_file(&self, lease: &Lease, uri: &str, now: SystemTime) -> Result<(), Error> {
-        let query = fenced(sql::STAGE_FILE, lease).bind(uri).bind(micros(now));
+    async fn stage_file_of(&self, lease: &Lease, attempt: u32, uri: &str, now: SystemTime) -> Result<(), Error> {
+        let query = fenced(sql::STAGE_FILE, lease).bind(uri).bind(micros(now)).bind(i64::from(attempt));
         match self.write("name a data file", query).await? {
             0 => Err(lost(lease)),
             _ => Ok(()),
         }
+    }
+
+    async fn unstage_file(&self, id: &JobId, uri: &str) -> Result<(), Error> {
+        self.write("forget a staged file", query(sql::UNSTAGE_FILE).bind(&id.0).bind(uri)).await.map(drop)
     }
 
     async fn staged_files(&self, id: &JobId) -> Result<Vec<StagedFile>, Error> {
@@ -337,8 +357,14 @@ impl JobStore for SqlStore {
         }
     }
 
-    async fn record_commit(&self, lease: &Lease, entry: &LedgerEntry, now: SystemTime) -> Result<(), Error> {
-        if again!(self.record_once(lease, entry, now))? {
+    async fn record_commit_of(
+        &self,
+        lease: &Lease,
+        entry: &LedgerEntry,
+        moved: &MovedFiles,
+        now: SystemTime,
+    ) -> Result<(), Error> {
+        if again!(self.record_once(lease, entry, moved, now))? {
             return Ok(());
         }
         // Nothing was written: the commit stands there already, or the lease is lost.

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use moulin_core::{Fault, JobId, JobKey, JobState, Progress, Receipt, Token};
+use moulin_core::{Fault, JobId, JobKey, JobState, Progress, Receipt, ReplayedFiles, Token};
 
 /// A job to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +154,16 @@ pub struct LedgerEntry {
     pub attempt: u32,
     /// The job.
     pub job_id: JobId,
+}
+
+/// What a commit changes about the files of other tokens in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MovedFiles {
+    /// All files of these tokens are gone from the table.
+    pub replaced: Vec<Token>,
+    /// Files of the commit that are also those of the jobs whose rejects are in them: when such a job is redone, they go
+    /// with its own.
+    pub replayed: Vec<ReplayedFiles>,
 }
 
 /// How an attempt ended.

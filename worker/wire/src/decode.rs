@@ -49,6 +49,9 @@ pub fn spec(spec: Option<v1::JobSpec>) -> Result<core::JobSpec, Fault> {
         landing: landing(spec.landing.ok_or_else(|| missing("target"))?)?,
         on_bad_row: from_on_bad_row(on_bad_row).unwrap_or_default(),
         deadline: spec.deadline.map(from_duration),
+        replay: spec
+            .replay
+            .map(|replay| core::Replay { condition: Some(replay.r#where).filter(|text| !text.is_empty()) }),
         max_bad_rows: spec.max_bad_rows,
         max_bad_ratio: spec
             .max_bad_ratio
@@ -167,7 +170,25 @@ fn receipt(receipt: v1::Receipt) -> core::Receipt {
         rejects_table: receipt.rejects_table,
         rejects_snapshot_id: receipt.rejects_snapshot_id,
         rejects_to_commit: String::new(),
+        rejects_change: core::RejectsChange::default(),
+        rejects_replaced: receipt.rejects_replaced,
+        replay: receipt.replay.map(replay_counts),
+        replayed_files: Vec::new(),
+        replaced_tokens: Vec::new(),
         tables: receipt.tables.into_iter().map(crate::table_input::decode_read).collect(),
+    }
+}
+
+fn replay_counts(counts: v1::ReplayCounts) -> core::ReplayCounts {
+    core::ReplayCounts {
+        table: counts.table,
+        snapshot_id: counts.snapshot_id,
+        matched: counts.matched,
+        replayed: counts.replayed,
+        cut: counts.cut,
+        without_bytes: counts.without_bytes,
+        other_format: counts.other_format,
+        empty: counts.empty,
     }
 }
 
@@ -219,6 +240,7 @@ pub fn plan(plan: v1::JobPlan) -> core::JobPlan {
         on_rerun: v1::OnRerun::try_from(plan.on_rerun).ok().and_then(from_on_rerun).unwrap_or_default(),
         changes: plan.changes.into_iter().filter_map(schema_change).collect(),
         tables: plan.tables.into_iter().map(crate::table_input::decode_planned).collect(),
+        replay: plan.replay.map(replay_counts),
     }
 }
 

@@ -93,6 +93,8 @@ pub fn receipt(receipt: &core::Receipt) -> v1::Receipt {
         rejects_table: receipt.rejects_table.clone(),
         rejects_snapshot_id: receipt.rejects_snapshot_id,
         tables: receipt.tables.iter().map(crate::table_input::encode_read).collect(),
+        rejects_replaced: receipt.rejects_replaced,
+        replay: receipt.replay.as_ref().map(replay_counts),
     }
 }
 
@@ -142,6 +144,7 @@ pub fn plan(plan: &core::JobPlan) -> v1::JobPlan {
         changes: plan.changes.iter().map(schema_change).collect(),
         on_rerun: on_rerun(plan.on_rerun).into(),
         tables: plan.tables.iter().map(crate::table_input::encode_planned).collect(),
+        replay: plan.replay.as_ref().map(replay_counts),
     }
 }
 
@@ -222,6 +225,20 @@ pub fn spec(spec: &core::JobSpec) -> v1::JobSpec {
         deadline: spec.deadline.map(duration),
         max_bad_rows: spec.max_bad_rows,
         max_bad_ratio: spec.max_bad_ratio.map(core::Ratio::get),
+        replay: spec.replay.as_ref().map(|replay| v1::Replay { r#where: replay.condition.clone().unwrap_or_default() }),
+    }
+}
+
+fn replay_counts(counts: &core::ReplayCounts) -> v1::ReplayCounts {
+    v1::ReplayCounts {
+        table: counts.table.clone(),
+        snapshot_id: counts.snapshot_id,
+        matched: counts.matched,
+        replayed: counts.replayed,
+        cut: counts.cut,
+        without_bytes: counts.without_bytes,
+        other_format: counts.other_format,
+        empty: counts.empty,
     }
 }
 

@@ -162,6 +162,7 @@ class JobSpec(google.protobuf.message.Message):
     MAX_BAD_ROWS_FIELD_NUMBER: builtins.int
     MAX_BAD_RATIO_FIELD_NUMBER: builtins.int
     TABLES_FIELD_NUMBER: builtins.int
+    REPLAY_FIELD_NUMBER: builtins.int
     on_bad_row: moulin.v1.source_pb2.OnBadRow.ValueType
     """What to do with a row that does not fit."""
     max_bad_rows: builtins.int
@@ -192,6 +193,13 @@ class JobSpec(google.protobuf.message.Message):
         source names one at least; several inputs need a transform.
         """
 
+    @property
+    def replay(self) -> global___Replay:
+        """The job reads no files, but the rejects of its target, as `source` says; the uris there are not looked at. What it has
+        read is marked in the table of rejects; what still does not fit is a reject again, at the place it has had from the
+        first. Absent: the job reads its files or tables.
+        """
+
     def __init__(
         self,
         *,
@@ -203,15 +211,36 @@ class JobSpec(google.protobuf.message.Message):
         max_bad_rows: builtins.int | None = ...,
         max_bad_ratio: builtins.float | None = ...,
         tables: collections.abc.Mapping[builtins.str, moulin.v1.table_input_pb2.TableInput] | None = ...,
+        replay: global___Replay | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_max_bad_ratio", b"_max_bad_ratio", "_max_bad_rows", b"_max_bad_rows", "deadline", b"deadline", "landing", b"landing", "max_bad_ratio", b"max_bad_ratio", "max_bad_rows", b"max_bad_rows", "source", b"source", "transform", b"transform"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_max_bad_ratio", b"_max_bad_ratio", "_max_bad_rows", b"_max_bad_rows", "deadline", b"deadline", "landing", b"landing", "max_bad_ratio", b"max_bad_ratio", "max_bad_rows", b"max_bad_rows", "on_bad_row", b"on_bad_row", "source", b"source", "tables", b"tables", "transform", b"transform"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_max_bad_ratio", b"_max_bad_ratio", "_max_bad_rows", b"_max_bad_rows", "deadline", b"deadline", "landing", b"landing", "max_bad_ratio", b"max_bad_ratio", "max_bad_rows", b"max_bad_rows", "replay", b"replay", "source", b"source", "transform", b"transform"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_max_bad_ratio", b"_max_bad_ratio", "_max_bad_rows", b"_max_bad_rows", "deadline", b"deadline", "landing", b"landing", "max_bad_ratio", b"max_bad_ratio", "max_bad_rows", b"max_bad_rows", "on_bad_row", b"on_bad_row", "replay", b"replay", "source", b"source", "tables", b"tables", "transform", b"transform"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_max_bad_ratio", b"_max_bad_ratio"]) -> typing.Literal["max_bad_ratio"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_max_bad_rows", b"_max_bad_rows"]) -> typing.Literal["max_bad_rows"] | None: ...
 
 global___JobSpec = JobSpec
+
+@typing.final
+class Replay(google.protobuf.message.Message):
+    """Which rejects a job reads again."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WHERE_FIELD_NUMBER: builtins.int
+    where: builtins.str
+    """A SQL condition over the columns of the table of rejects, e.g. `code = 'type.int' AND uri LIKE '%/2026/%'`. `now()` is
+    the moment of the first submit. Empty: all that no replay has taken.
+    """
+    def __init__(
+        self,
+        *,
+        where: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["where", b"where"]) -> None: ...
+
+global___Replay = Replay
 
 @typing.final
 class JobKey(google.protobuf.message.Message):
@@ -416,6 +445,8 @@ class Receipt(google.protobuf.message.Message):
     REJECTS_TABLE_FIELD_NUMBER: builtins.int
     REJECTS_SNAPSHOT_ID_FIELD_NUMBER: builtins.int
     TABLES_FIELD_NUMBER: builtins.int
+    REJECTS_REPLACED_FIELD_NUMBER: builtins.int
+    REPLAY_FIELD_NUMBER: builtins.int
     job_id: builtins.str
     """The job's name."""
     table: builtins.str
@@ -460,6 +491,8 @@ class Receipt(google.protobuf.message.Message):
     """The table that holds the rejected rows. Empty: there are none, or the job keeps none."""
     rejects_snapshot_id: builtins.int
     """The snapshot of that table that made them visible. Absent: there are none."""
+    rejects_replaced: builtins.int
+    """Rejects of the generation before that went from their table, because `on_rerun` is replace."""
     @property
     def elapsed(self) -> google.protobuf.duration_pb2.Duration:
         """From the start of the successful attempt to the report."""
@@ -479,6 +512,10 @@ class Receipt(google.protobuf.message.Message):
     @property
     def tables(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[moulin.v1.table_input_pb2.TableRead]:
         """What was read of each table that was an input."""
+
+    @property
+    def replay(self) -> global___ReplayCounts:
+        """What a replay found among the rejects, and what it took. Absent: the job is no replay."""
 
     def __init__(
         self,
@@ -508,9 +545,11 @@ class Receipt(google.protobuf.message.Message):
         rejects_table: builtins.str = ...,
         rejects_snapshot_id: builtins.int | None = ...,
         tables: collections.abc.Iterable[moulin.v1.table_input_pb2.TableRead] | None = ...,
+        rejects_replaced: builtins.int = ...,
+        replay: global___ReplayCounts | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id", "_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "elapsed", b"elapsed", "rejects_snapshot_id", b"rejects_snapshot_id", "replaced_snapshot_id", b"replaced_snapshot_id", "rows_filtered", b"rows_filtered", "snapshot_id", b"snapshot_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id", "_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "attached_to", b"attached_to", "attempt", b"attempt", "bytes_read", b"bytes_read", "bytes_written", b"bytes_written", "data_files", b"data_files", "elapsed", b"elapsed", "files", b"files", "files_skipped", b"files_skipped", "job_id", b"job_id", "metadata_location", b"metadata_location", "rejects", b"rejects", "rejects_snapshot_id", b"rejects_snapshot_id", "rejects_table", b"rejects_table", "replaced_snapshot_id", b"replaced_snapshot_id", "rooms", b"rooms", "rows_filtered", b"rows_filtered", "rows_landed", b"rows_landed", "rows_read", b"rows_read", "rows_rejected", b"rows_rejected", "rows_replaced", b"rows_replaced", "skipped_files", b"skipped_files", "snapshot_id", b"snapshot_id", "table", b"table", "tables", b"tables", "token", b"token"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id", "_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "elapsed", b"elapsed", "rejects_snapshot_id", b"rejects_snapshot_id", "replaced_snapshot_id", b"replaced_snapshot_id", "replay", b"replay", "rows_filtered", b"rows_filtered", "snapshot_id", b"snapshot_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id", "_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "attached_to", b"attached_to", "attempt", b"attempt", "bytes_read", b"bytes_read", "bytes_written", b"bytes_written", "data_files", b"data_files", "elapsed", b"elapsed", "files", b"files", "files_skipped", b"files_skipped", "job_id", b"job_id", "metadata_location", b"metadata_location", "rejects", b"rejects", "rejects_replaced", b"rejects_replaced", "rejects_snapshot_id", b"rejects_snapshot_id", "rejects_table", b"rejects_table", "replaced_snapshot_id", b"replaced_snapshot_id", "replay", b"replay", "rooms", b"rooms", "rows_filtered", b"rows_filtered", "rows_landed", b"rows_landed", "rows_read", b"rows_read", "rows_rejected", b"rows_rejected", "rows_replaced", b"rows_replaced", "skipped_files", b"skipped_files", "snapshot_id", b"snapshot_id", "table", b"table", "tables", b"tables", "token", b"token"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id"]) -> typing.Literal["rejects_snapshot_id"] | None: ...
     @typing.overload
@@ -521,6 +560,54 @@ class Receipt(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_snapshot_id", b"_snapshot_id"]) -> typing.Literal["snapshot_id"] | None: ...
 
 global___Receipt = Receipt
+
+@typing.final
+class ReplayCounts(google.protobuf.message.Message):
+    """Rejects that a replay looked at: matched = replayed + cut + without_bytes + other_format."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TABLE_FIELD_NUMBER: builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: builtins.int
+    MATCHED_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
+    CUT_FIELD_NUMBER: builtins.int
+    WITHOUT_BYTES_FIELD_NUMBER: builtins.int
+    OTHER_FORMAT_FIELD_NUMBER: builtins.int
+    EMPTY_FIELD_NUMBER: builtins.int
+    table: builtins.str
+    """The table of rejects, `namespace.table`."""
+    snapshot_id: builtins.int
+    """The snapshot of it that was read. Absent: there is no such table, or nothing was ever in it."""
+    matched: builtins.int
+    """Rejects that meet the condition and that no replay has taken."""
+    replayed: builtins.int
+    """Of those, read again and marked. Their bytes may hold more than one record by now, so `rows_read` may be more."""
+    cut: builtins.int
+    """Of those, left as they are because only the first 64 KiB of the record were kept: load their files again."""
+    without_bytes: builtins.int
+    """Of those, left as they are because they are rows of Parquet files, which have no bytes of their own."""
+    other_format: builtins.int
+    """Of those, left as they are because they were read as another format than the source says."""
+    empty: builtins.int
+    """Of the replayed ones, those in whose bytes the source finds no record any more, such as a comment."""
+    def __init__(
+        self,
+        *,
+        table: builtins.str = ...,
+        snapshot_id: builtins.int | None = ...,
+        matched: builtins.int = ...,
+        replayed: builtins.int = ...,
+        cut: builtins.int = ...,
+        without_bytes: builtins.int = ...,
+        other_format: builtins.int = ...,
+        empty: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_snapshot_id", b"_snapshot_id", "snapshot_id", b"snapshot_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_snapshot_id", b"_snapshot_id", "cut", b"cut", "empty", b"empty", "matched", b"matched", "other_format", b"other_format", "replayed", b"replayed", "snapshot_id", b"snapshot_id", "table", b"table", "without_bytes", b"without_bytes"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_snapshot_id", b"_snapshot_id"]) -> typing.Literal["snapshot_id"] | None: ...
+
+global___ReplayCounts = ReplayCounts
 
 @typing.final
 class RoomTime(google.protobuf.message.Message):
@@ -617,6 +704,7 @@ class JobPlan(google.protobuf.message.Message):
     CHANGES_FIELD_NUMBER: builtins.int
     ON_RERUN_FIELD_NUMBER: builtins.int
     TABLES_FIELD_NUMBER: builtins.int
+    REPLAY_FIELD_NUMBER: builtins.int
     table: builtins.str
     """`namespace.table`."""
     table_exists: builtins.bool
@@ -657,6 +745,10 @@ class JobPlan(google.protobuf.message.Message):
     def tables(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PlannedTable]:
         """The tables that are inputs."""
 
+    @property
+    def replay(self) -> global___ReplayCounts:
+        """The rejects that a replay would take. Absent: the job is no replay."""
+
     def __init__(
         self,
         *,
@@ -673,8 +765,10 @@ class JobPlan(google.protobuf.message.Message):
         changes: collections.abc.Iterable[global___SchemaChange] | None = ...,
         on_rerun: moulin.v1.landing_pb2.OnRerun.ValueType = ...,
         tables: collections.abc.Iterable[global___PlannedTable] | None = ...,
+        replay: global___ReplayCounts | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["changes", b"changes", "files", b"files", "input", b"input", "on_rerun", b"on_rerun", "options", b"options", "output", b"output", "partition_by", b"partition_by", "row_wise", b"row_wise", "shards", b"shards", "table", b"table", "table_exists", b"table_exists", "table_location", b"table_location", "tables", b"tables"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["replay", b"replay"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "files", b"files", "input", b"input", "on_rerun", b"on_rerun", "options", b"options", "output", b"output", "partition_by", b"partition_by", "replay", b"replay", "row_wise", b"row_wise", "shards", b"shards", "table", b"table", "table_exists", b"table_exists", "table_location", b"table_location", "tables", b"tables"]) -> None: ...
 
 global___JobPlan = JobPlan
 

@@ -23,7 +23,8 @@ pub use rows::{Inference, OnBadFile, OnBadRow, ProvenanceColumn, ReadLimits};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// Uris or patterns of them, at least one.
+    /// Uris or patterns of them, at least one. A replay does not look at them.
+    #[serde(default)]
     pub uris: Vec<String>,
     /// How the files are written: `csv: {}`, `ndjson: {}`, `json: {}` or `parquet: {}`.
     pub format: Format,
@@ -119,6 +120,15 @@ impl Source {
         if let Some(uri) = self.uris.iter().find(|uri| uri.trim().is_empty()) {
             return wrong(format!("source.uris holds an empty uri `{uri}`"));
         }
+        self.validate_reading()
+    }
+
+    /// Checks how bytes are read, whatever they come from.
+    ///
+    /// # Errors
+    /// `InvalidSpec`, naming the argument.
+    pub fn validate_reading(&self) -> Result<(), Fault> {
+        let wrong = |message: String| Err(Fault::new(FaultKind::InvalidSpec, message));
         self.inference.validate()?;
         self.contract.validate()?;
         self.validate_columns()?;

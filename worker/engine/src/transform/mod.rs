@@ -27,6 +27,7 @@ use crate::{BatchStream, Error};
 pub(crate) use sql::{one_select, sql_config};
 
 pub use input::{Input, Rows, ScanRows, Scanned, Wanted};
+pub use sql::RowCondition;
 pub use wanted::GivenWanted;
 
 /// What a transform may use.

@@ -5,7 +5,7 @@
 //! manifest entries name the snapshot that added them. Either may be gone (`write.metadata.delete-after-commit.enabled`;
 //! files rewritten by another engine); both are gone only when somebody did both before the job was tried again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use iceberg::spec::{ManifestContentType, TableMetadata};
 use moulin_core::{TableName, Token};
@@ -67,4 +67,25 @@ async fn by_files(
         }
     }
     Ok(None)
+}
+
+/// Rows of those of the data files that the current snapshot has.
+pub(crate) async fn rows_in(
+    warehouse: &Warehouse,
+    table: &TableName,
+    metadata: &TableMetadata,
+    locations: &BTreeSet<String>,
+) -> Result<u64, Error> {
+    let Some(snapshot) = metadata.current_snapshot().filter(|_| !locations.is_empty()) else { return Ok(0) };
+    let mut rows = 0;
+    for manifest in manifest_list(table, metadata, snapshot, warehouse).await? {
+        if manifest.content != ManifestContentType::Data {
+            continue;
+        }
+        let io = warehouse.io(&manifest.manifest_path);
+        let entries = manifest.load_manifest(&io).await.map_err(Error::iceberg(table, "read a manifest"))?;
+        let of_files = entries.entries().iter().filter(|e| e.is_alive() && locations.contains(e.file_path()));
+        rows += of_files.map(|entry| entry.record_count()).sum::<u64>();
+    }
+    Ok(rows)
 }

@@ -24,7 +24,7 @@ use moulin_core::Token;
 
 use crate::Landed;
 pub use fence::Fence;
-pub(crate) use history::find_expired;
+pub(crate) use history::{find_expired, rows_in};
 pub(crate) use manifests::manifest_list;
 pub(crate) use member::Member;
 pub(crate) use queue::Queues;

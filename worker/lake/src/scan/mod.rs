@@ -3,6 +3,7 @@
 //! What is read is decided once, by [`Lake::pin`]; [`TableSnapshot::scan`] then reads the same rows however often and
 //! whenever it is called, until the snapshot expires.
 
+mod files;
 mod filter;
 mod pin;
 mod read;
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 use crate::lake::without_metadata;
 use crate::{Error, Lake, schema};
 
+pub use files::TableFile;
 pub use filter::{Filter, FilterTest, FilterValue, Relation};
 
 /// A table at one snapshot; cheap to clone.

@@ -21,7 +21,7 @@ use crate::{Error, schema::Alignment};
 
 const BATCH_ROWS: usize = 8192;
 /// Batches of each file between its reader and whoever takes them.
-const AHEAD: usize = 2;
+pub(super) const AHEAD: usize = 2;
 
 type Sender = mpsc::Sender<Result<RecordBatch, Error>>;
 
@@ -63,13 +63,7 @@ impl TableSnapshot {
         let wanted = self.wanted(&scan.columns)?;
         let broken = |e| Error::iceberg(&self.name, "read it")(e);
         let (mut tasks, pushed) = self.tasks(snapshot_id, scan).await?;
-        let reader = self
-            .table
-            .reader_builder()
-            .with_data_file_concurrency_limit(1)
-            .with_batch_size(BATCH_ROWS)
-            .with_row_group_filtering_enabled(true)
-            .build();
+        let reader = self.reader();
         let (queue, tasks_waiting) = async_channel(scan.files_at_a_time);
         let mut readers = tokio::task::JoinSet::new();
         for _ in 0..scan.files_at_a_time.max(1) {
@@ -104,8 +98,13 @@ impl TableSnapshot {
         Ok(())
     }
 
+    pub(super) fn reader(&self) -> ArrowReader {
+        let builder = self.table.reader_builder().with_data_file_concurrency_limit(1).with_batch_size(BATCH_ROWS);
+        builder.with_row_group_filtering_enabled(true).build()
+    }
+
     /// The files that may hold wanted rows, and whether the filters also hold inside of them.
-    async fn tasks(&self, snapshot_id: i64, scan: &Scan) -> Result<(FileScanTaskStream, bool), Error> {
+    pub(super) async fn tasks(&self, snapshot_id: i64, scan: &Scan) -> Result<(FileScanTaskStream, bool), Error> {
         let broken = |e| Error::iceberg(&self.name, "plan its files")(e);
         let metadata = self.table.metadata();
         let snapshot =
@@ -121,7 +120,12 @@ impl TableSnapshot {
     }
 
     /// The task with the columns that are wanted, or the reason why it cannot be done.
-    fn made_to_measure(&self, task: FileScanTask, wanted: &Wanted, pushed: bool) -> Result<FileScanTask, Error> {
+    pub(super) fn made_to_measure(
+        &self,
+        task: FileScanTask,
+        wanted: &Wanted,
+        pushed: bool,
+    ) -> Result<FileScanTask, Error> {
         let refused = |what: &str| Err(Error::invalid(format!("{}: {what}", self.name)));
         if task.data_file_format != DataFileFormat::Parquet {
             return refused(&format!(
@@ -142,7 +146,7 @@ impl TableSnapshot {
         })
     }
 
-    fn wanted(&self, columns: &[usize]) -> Result<Wanted, Error> {
+    pub(super) fn wanted(&self, columns: &[usize]) -> Result<Wanted, Error> {
         let schema = self.projected(columns)?;
         let fields = self.columns.as_struct().fields();
         // A file is read by one column at least: how many rows are not deleted is known no earlier.
@@ -156,7 +160,7 @@ impl TableSnapshot {
 
 /// The columns of a scan.
 #[derive(Clone)]
-struct Wanted {
+pub(super) struct Wanted {
     /// What is handed on.
     schema: SchemaRef,
     /// What is read: the same, or one column when none is wanted.
@@ -164,25 +168,25 @@ struct Wanted {
     field_ids: Vec<i32>,
 }
 
-type Waiting = Arc<tokio::sync::Mutex<mpsc::Receiver<FileScanTask>>>;
+pub(super) type Waiting = Arc<tokio::sync::Mutex<mpsc::Receiver<FileScanTask>>>;
 
-fn async_channel(ahead: usize) -> (mpsc::Sender<FileScanTask>, Waiting) {
+pub(super) fn async_channel(ahead: usize) -> (mpsc::Sender<FileScanTask>, Waiting) {
     let (sender, receiver) = mpsc::channel(ahead.max(1));
     (sender, Arc::new(tokio::sync::Mutex::new(receiver)))
 }
 
 /// Reads one file after the other, on a thread that may block.
-struct FileReader {
-    table: TableName,
-    reader: ArrowReader,
-    wanted: Wanted,
-    counts: Arc<ScanCounts>,
-    sender: Sender,
-    runtime: Handle,
+pub(super) struct FileReader {
+    pub(super) table: TableName,
+    pub(super) reader: ArrowReader,
+    pub(super) wanted: Wanted,
+    pub(super) counts: Arc<ScanCounts>,
+    pub(super) sender: Sender,
+    pub(super) runtime: Handle,
 }
 
 impl FileReader {
-    fn run(&self, tasks: &Waiting) -> Result<(), Error> {
+    pub(super) fn run(&self, tasks: &Waiting) -> Result<(), Error> {
         self.runtime.block_on(async {
             tokio::select! {
                 read = self.read_all(tasks) => read,

@@ -86,6 +86,11 @@ impl Landed {
         self.files.len() as u64
     }
 
+    /// Takes the files of another writer of the same table with its own.
+    pub fn add(&mut self, other: Self) {
+        self.files.extend(other.files);
+    }
+
     /// Where the files are.
     pub fn locations(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(DataFile::file_path)

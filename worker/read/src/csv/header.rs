@@ -29,6 +29,8 @@ pub(super) struct Head {
     pub(super) records: u64,
     /// Records of the block that held the last of them.
     pub(super) rest: Option<Block>,
+    /// Whether the text is not the file's, but recoded to UTF-8.
+    pub(super) recoded: bool,
 }
 
 pub(super) fn read(
@@ -38,7 +40,8 @@ pub(super) fn read(
     splitter: &mut Splitter<ByteStream>,
 ) -> Result<Head, Error> {
     let failed = |error| cut_error(uri, error);
-    if let Some(charset) = Charset::of(format.encoding, splitter.peek_up_to(3).map_err(failed)?) {
+    let charset = Charset::of(format.encoding, splitter.peek_up_to(3).map_err(failed)?);
+    if let Some(charset) = charset {
         splitter.recode(|input| charset.decoded(input));
     }
     if splitter.peek_up_to(3).map_err(failed)? == b"\xef\xbb\xbf" {
@@ -49,7 +52,8 @@ pub(super) fn read(
     let next_line = |text: &[u8], at_end| lines.next(text, 0).filter(|next| at_end || !lines.is_half(text, *next));
     let skipped = splitter.skip_lines(format.skip_lines, next_line).map_err(failed)?;
     let cut = Cut::csv(Arc::clone(&dialect));
-    let head = Head { dialect, cut, names: None, lines: skipped, records: 0, rest: None };
+    let recoded = charset.is_some();
+    let head = Head { dialect, cut, names: None, lines: skipped, records: 0, rest: None, recoded };
     let header_left = if format.header { format.header_lines } else { 0 };
     let mut opening = Opening { uri, head, limits, header_left, skip_left: format.skip_rows, header: Vec::new() };
     opening.read(splitter)?;

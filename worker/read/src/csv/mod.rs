@@ -30,7 +30,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, SchemaRef};
-use moulin_core::{ColumnText, Contract, ContractMode, CsvFormat, PrimitiveType, ReadLimits, Source};
+use moulin_core::{ColumnText, Contract, ContractMode, CsvFormat, LineEnding, PrimitiveType, ReadLimits, Source};
 
 use super::blocks::{Block, Splitter, too_long};
 use super::columns::{Column, column_type, kept};
@@ -56,7 +56,9 @@ pub(super) mod sample;
 mod sniff;
 
 pub(crate) use cut::Cut;
-use header::More;
+use dialect::{Dialect, Lines};
+use encoding::Charset;
+use header::{Head, More};
 pub(crate) use rescue::Rescued;
 
 /// Which unquoted texts are null in a column.
@@ -173,6 +175,34 @@ impl Csv {
         self
     }
 
+    /// How records are read that come without the file they stood in, whose columns were `names`; `None`: they are those of
+    /// the schema.
+    ///
+    /// # Errors
+    /// As of a file with such a header.
+    pub(super) fn start_of_records(&self, uri: &str, names: Option<&[String]>) -> Result<Start, Error> {
+        // Without the rest of its file a CR in a record says nothing about what ends lines.
+        let lines = match self.format.line_ending {
+            LineEnding::Auto => Lines::LfOrCrlf,
+            said => Lines::new(said, &[]),
+        };
+        let format = CsvFormat { skip_footer_rows: 0, ..self.format.clone() };
+        let cut = Cut::csv(Arc::new(Dialect::new(&format, lines)));
+        let (order, left_out) = match names {
+            Some(names) => header::order(uri, names, &self.targets, self.takes_more())?,
+            None => ((0..self.targets.len()).collect(), Vec::new()),
+        };
+        Ok(Start { cut, order, left_out, lines: 0, records: 0, recoded: false, first: None })
+    }
+
+    /// Bytes of the encoding that the format names as UTF-8; `None`: they are that.
+    pub(super) fn decoded(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let charset = Charset::of(self.format.encoding, &[])?;
+        let mut text = Vec::with_capacity(bytes.len());
+        charset.decode(bytes, true, &mut text);
+        Some(text)
+    }
+
     /// Whether files may have columns that the schema does not have.
     fn takes_more(&self) -> More {
         match self.contract.columns {
@@ -209,7 +239,8 @@ impl Text for Csv {
             Some(names) => header::order(uri, names, &self.targets, self.takes_more())?,
             None => ((0..self.targets.len()).collect(), Vec::new()),
         };
-        Ok(Start { cut: head.cut, order, left_out, lines: head.lines, records: head.records, first: head.rest })
+        let Head { cut, lines, records, recoded, rest: first, .. } = head;
+        Ok(Start { cut, order, left_out, lines, records, recoded, first })
     }
 
     fn parse(&self, start: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {

@@ -55,7 +55,15 @@ impl Text for Json {
 
     fn begin(&self, uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<Start, Error> {
         let lines = enter(uri, &self.pointer, splitter)?;
-        Ok(Start { cut: Cut::lines(), order: Vec::new(), left_out: Vec::new(), lines, records: 0, first: None })
+        Ok(Start {
+            cut: Cut::lines(),
+            order: Vec::new(),
+            left_out: Vec::new(),
+            lines,
+            records: 0,
+            recoded: false,
+            first: None,
+        })
     }
 
     fn parse(&self, _: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {

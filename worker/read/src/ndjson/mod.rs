@@ -169,7 +169,15 @@ impl Text for Ndjson {
 
     fn begin(&self, uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<Start, Error> {
         skip_mark(uri, splitter)?;
-        Ok(Start { cut: Cut::lines(), order: Vec::new(), left_out: Vec::new(), lines: 0, records: 0, first: None })
+        Ok(Start {
+            cut: Cut::lines(),
+            order: Vec::new(),
+            left_out: Vec::new(),
+            lines: 0,
+            records: 0,
+            recoded: false,
+            first: None,
+        })
     }
 
     fn parse(&self, _: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {

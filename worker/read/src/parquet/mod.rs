@@ -135,6 +135,7 @@ pub(super) fn batches(
     let input = Arc::new(input);
     Box::pin(async_stream::try_stream! {
         let mut accounts = Accounts::new(&options);
+        let shape = input.shape(&[], &[], false);
         let bad_rows_kept = Accounts::ask(&options).bad_rows_kept;
         let (threads, counters) = (options.threads, Arc::clone(&options.counters));
         let conditions: Arc<[Condition]> = if is_numbered { Vec::new() } else { options.conditions.clone() }.into();
@@ -167,7 +168,7 @@ pub(super) fn batches(
                 Step::File { number, rows } => {
                     let uri = input.files[number].uri.clone();
                     added = input.added.of_file(&with_added, number, &uri);
-                    accounts.begin(FilePlace { uri, lines: 0, records: rows });
+                    accounts.begin(FilePlace { uri, lines: 0, records: rows, shape: Arc::clone(&shape) });
                     rows_before = rows;
                 }
                 Step::FileEnd => Counters::add(&counters.files_done, 1),

@@ -36,7 +36,7 @@ async fn case<T: Text>(format: Format, bytes: &[u8], text: impl FnOnce(&Source, 
     let schema = InputSchema::new(schema, vec![crate::Origin::Declared; 3]);
     let text = text(&source, &schema);
     let added = Added::new(&source, &files).unwrap();
-    let input = Input { fetcher, source, files, added, schema: Arc::clone(&schema.arrow) };
+    let input = Input { fetcher, source, files, added, schema: Arc::clone(&schema.arrow), columns: Vec::new() };
     let size = bytes.len() as u64;
     let reader = Arc::new(RangeReader::new(&input, text, 1 << 20, ASK, &Arc::default()));
     let stream = input.fetcher.open_range(&input.files[0], 0..size, &Handle::current()).unwrap();
@@ -58,7 +58,7 @@ impl<T: Text> Case<T> {
         let options = ReadOptions { on_bad_row: OnBadRow::Skip, ..ReadOptions::new(Arc::default()) };
         let mut accounts = Accounts::new(&options);
         let Start { lines, records, .. } = *self.start;
-        accounts.begin(FilePlace { uri: "file:///t".to_owned(), lines, records });
+        accounts.begin(FilePlace { uri: "file:///t".to_owned(), lines, records, ..FilePlace::default() });
         let mut outcome = Outcome::default();
         let crew = Crew::new(1, &Handle::current());
         for pair in places.windows(2) {

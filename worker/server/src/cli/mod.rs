@@ -9,6 +9,7 @@ mod orphans;
 mod plan;
 mod query;
 mod rejects;
+mod replay;
 mod run;
 mod serve;
 mod show;
@@ -117,6 +118,8 @@ enum Command {
     /// Say what files hold, column by column: types and why, nulls, smallest and largest values. Changes nothing.
     #[command(after_help = INFER_HELP)]
     Infer(infer::Args),
+    /// Read the rejects of a table again with a corrected spec; what fits by now lands in the table.
+    Replay(replay::Args),
     /// Run a SELECT over tables of the catalog and print its rows.
     Query(query::Args),
     /// Show one job: how it stands, and its receipt or what went wrong.
@@ -230,6 +233,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Fault> {
         Command::Plan { job, json } => plan::plan(config, &job, json).await,
         Command::Convert(args) => convert::convert(config, args).await,
         Command::Infer(args) => infer::infer(config, args).await,
+        Command::Replay(args) => replay::replay(config, args).await,
         Command::Query(args) => query::query(config, args).await,
         Command::Get { job, rejects: Some(to), from } => rejects::rejects(config, JobId(job), to, &from).await,
         Command::Get { job, rejects: None, from } => jobs::get(config, job, &from).await,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use moulin_core::Fault;
+use moulin_core::{Fault, JobSpec};
 
 use super::{read_job, say, show, to_json};
 use crate::config::Config;
@@ -12,7 +12,11 @@ use crate::worker::Worker;
 
 /// Prints what the job would do.
 pub(crate) async fn plan(config: Config, path: &Path, json: bool) -> Result<ExitCode, Fault> {
-    let spec = read_job(path)?;
+    plan_spec(config, read_job(path)?, json).await
+}
+
+/// The same of a job that was read already.
+pub(super) async fn plan_spec(config: Config, spec: JobSpec, json: bool) -> Result<ExitCode, Fault> {
     let worker = Worker::open(config, Some("plan".to_owned())).await?;
     let planned = admit::plan_anyway(&worker, &spec, None).await?;
     let plan = admit::with_shards(&worker, &spec, planned.plan).await?;

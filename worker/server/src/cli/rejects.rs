@@ -149,6 +149,7 @@ mod tests {
             },
             length_bytes: raw.len() as u64,
             raw: raw.to_vec(),
+            shape: std::sync::Arc::default(),
         };
         let batch =
             reject_batch(&[row("a", 2, b"x,1"), row("a", 13, b"\"x\n\",2"), row("b", 2, &[b'x'; 500])]).unwrap();

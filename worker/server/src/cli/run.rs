@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moulin_core::{Fault, FaultKind, Job, JobId, JobKey, JobState, fault_point};
+use moulin_core::{Fault, FaultKind, Job, JobId, JobKey, JobSpec, JobState, fault_point};
 use moulin_wire::encode;
 use moulin_wire::v1::SubmitRequest;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,18 @@ use crate::telemetry;
 use crate::worker::Worker;
 
 /// Submits the job to the embedded store, runs it, and prints its receipt.
-pub(crate) async fn run(mut config: Config, path: &Path, key: Option<String>, json: bool) -> Result<ExitCode, Fault> {
-    let spec = read_job(path)?;
+pub(crate) async fn run(config: Config, path: &Path, key: Option<String>, json: bool) -> Result<ExitCode, Fault> {
+    run_spec(config, read_job(path)?, "run", key, json).await
+}
+
+/// The same of a job that was read already. `task_id`: what kind of work has the key.
+pub(super) async fn run_spec(
+    mut config: Config,
+    spec: JobSpec,
+    task_id: &str,
+    key: Option<String>,
+    json: bool,
+) -> Result<ExitCode, Fault> {
     if std::env::var_os("MOULIN_LOG").is_none() {
         // The progress line is the log of a person; MOULIN_LOG brings the worker's back.
         config.log.filter = "error".to_owned();
@@ -32,7 +42,7 @@ pub(crate) async fn run(mut config: Config, path: &Path, key: Option<String>, js
     }
     let run_id = key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let worker = Worker::open(config, Some(format!("run-{}", std::process::id()))).await?;
-    let key = JobKey { dag_id: String::new(), run_id, task_id: "run".to_owned(), map_index: -1 };
+    let key = JobKey { dag_id: String::new(), run_id, task_id: task_id.to_owned(), map_index: -1 };
     let request =
         SubmitRequest { key: Some(encode::key(&key)), generation: 0, epoch: 1, spec: Some(encode::spec(&spec)) };
     let (job, _) = submit(&worker, request).await?;

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use moulin_core::{
     InferReport, Job, JobPlan, ListedFile, OnRerun, PlannedColumn, PlannedFile, PlannedOption, Progress, Receipt,
+    ReplayCounts,
 };
 
 pub(super) fn count(n: u64) -> String {
@@ -44,7 +45,10 @@ macro_rules! line {
 pub(super) fn receipt(receipt: &Receipt) -> String {
     let mut text = String::new();
     line!(text, "landed in     {}", receipt.table);
-    line!(text, "files         {}", count(receipt.files));
+    match &receipt.replay {
+        Some(counts) => replay(&mut text, counts),
+        None => line!(text, "files         {}", count(receipt.files)),
+    }
     for read in &receipt.tables {
         let snapshot = read.snapshot_id.map_or_else(|| "no snapshot".to_owned(), |id| format!("snapshot {id}"));
         let (rows, files, pruned) = (count(read.rows_read), count(read.files), count(read.files_pruned));
@@ -63,8 +67,13 @@ pub(super) fn receipt(receipt: &Receipt) -> String {
         Some(id) => line!(text, "snapshot      {id}"),
         None => line!(text, "snapshot      none (no row landed)"),
     }
-    if let Some(id) = receipt.replaced_snapshot_id {
-        line!(text, "replaced      {} rows of snapshot {id}", count(receipt.rows_replaced));
+    match receipt.replaced_snapshot_id {
+        Some(id) => line!(text, "replaced      {} rows of snapshot {id}", count(receipt.rows_replaced)),
+        None if receipt.rows_replaced > 0 => line!(text, "replaced      {} rows", count(receipt.rows_replaced)),
+        None => {}
+    }
+    if receipt.rejects_replaced > 0 {
+        line!(text, "              {} rejects of the run before", count(receipt.rejects_replaced));
     }
     if let Some(token) = &receipt.attached_to {
         line!(text, "result of     {token}, which landed before: nothing was read");
@@ -82,12 +91,46 @@ pub(super) fn receipt(receipt: &Receipt) -> String {
     text
 }
 
+/// What was found among rejects, and what becomes of it.
+fn replay(text: &mut String, counts: &ReplayCounts) {
+    let ReplayCounts { table, matched, replayed, cut, without_bytes, other_format, empty, .. } = counts;
+    let snapshot = counts.snapshot_id.map_or_else(|| "no snapshot".to_owned(), |id| format!("snapshot {id}"));
+    line!(text, "rejects       {} of {table} ({snapshot})", count(*matched));
+    if *matched == 0 {
+        line!(text, "              there are none that meet the condition and that no replay has taken");
+        return;
+    }
+    line!(text, "     replayed {}", count(*replayed));
+    if *empty > 0 {
+        line!(text, "              {} of them hold no record any more", count(*empty));
+    }
+    let left = [
+        (*cut, "only their first 64 KiB were kept: load their files again with on_loaded_file: reload"),
+        (*without_bytes, "rows of Parquet files have no bytes: load their files again with on_loaded_file: reload"),
+        (
+            *other_format,
+            "they were read as another format than the source says: replay them with a source of that format",
+        ),
+    ];
+    for (rows, why) in left.iter().filter(|(rows, _)| *rows > 0) {
+        line!(text, "     left     {} ({why})", count(*rows));
+    }
+}
+
 /// What a job would do.
 pub(super) fn plan(plan: &JobPlan) -> String {
     let mut text = String::new();
+    if let Some(counts) = &plan.replay {
+        replay(&mut text, counts);
+        if counts.replayed == 0 {
+            return text;
+        }
+    }
     if !plan.input.is_empty() {
-        plan_files(&mut text, &plan.files);
-        line!(text, "in {} {}", count(plan.shards), if plan.shards == 1 { "part" } else { "parts" });
+        if plan.replay.is_none() {
+            plan_files(&mut text, &plan.files);
+            line!(text, "in {} {}", count(plan.shards), if plan.shards == 1 { "part" } else { "parts" });
+        }
         options(&mut text, &plan.options);
         line!(text, "with the columns");
         columns(&mut text, &plan.input);

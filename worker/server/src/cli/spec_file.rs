@@ -77,7 +77,7 @@ pub(super) fn read(spec: Option<&Path>, uris: &[String]) -> Result<Described, Fa
     Ok(Described { source, transform, on_bad_row, max_bad_rows, max_bad_ratio })
 }
 
-fn read_value(path: &Path) -> Result<Value, Fault> {
+pub(super) fn read_value(path: &Path) -> Result<Value, Fault> {
     let wrong = |what: String| {
         Fault::new(FaultKind::InvalidSpec, what).with_hint("docs/specs.md lists every field of a job and its source")
     };
@@ -86,7 +86,7 @@ fn read_value(path: &Path) -> Result<Value, Fault> {
 }
 
 /// Fills in the files, and the format when nothing says it.
-fn complete(source: &mut Map<String, Value>, uris: &[String]) -> Result<(), Fault> {
+pub(super) fn complete(source: &mut Map<String, Value>, uris: &[String]) -> Result<(), Fault> {
     if !uris.is_empty() {
         source.insert("uris".to_owned(), uris.into());
     }

@@ -1,18 +1,20 @@
 //! What a job would do: everything about it that can be known before it runs.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use moulin_core::{
-    Contract, ContractMode, Counters, Fault, FaultKind, JobKey, JobPlan, JobSpec, ListedFile, PlannedColumn,
-    PlannedFile, SchemaChange, SchemaChangeKind, schema_changes,
+    Contract, ContractMode, Counters, Fault, FaultKind, JobKey, JobPlan, JobSpec, ListedFile, OnRerun, PlannedColumn,
+    PlannedFile, Replay, SchemaChange, SchemaChangeKind, Token, schema_changes,
 };
 use moulin_engine::transform::{self, Input as Named, Prepared, TransformOptions};
 use moulin_lake::TablePlan;
 use moulin_read::{self as read, InputSchema, iceberg_type_name};
 
 use super::loads;
+use super::replay;
 use super::tables::{self, OpenTable};
 use crate::worker::Worker;
 
@@ -46,6 +48,25 @@ pub(crate) async fn look(
     let inputs = given.chain(scanned).collect();
     let prepared = transform::prepare_inputs(spec.transform.as_ref(), inputs, options).await?;
     Ok(Input { files, schema, tables, prepared })
+}
+
+/// Plans the transform of a replay. Rows are taken one by one from all that a job has read, so what comes of each must
+/// depend on it alone.
+///
+/// # Errors
+/// `InvalidSpec`: the transform groups, joins, sorts or counts; whatever else is wrong with it.
+pub(crate) async fn prepare_rejects(worker: &Worker, spec: &JobSpec, schema: &InputSchema) -> Result<Prepared, Fault> {
+    let inputs = vec![Named::given(JobSpec::FILES, Arc::clone(&schema.arrow))];
+    let prepared = transform::prepare_inputs(spec.transform.as_ref(), inputs, transform_options(worker)).await?;
+    if prepared.row_wise() {
+        return Ok(prepared);
+    }
+    let fault = Fault::new(
+        FaultKind::InvalidSpec,
+        "the transform looks at several rows at once, and a replay has only those that were rejected",
+    );
+    Err(fault
+        .with_hint("load the files again with target.on_loaded_file: reload, or clear the task that rejected the rows"))
 }
 
 /// What the transform of one job, or a query, may use.
@@ -156,6 +177,9 @@ pub(crate) async fn plan(worker: &Worker, spec: &JobSpec, key: Option<(JobKey, u
 /// # Errors
 /// Everything that [`look`] finds.
 pub(crate) async fn plan_anyway(worker: &Worker, spec: &JobSpec, key: Option<(JobKey, u32)>) -> Result<Planned, Fault> {
+    if let Some(replay) = &spec.replay {
+        return plan_replay(worker, spec, replay, key).await;
+    }
     let (listed, twice) = match &spec.source {
         Some(source) => {
             let listed = worker.fetcher.list(&source.uris).await?;
@@ -167,6 +191,46 @@ pub(crate) async fn plan_anyway(worker: &Worker, spec: &JobSpec, key: Option<(Jo
     // Of files that are all left out the columns are told all the same.
     let looked_at = if taken.is_empty() { listed.iter().map(|one| one.file.clone()).collect() } else { taken };
     let input = look(worker, spec, looked_at, &Arc::default()).await?;
+    let mut planned = with_table(worker, spec, listed, &input).await?;
+    planned.refused = planned.refused.or(twice);
+    Ok(planned)
+}
+
+/// What a replay would do.
+async fn plan_replay(
+    worker: &Worker,
+    spec: &JobSpec,
+    replay: &Replay,
+    key: Option<(JobKey, u32)>,
+) -> Result<Planned, Fault> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let is_redo = spec.landing.on_rerun == OnRerun::Replace;
+    let asker = replay::Asker {
+        own: key.as_ref().map_or_else(|| Token(String::new()), |(key, generation)| Token::new(key, *generation)),
+        replaces_from: key.filter(|(_, generation)| is_redo && *generation > 0).map(|_| 0),
+        asked_at_micros: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
+    };
+    let found = replay::find(worker, spec, replay, &asker).await?;
+    let mut planned = if found.counts.replayed == 0 {
+        let (table, _) = worker.lake.existing(&spec.landing.table).await?.unzip();
+        let mut plan = JobPlan { table: spec.landing.table.to_string(), row_wise: true, ..JobPlan::default() };
+        if let Some(table) = table {
+            plan.table_exists = true;
+            (plan.table_location, plan.partition_by) = (table.location, table.partition_by);
+        }
+        Planned { plan, refused: None }
+    } else {
+        let schema = found.schema(replay::source_of(spec)?)?;
+        let prepared = prepare_rejects(worker, spec, &schema).await?;
+        let input = Input { files: Vec::new(), schema: Some(schema), tables: Vec::new(), prepared };
+        with_table(worker, spec, Vec::new(), &input).await?
+    };
+    planned.plan.replay = Some(found.counts);
+    Ok(planned)
+}
+
+/// The plan of a job whose inputs were looked at.
+async fn with_table(worker: &Worker, spec: &JobSpec, listed: Vec<ListedFile>, input: &Input) -> Result<Planned, Fault> {
     let fit = compared(worker, spec, input.prepared.output()).await?;
     let lake = worker.lake.plan(&spec.landing, &fit.schema, &spec.contract()).await.map_err(Fault::from);
     let (table, refused) = match (lake, &fit.table) {
@@ -176,7 +240,7 @@ pub(crate) async fn plan_anyway(worker: &Worker, spec: &JobSpec, key: Option<(Jo
         }
         (Err(fault), _) => return Err(fault),
     };
-    Ok(Planned { plan: describe(spec, listed, &input, &fit, table), refused: refused.or(twice) })
+    Ok(Planned { plan: describe(spec, listed, input, &fit, table), refused })
 }
 
 /// The files that the job would read.
@@ -189,7 +253,7 @@ fn taken(listed: &[ListedFile]) -> Vec<PlannedFile> {
 /// # Errors
 /// A file that cannot be read.
 pub(crate) async fn with_shards(worker: &Worker, spec: &JobSpec, plan: JobPlan) -> Result<JobPlan, Fault> {
-    let Some(source) = &spec.source else { return Ok(plan) };
+    let Some(source) = spec.source.as_ref().filter(|_| spec.replay.is_none()) else { return Ok(plan) };
     let shards = read::shards(&worker.fetcher, source, &taken(&plan.files)).await?.len() as u64;
     Ok(JobPlan { shards, ..plan })
 }
@@ -217,6 +281,7 @@ fn describe(spec: &JobSpec, files: Vec<ListedFile>, input: &Input, fit: &Fit, ta
         changes: fit.changes.clone(),
         on_rerun: spec.landing.on_rerun,
         tables: input.tables.iter().map(OpenTable::planned).collect(),
+        replay: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use moulin_core::{
     Counters, Fault, FaultKind, FaultPoint, JobKey, JobSpec, ListedFile, OnLoadedFile, PlannedFile, SkippedFile,
+    TableName,
 };
 use moulin_store::{Claim, Claimed, FileLoad, LoadState, Wanted};
 
@@ -42,24 +43,9 @@ pub(crate) async fn claim(
     let table_is_named = table_uuid.is_some();
     let key = (claim.job.key.clone(), claim.job.generation);
     let mut wanted = wanted(spec, table_uuid, Some(key), listed);
-    let (begun, mut pause) = (Instant::now(), FIRST_LOOK);
-    let mut changes = worker.changes();
-    let loaded = loop {
-        let by = match worker.store.claim_files(&claim.lease, &wanted, SystemTime::now()).await? {
-            Claimed::Files { loaded } => break loaded,
-            Claimed::Busy { by } => by,
-        };
-        if begun.elapsed() >= worker.config.job.lease {
-            return Ok(Taken::Later(Fault::new(FaultKind::Unavailable, format!("waits: {}", why(&by)))));
-        }
-        tracing::debug!(by = %by.job_id, uri = by.file.uri, "waits for a job that loads the same file");
-        tokio::select! {
-            _ = changes.changed() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-        // The job in the way may have made the table meanwhile.
-        wanted.table_uuid = worker.lake.table_uuid(&spec.landing.table).await?;
+    let loaded = match claim_when_free(worker, claim, &mut wanted, Some(&spec.landing.table)).await? {
+        Ok(loaded) => loaded,
+        Err(by) => return Ok(Taken::Later(Fault::new(FaultKind::Unavailable, format!("waits: {}", why(&by))))),
     };
     FaultPoint::FilesClaimed.pass();
     if let Some(fault) = refusal(spec, loaded.iter()) {
@@ -72,6 +58,71 @@ pub(crate) async fn claim(
     let files = wanted.files.iter().filter(|file| !known.contains_key(file.uri.as_str())).cloned().collect();
     let table_is_named = table_is_named || wanted.table_uuid.is_some();
     Ok(Taken::Files { files, table_is_named })
+}
+
+/// Claims what is wanted when no other job is in the way any more; the one that still is after about a lease is the inner
+/// error. `made_by_others`: a table that the job in the way may make.
+async fn claim_when_free(
+    worker: &Worker,
+    claim: &Claim,
+    wanted: &mut Wanted,
+    made_by_others: Option<&TableName>,
+) -> Result<Result<Vec<FileLoad>, Box<FileLoad>>, Fault> {
+    let (begun, mut pause) = (Instant::now(), FIRST_LOOK);
+    let mut changes = worker.changes();
+    loop {
+        let by = match worker.store.claim_files(&claim.lease, wanted, SystemTime::now()).await? {
+            Claimed::Files { loaded } => return Ok(Ok(loaded)),
+            Claimed::Busy { by } => by,
+        };
+        if begun.elapsed() >= worker.config.job.lease {
+            return Ok(Err(by));
+        }
+        tracing::debug!(by = %by.job_id, uri = by.file.uri, "waits for a job that loads the same file");
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        if let Some(table) = made_by_others {
+            wanted.table_uuid = worker.lake.table_uuid(table).await?;
+        }
+    }
+}
+
+/// Keeps other jobs off the rejects of some jobs until this one is over: replays, and redos of those jobs, which would
+/// take the same rows or take them away. `all`: also every other replay of the table. The inner error: another job holds
+/// them, and the attempt gives its slot back.
+///
+/// # Errors
+/// `LeaseLost`; what the store says.
+pub(crate) async fn hold_rejects(
+    worker: &Worker,
+    claim: &Claim,
+    table: &TableName,
+    keys: impl IntoIterator<Item = String>,
+    all: bool,
+) -> Result<Result<(), Fault>, Fault> {
+    let mark = |what: &str| PlannedFile {
+        uri: format!("rejects:{what}"),
+        size_bytes: 0,
+        // Claims are of one content: all of these are.
+        etag: Some("rejects".to_owned()),
+    };
+    let files = all.then(|| mark("")).into_iter().chain(keys.into_iter().map(|key| mark(&key))).collect();
+    let mut wanted = Wanted {
+        table: table.to_string(),
+        // What earlier jobs have held keeps nobody off.
+        table_uuid: None,
+        key: claim.job.key.clone(),
+        generation: claim.job.generation,
+        reload: false,
+        files,
+    };
+    Ok(claim_when_free(worker, claim, &mut wanted, None).await?.map(drop).map_err(|by| {
+        let message = format!("waits: the rejects in {table} are being replayed or replaced by {}", by.job_id);
+        Fault::new(FaultKind::Unavailable, message)
+    }))
 }
 
 /// The files with the reason for each that would be left out now, and the refusal of a job that wants none left out.

@@ -6,11 +6,13 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use moulin_core::{Fault, FaultKind, JobId, Landing, OnRerun, Receipt, TableName, Token};
-use moulin_lake::{Commit, Committed, Landed, Removed, Requirement, Target};
+use moulin_core::{Fault, FaultKind, JobId, Landing, OnRerun, Receipt, RejectsChange, TableName, Token};
+use moulin_lake::{Commit, Committed, Removed, Requirement, Target};
 use moulin_store::StoredJob;
 
+use super::rejects_commit;
 use super::settle::Settlement;
+use super::staging;
 use crate::worker::Worker;
 
 /// The newest commit of an earlier generation.
@@ -20,6 +22,14 @@ pub(crate) struct Before {
     job_id: JobId,
     committed: Committed,
     table: String,
+    /// Whether the ledger knows it.
+    is_recorded: bool,
+}
+
+impl Before {
+    pub(crate) fn generation(&self) -> Option<u32> {
+        self.token.generation()
+    }
 }
 
 /// What an earlier generation of the job has landed last; `None`: nothing that is known.
@@ -43,6 +53,7 @@ pub(crate) async fn before(worker: &Worker, job: &StoredJob, token: &Token) -> R
             token,
             committed,
             table: job.table.clone(),
+            is_recorded: false,
         }));
     }
     Ok(recorded.map(|entry| Before {
@@ -54,6 +65,7 @@ pub(crate) async fn before(worker: &Worker, job: &StoredJob, token: &Token) -> R
             attempt: entry.attempt,
         },
         table: entry.table,
+        is_recorded: true,
     }))
 }
 
@@ -76,8 +88,7 @@ pub(crate) async fn attached(
         token: settle.token.to_string(),
         elapsed: started.elapsed(),
         attached_to: Some(before.token.to_string()),
-        rejects_to_commit: String::new(),
-        ..receipt
+        ..receipt.settled()
     }))
 }
 
@@ -88,47 +99,95 @@ pub(crate) struct Redo {
     newest: Option<u32>,
     rows: u64,
     removed: Removed,
+    /// The tokens that the removed files are of.
+    tokens: Vec<Token>,
+    rejects: RejectsChange,
+    rejects_gone: u64,
 }
 
 impl Redo {
-    /// What landing the job anew replaces.
+    /// What landing the job anew replaces: the rows of the generation before, and what replays have made of its rejects.
     ///
     /// # Errors
-    /// Store or catalog do not answer; `NotFound` when nobody knows any more which files the rows are in.
+    /// Store or catalog do not answer; `NotFound` when nobody knows any more which files the rows are in, or when rows that
+    /// an earlier generation of a replay rejected again were replayed since.
     pub(crate) async fn new(
         worker: &Worker,
         landing: &Landing,
         target: &Target,
+        own: &Token,
         before: Option<Before>,
     ) -> Result<Self, Fault> {
         let replaces = landing.on_rerun == OnRerun::Replace;
-        let newest = before.as_ref().and_then(|before| before.token.generation());
-        let Some(before) = before.filter(|_| replaces) else { return Ok(Self { replaces, newest, ..Self::default() }) };
-        if before.table != landing.table.to_string() {
-            tracing::warn!(table = before.table, "the generation before landed in another table: its rows stay there");
-            return Ok(Self { replaces, newest, ..Self::default() });
+        let newest = before.as_ref().and_then(Before::generation);
+        let mut redo = Self { replaces, newest, ..Self::default() };
+        let generation = own.generation().unwrap_or_default();
+        if generation == 0 || !replaces {
+            return Ok(redo);
         }
+        if let Some(before) = before.as_ref().filter(|before| before.table != landing.table.to_string()) {
+            tracing::warn!(table = before.table, "the generation before landed in another table: its rows stay there");
+            return Ok(redo);
+        }
+        // Generations after that one have landed no row; replays of their rejects may have.
+        let from = newest.unwrap_or_default();
+        redo.rejects(worker, landing, own, from).await?;
         if target.is_new() {
             tracing::info!("the table was made anew: there is nothing to replace");
-            return Ok(Self { replaces, newest, ..Self::default() });
+            return Ok(redo);
         }
+        for other in (from..generation).map(|other| Token(format!("{}/{other}", own.key()))) {
+            let files = worker.store.committed_files(&other).await?;
+            if !files.is_empty() {
+                redo.removed.locations.extend(files);
+                redo.tokens.push(other);
+            }
+        }
+        if let Some(before) = &before {
+            redo.add_own(worker, landing, before).await?;
+        }
+        redo.add_rows_of_replays(worker, landing).await?;
+        Ok(redo)
+    }
+
+    /// The rejects that go.
+    async fn rejects(&mut self, worker: &Worker, landing: &Landing, own: &Token, from: u32) -> Result<(), Fault> {
+        let change = RejectsChange { replaced_from: Some(from), mark: None };
+        let replaced = rejects_commit::replaced(worker, &landing.table, own, &change).await?;
+        self.rejects_gone = replaced.gone;
+        if replaced != rejects_commit::Replaced::default() {
+            self.rejects = change;
+        }
+        Ok(())
+    }
+
+    /// The files that the generation before has landed itself, and how many rows these are.
+    async fn add_own(&mut self, worker: &Worker, landing: &Landing, before: &Before) -> Result<(), Fault> {
         let intent = worker.store.intent(&before.job_id, before.committed.attempt).await?;
-        let rows = intent.as_ref().map_or(0, |receipt| receipt.rows_landed);
+        self.rows = intent.map_or(0, |receipt| receipt.rows_landed);
         let snapshot_id = before.committed.snapshot_id;
-        let mut locations: BTreeSet<String> = worker.store.committed_files(&before.token).await?.into_iter().collect();
-        // The attempt staged the files of its rejects too, which are in a table of their own and stay there.
-        let rejects = intent.map(|receipt| receipt.rejects_to_commit).filter(|text| !text.is_empty());
-        for location in rejects.map(|text| Landed::locations_in_text(&text)).transpose()?.into_iter().flatten() {
-            locations.remove(&location);
+        self.removed.added_by = Some(snapshot_id);
+        let is_known = before.is_recorded && self.tokens.contains(&before.token);
+        if !is_known && self.rows > 0 {
+            let found = worker.lake.files_added(&landing.table, snapshot_id, &before.job_id).await;
+            self.removed.locations.extend(found.map_err(|error| unknown(error.into(), before))?);
+            self.tokens.push(before.token.clone());
         }
-        if locations.is_empty() && rows > 0 {
-            locations = match worker.lake.files_added(&landing.table, snapshot_id, &before.job_id).await {
-                Ok(found) => found,
-                Err(_) if rows == 0 => BTreeSet::new(),
-                Err(error) => return Err(unknown(error.into(), &before)),
-            };
-        }
-        Ok(Self { replaces, newest, rows, removed: Removed { locations, added_by: Some(snapshot_id) } })
+        Ok(())
+    }
+
+    /// Counts the rows in the files that replays have made of the rejects: those that other jobs have named.
+    async fn add_rows_of_replays(&mut self, worker: &Worker, landing: &Landing) -> Result<(), Fault> {
+        let own: Vec<_> = self.tokens.iter().map(Token::job_id).collect();
+        let is_own = |uri: &str| own.iter().any(|id| staging::is_named(uri, id));
+        let of_replays = self.removed.locations.iter().filter(|uri| !is_own(uri)).cloned().collect();
+        self.rows += worker.lake.rows_in(&landing.table, &of_replays).await?;
+        Ok(())
+    }
+
+    /// What becomes of the rejects that are in their table already.
+    pub(crate) fn rejects_change(&self) -> RejectsChange {
+        self.rejects.clone()
     }
 
     /// Whether the commit takes nothing out of the table.
@@ -141,7 +200,9 @@ impl Redo {
         if !self.is_empty() {
             receipt.rows_replaced = self.rows;
             receipt.replaced_snapshot_id = self.removed.added_by;
+            receipt.replaced_tokens.clone_from(&self.tokens);
         }
+        receipt.rejects_replaced = self.rejects_gone;
     }
 
     pub(crate) fn fill(&self, commit: &mut Commit) {

@@ -1,37 +1,33 @@
 //! One attempt of one job, from claim to report: the only place that knows the order of the rooms.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use futures::{StreamExt as _, TryStreamExt as _};
 use moulin_core::{
-    Counters, Fault, FaultKind, FaultPoint, JobSpec, Landing, OnBadRow, PlannedFile, Receipt, Room, TableRead, Token,
+    Counters, Fault, FaultKind, FaultPoint, JobSpec, Landing, OnBadRow, OnRerun, PlannedFile, Receipt, RejectsChange,
+    RejectsMark, ReplayCounts, ReplayedFiles, Room, TableRead, Token,
 };
-use moulin_engine::BatchStream;
 use moulin_engine::stream::Tap;
-use moulin_lake::{Landed, StageFile, Target, WriteOptions};
-use moulin_read::{self as read, ReadOptions, reject_schema};
-use moulin_store::{Claim, Outcome};
+use moulin_lake::{Landed, Target, WriteOptions};
+use moulin_read::reject_schema;
+use moulin_store::Claim;
 use prost::Message as _;
 use tracing::Instrument as _;
 
-use super::admit::{self, Fit, Input};
+use super::accounting::account;
+use super::admit;
+use super::ending::{for_good, outcome, report, surely_not_committed};
 use super::lease::Kept;
 use super::loads::{self, Taken};
-use super::redo::{self, Redo};
+use super::redo::{self, Before, Redo};
 use super::rejects::{Quarantine, Spool};
 use super::rejects_table::{self, Written};
+use super::replay::Asker;
 use super::settle::Settlement;
-use super::tables::OpenTable;
+use super::staging;
 use crate::worker::Worker;
-
-/// Bytes of input that become one batch, about.
-const BATCH_BYTES: usize = 2 << 20;
-
-/// How long a job that waits for another one leaves its slot to others.
-const WAIT_FOR_OTHERS: Duration = Duration::from_secs(1);
 
 /// Runs a claimed job to the end of this attempt and reports it.
 pub(crate) async fn attempt(worker: Arc<Worker>, claim: Claim) {
@@ -48,6 +44,8 @@ pub(crate) async fn attempt(worker: Arc<Worker>, claim: Claim) {
             counters: Arc::clone(&counters),
             kept: Arc::clone(&kept),
             waits: Arc::clone(&waits),
+            replayed: OnceLock::new(),
+            emptied: Arc::default(),
         };
         let result = this.run().await;
         let ended = result.as_ref().map(|_| ()).map_err(Clone::clone);
@@ -67,26 +65,42 @@ pub(crate) async fn attempt(worker: Arc<Worker>, claim: Claim) {
 }
 
 /// Takes the rejected rows of a running job.
-type Rejects = tokio::sync::mpsc::Sender<arrow::array::RecordBatch>;
+pub(super) type Rejects = tokio::sync::mpsc::Sender<arrow::array::RecordBatch>;
 
-struct Attempt {
-    worker: Arc<Worker>,
-    claim: Arc<Claim>,
-    counters: Arc<Counters>,
+pub(super) struct Attempt {
+    pub(super) worker: Arc<Worker>,
+    pub(super) claim: Arc<Claim>,
+    pub(super) counters: Arc<Counters>,
     kept: Arc<Kept>,
     /// Set when the attempt ends because it waits for another job.
     waits: Arc<AtomicBool>,
+    /// What a replay has found.
+    pub(super) replayed: OnceLock<ReplayCounts>,
+    /// Of the rejects that were read again, those that hold no record any more.
+    pub(super) emptied: Arc<AtomicU64>,
 }
 
 /// What became of the rows of an attempt.
-struct Filled {
+pub(super) struct Filled {
     /// Where they go.
-    target: Target,
+    pub(super) target: Target,
     /// The data files they are in.
-    landed: Landed,
-    row_wise: bool,
+    pub(super) landed: Landed,
+    pub(super) row_wise: bool,
     /// What was read of the tables among the inputs.
-    tables: Vec<TableRead>,
+    pub(super) tables: Vec<TableRead>,
+    pub(super) replayed: Replayed,
+}
+
+/// What a replay has made of rejects; of other jobs nothing.
+#[derive(Default)]
+pub(super) struct Replayed {
+    /// Which of them it has taken.
+    pub(super) mark: Option<RejectsMark>,
+    /// The jobs that had read them from their files, each with how many of its rows were rejected again, in this order.
+    pub(super) rejected: Vec<(String, u64)>,
+    /// The data files with the rows of each of these jobs.
+    pub(super) files: Vec<ReplayedFiles>,
 }
 
 impl Attempt {
@@ -111,14 +125,16 @@ impl Attempt {
         if let Some(reason) = &self.claim.job.cancel_requested {
             return Err(Fault::new(FaultKind::Cancelled, format!("cancelled: {reason}")));
         }
+        self.keep_replays_off(&spec).await?;
         let before = redo::before(&self.worker, &self.claim.job, &token).await?;
         if let Some(receipt) = redo::attached(&settle, &spec.landing, before.as_ref(), started).await? {
             return Ok(receipt);
         }
-        let (Filled { target, landed, row_wise, tables }, rejected) = match self.fill(&spec, &spool, &token).await {
+        let asker = self.asker(&spec, &token, before.as_ref());
+        let (filled, rejected) = match self.fill(&spec, &spool, &asker).await {
             Ok(Some(done)) => done,
             // Every file is loaded already: nothing is read, and nothing becomes visible unless something has to go.
-            Ok(None) if before.is_none() => {
+            Ok(None) if self.claim.job.generation == 0 => {
                 return self.receipt(&token, &spec, &Landed::default(), true, Vec::new(), started);
             }
             Ok(None) => (self.nothing_to_land(&spec).await?, None),
@@ -128,9 +144,10 @@ impl Attempt {
                 return Err(fault);
             }
         };
+        let Filled { target, landed, row_wise, tables, replayed } = filled;
         FaultPoint::FilesWritten.pass();
         loads::release_damaged(&self.worker, &self.claim, &self.counters).await?;
-        let redo = match Redo::new(&self.worker, &spec.landing, &target, before).await {
+        let redo = match Redo::new(&self.worker, &spec.landing, &target, &token, before).await {
             Ok(redo) => redo,
             Err(fault) => {
                 settle.sweep(None).await;
@@ -139,11 +156,13 @@ impl Attempt {
         };
         let mut receipt = self.receipt(&token, &spec, &landed, row_wise, tables, started)?;
         redo.note(&mut receipt);
+        receipt.rejects_change = RejectsChange { mark: replayed.mark, ..redo.rejects_change() };
+        receipt.replayed_files = replayed.files;
         if let Some(rejected) = &rejected {
             receipt.rejects_table = rejected.target.table().to_string();
             receipt.rejects_to_commit = rejected.landed.to_text(&rejected.target)?;
         }
-        if landed.rows() == 0 && redo.is_empty() && rejected.is_none() {
+        if landed.rows() == 0 && redo.is_empty() && !receipt.touches_rejects() {
             spool.keep_only(&self.claim.lease.job_id, receipt.attempt);
             return Ok(receipt);
         }
@@ -179,10 +198,13 @@ impl Attempt {
         &self,
         spec: &JobSpec,
         spool: &Spool,
-        token: &Token,
+        asker: &Asker,
     ) -> Result<Option<(Filled, Option<Written>)>, Fault> {
         let (rejects, quarantine) = self.quarantine(spec, spool).unzip();
         let landing = async {
+            if let Some(replay) = &spec.replay {
+                return self.land_rejects(spec, replay, asker, rejects).await;
+            }
             let Some((files, table_is_named)) = self.take_files(spec).await? else { return Ok(None) };
             let input = admit::look(&self.worker, spec, files, &self.counters).await?;
             let fit = admit::fit(&self.worker, spec, input.prepared.output()).await?;
@@ -204,7 +226,8 @@ impl Attempt {
                 let rejects = async {
                     let kept = quarantine.end().await?;
                     self.all_kept(kept)?;
-                    self.write_rejects(kept, spec, spool, token).await
+                    let origins = done.as_ref().map_or(&[][..], |done| &done.replayed.rejected);
+                    self.write_rejects(kept, spec, spool, &asker.own, origins).await
                 };
                 let rejected = self.unless_stopped(rejects).await;
                 if rejected.is_err() {
@@ -224,11 +247,36 @@ impl Attempt {
     async fn nothing_to_land(&self, spec: &JobSpec) -> Result<Filled, Fault> {
         let schema = self.worker.lake.table_schema(&spec.landing.table).await?;
         let target = self.worker.lake.target(&Landing::new(spec.landing.table.clone()), &schema).await?;
-        Ok(Filled { target, landed: Landed::default(), row_wise: true, tables: Vec::new() })
+        let replayed = Replayed::default();
+        Ok(Filled { target, landed: Landed::default(), row_wise: true, tables: Vec::new(), replayed })
+    }
+
+    /// Keeps replays off the rejects of the generations before, which this one replaces.
+    async fn keep_replays_off(&self, spec: &JobSpec) -> Result<(), Fault> {
+        if self.claim.job.generation == 0 || spec.landing.on_rerun != OnRerun::Replace {
+            return Ok(());
+        }
+        let (table, key) = (rejects_table::of(&spec.landing.table), self.claim.job.key.to_string());
+        let held = self.unless_stopped(loads::hold_rejects(&self.worker, &self.claim, &table, [key], false)).await?;
+        self.or_later(held)
+    }
+
+    /// Gives the slot back when another job has what this one needs.
+    pub(super) fn or_later(&self, held: Result<(), Fault>) -> Result<(), Fault> {
+        if held.is_err() {
+            self.waits.store(true, Relaxed);
+        }
+        held
+    }
+
+    fn asker(&self, spec: &JobSpec, token: &Token, before: Option<&Before>) -> Asker {
+        let is_redo = self.claim.job.generation > 0 && spec.landing.on_rerun == OnRerun::Replace;
+        let from = before.and_then(Before::generation).unwrap_or_default();
+        Asker::of(&self.claim.job, token, is_redo.then_some(from))
     }
 
     /// Does something that ends early when the attempt may not go on.
-    async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         tokio::select! {
             result = work => result,
             () = self.kept.stopped() => {
@@ -244,6 +292,7 @@ impl Attempt {
         spec: &JobSpec,
         spool: &Spool,
         token: &Token,
+        origins: &[(String, u64)],
     ) -> Result<Option<Written>, Fault> {
         if kept == 0 {
             return Ok(None);
@@ -251,7 +300,8 @@ impl Attempt {
         let lease = &self.claim.lease;
         let path = spool.file(&lease.job_id, lease.attempt);
         let job = (&lease.job_id, token);
-        let written = rejects_table::write(&self.worker, &spec.landing.table, job, path, self.write_options()).await?;
+        let options = WriteOptions { job_id: staging::of_rejects(&lease.job_id), ..self.write_options() };
+        let written = rejects_table::write(&self.worker, &spec.landing.table, job, origins, path, options).await?;
         self.all_kept(written.landed.rows())?;
         Ok(Some(written))
     }
@@ -294,60 +344,6 @@ impl Attempt {
         }
     }
 
-    /// fetch -> read -> transform -> tap -> land.
-    async fn land(
-        &self,
-        spec: &JobSpec,
-        input: Input,
-        fit: &Fit,
-        target: Target,
-        rejects: Option<Rejects>,
-    ) -> Result<Filled, Fault> {
-        let limits = &self.worker.config.job;
-        let row_wise = input.prepared.row_wise();
-        let tap = Arc::new(Tap::new(Arc::clone(&fit.schema), limits.tap_bytes));
-        self.worker.open_tap(&self.claim.lease.job_id, Arc::clone(&tap));
-        let wanted = input.prepared.wanted();
-        let options = ReadOptions {
-            on_bad_row: spec.on_bad_row,
-            max_bad_rows: spec.max_bad_rows,
-            max_bad_ratio: spec.max_bad_ratio,
-            rejects,
-            threads: limits.threads,
-            batch_bytes: BATCH_BYTES,
-            projection: wanted.columns,
-            conditions: wanted.conditions,
-            ..ReadOptions::new(Arc::clone(&self.counters))
-        };
-        let batches: BatchStream = match (&spec.source, &input.schema) {
-            (Some(source), Some(schema)) => {
-                let batches = read::batches(&self.worker.fetcher, source, &input.files, schema, options);
-                Box::pin(batches.map_err(moulin_engine::Error::from))
-            }
-            _ => Box::pin(futures::stream::empty()),
-        };
-        let mut rows = input.prepared.apply(batches, Arc::clone(&self.counters));
-        let mut writer = self.worker.lake.writer(&target, self.write_options());
-        let flow = async {
-            while let Some(batch) = rows.next().await {
-                let batch = fit.apply(batch?)?;
-                self.counters.enter(Room::Land);
-                tap.publish(&batch);
-                writer.write(batch).await?;
-                FaultPoint::MidRead.pass();
-            }
-            Ok(writer.finish().await?)
-        };
-        let landed: Result<Landed, Fault> = flow.instrument(tracing::info_span!("land")).await;
-        // The reader above lets go of what it holds, the way to the rejects among it.
-        drop(rows);
-        if input.schema.is_none() {
-            OpenTable::settle(&input.tables, &self.counters);
-        }
-        let tables = input.tables.iter().map(OpenTable::read).collect();
-        Ok(Filled { target, landed: landed?, row_wise, tables })
-    }
-
     /// Where rejects go, when the job keeps them.
     fn quarantine(&self, spec: &JobSpec, spool: &Spool) -> Option<(Rejects, Quarantine)> {
         if spec.on_bad_row != OnBadRow::Quarantine {
@@ -357,17 +353,6 @@ impl Attempt {
         let tap = Arc::new(Tap::new(reject_schema(), self.worker.config.job.tap_bytes));
         self.worker.open_rejects(&lease.job_id, Arc::clone(&tap));
         Some(Quarantine::begin(spool, &lease.job_id, lease.attempt, tap))
-    }
-
-    /// Refuses to commit when a rejected row is not in the file.
-    fn all_kept(&self, kept: u64) -> Result<(), Fault> {
-        let rejected = self.counters.rows_rejected.load(Relaxed);
-        if kept == rejected {
-            return Ok(());
-        }
-        let message =
-            format!("rows are unaccounted for: {rejected} were rejected, but {kept} are kept; nothing was committed");
-        Err(Fault::new(FaultKind::Internal, message))
     }
 
     /// The rejects of an attempt that failed: kept when they are why it did, else removed.
@@ -390,118 +375,10 @@ impl Attempt {
         }
     }
 
-    fn write_options(&self) -> WriteOptions {
-        let (store, lease) = (Arc::clone(&self.worker.store), self.claim.lease.clone());
-        let stage: StageFile = Arc::new(move |uri| {
-            let (store, lease) = (Arc::clone(&store), lease.clone());
-            Box::pin(async move { Ok(store.stage_file(&lease, &uri, SystemTime::now()).await?) })
-        });
-        WriteOptions {
-            job_id: self.claim.lease.job_id.clone(),
-            attempt: self.claim.lease.attempt,
-            threads: self.worker.config.job.threads,
-            counters: Arc::clone(&self.counters),
-            stage,
-            spill_dir: self.worker.config.state_dir.join("spill"),
-        }
+    pub(super) fn write_options(&self) -> WriteOptions {
+        let lease = &self.claim.lease;
+        staging::write_options(&self.worker, lease, lease.attempt, lease.job_id.clone(), &self.counters)
     }
-
-    /// The receipt as it will be if the commit lands. Refuses to commit when a row is unaccounted for.
-    fn receipt(
-        &self,
-        token: &Token,
-        spec: &JobSpec,
-        landed: &Landed,
-        row_wise: bool,
-        tables: Vec<TableRead>,
-        started: Instant,
-    ) -> Result<Receipt, Fault> {
-        let counters = &self.counters;
-        let (read, rejected) = (counters.rows_read.load(Relaxed), counters.rows_rejected.load(Relaxed));
-        let (rows_in, rows_out) = (counters.rows_in.load(Relaxed), counters.rows_out.load(Relaxed));
-        // The transform would have filtered them, and so they are: the footers of their files count them.
-        let pruned = counters.rows_pruned.load(Relaxed);
-        let lost = |what: String| {
-            Err(Fault::new(FaultKind::Internal, format!("rows are unaccounted for: {what}; nothing was committed")))
-        };
-        if read != rows_in + rejected + pruned {
-            return lost(format!(
-                "{read} read, but {rows_in} went into the transform, {rejected} were rejected and {pruned} passed over"
-            ));
-        }
-        if landed.rows() != rows_out {
-            return lost(format!("{rows_out} came out of the transform, but {} are in the data files", landed.rows()));
-        }
-        if row_wise && rows_out > rows_in {
-            return lost(format!("{rows_in} went into a row-wise transform and {rows_out} came out"));
-        }
-        let receipt = Receipt {
-            job_id: self.claim.lease.job_id.0.clone(),
-            table: spec.landing.table.to_string(),
-            files: counters.files_total.load(Relaxed),
-            rows_read: read,
-            rows_landed: landed.rows(),
-            rows_rejected: rejected,
-            rows_filtered: row_wise.then(|| pruned + rows_in - rows_out),
-            bytes_read: counters.bytes_done.load(Relaxed),
-            bytes_written: landed.bytes(),
-            data_files: landed.files(),
-            snapshot_id: None,
-            metadata_location: String::new(),
-            elapsed: started.elapsed(),
-            rooms: counters.rooms(),
-            rejects: counters.rejects(),
-            attempt: self.claim.lease.attempt,
-            token: token.to_string(),
-            skipped_files: counters.skipped_files(),
-            files_skipped: counters.files_skipped.load(Relaxed),
-            rows_replaced: 0,
-            replaced_snapshot_id: None,
-            attached_to: None,
-            rejects_table: String::new(),
-            rejects_snapshot_id: None,
-            rejects_to_commit: String::new(),
-            tables,
-        };
-        receipt.check()?;
-        Ok(receipt)
-    }
-}
-
-/// Says what each room did, for the log.
-fn account(receipt: &Receipt) {
-    for time in &receipt.rooms {
-        let busy_ms = u64::try_from(time.busy.as_millis()).unwrap_or(u64::MAX);
-        let (rows, bytes) = match time.room {
-            Room::Fetch => (None, Some(receipt.bytes_read)),
-            Room::Read => (Some(receipt.rows_read), None),
-            Room::Transform => (Some(receipt.rows_read - receipt.rows_rejected), None),
-            Room::Land => (Some(receipt.rows_landed), Some(receipt.bytes_written)),
-            Room::Commit => (None, None),
-        };
-        tracing::info!(room = time.room.name(), busy_ms, rows, bytes, "room");
-    }
-    tracing::info!(
-        rows_read = receipt.rows_read,
-        rows_landed = receipt.rows_landed,
-        rows_rejected = receipt.rows_rejected,
-        rows_filtered = receipt.rows_filtered,
-        snapshot_id = receipt.snapshot_id,
-        "every row accounted for"
-    );
-}
-
-/// Whether a commit that ended so has left nothing: then its files may go. After any other end they stay, named in the store.
-fn surely_not_committed(kind: FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::Cancelled
-            | FaultKind::DeadlineExceeded
-            | FaultKind::CommitConflict
-            | FaultKind::StaleEpoch
-            | FaultKind::NotFound
-            | FaultKind::SchemaMismatch
-    )
 }
 
 /// The spec of a stored job.
@@ -512,80 +389,4 @@ pub(crate) fn decode(spec: &[u8]) -> Result<JobSpec, Fault> {
     let message = moulin_wire::v1::JobSpec::decode(spec)
         .map_err(|e| Fault::new(FaultKind::Internal, format!("the stored job cannot be read: {e}")))?;
     moulin_wire::decode::spec(Some(message))
-}
-
-/// What the end of an attempt means for the job; `None`: another worker has it, there is nothing to report.
-fn outcome(
-    worker: &Worker,
-    claim: &Claim,
-    result: Result<Receipt, Fault>,
-    kept: &Kept,
-    waits: bool,
-) -> Option<Outcome> {
-    let fault = match result {
-        Ok(receipt) => return Some(Outcome::Succeeded(receipt)),
-        Err(fault) => kept.why().filter(|_| !fault.retryable()).unwrap_or(fault),
-    };
-    if waits && fault.kind == FaultKind::Unavailable {
-        tracing::info!(reason = %fault, "the job waits for another one");
-        return Some(Outcome::Again { fault, not_before: SystemTime::now() + WAIT_FOR_OTHERS });
-    }
-    tracing::warn!(kind = ?fault.kind, error = %fault, "the attempt failed");
-    match fault.kind {
-        FaultKind::LeaseLost => None,
-        FaultKind::Cancelled => Some(Outcome::Cancelled(fault)),
-        // Whether the commit landed must be found out, however often that takes.
-        FaultKind::CommitUnknown => Some(again(claim, fault)),
-        kind if kind.retryable() && claim.lease.attempt < worker.config.job.max_attempts => Some(again(claim, fault)),
-        _ => Some(Outcome::Failed(fault)),
-    }
-}
-
-/// The outcome, if it is the job's last one and an earlier attempt may still be about to commit, with that ruled out.
-async fn for_good(worker: &Arc<Worker>, claim: &Claim, outcome: Option<Outcome>) -> Option<Outcome> {
-    let Some(Outcome::Failed(_) | Outcome::Cancelled(_)) = &outcome else { return outcome };
-    let Ok(table) = claim.job.table.parse() else { return outcome };
-    let settle = Settlement {
-        worker: Arc::clone(worker),
-        lease: claim.lease.clone(),
-        table,
-        token: Token::new(&claim.job.key, claim.job.generation),
-    };
-    match settle.rule_out().await {
-        Ok(None) => outcome,
-        Ok(Some(receipt)) => {
-            settle.sweep(Some(receipt.attempt)).await;
-            Spool::new(&worker.config).keep_only(&claim.lease.job_id, receipt.attempt);
-            Some(Outcome::Succeeded(receipt))
-        }
-        Err(fault) if fault.kind == FaultKind::LeaseLost => None,
-        Err(fault) => {
-            tracing::warn!(error = %fault, "it cannot be ruled out that an earlier attempt commits; trying again");
-            let unknown = Fault::new(FaultKind::CommitUnknown, "an earlier attempt may still commit");
-            Some(again(claim, unknown.with_source(&fault)))
-        }
-    }
-}
-
-fn again(claim: &Claim, fault: Fault) -> Outcome {
-    let pause = Duration::from_secs(1 << claim.lease.attempt.min(6));
-    Outcome::Again { fault, not_before: SystemTime::now() + pause }
-}
-
-async fn report(worker: Arc<Worker>, claim: Arc<Claim>, counters: Arc<Counters>, outcome: Option<Outcome>) {
-    let Some(outcome) = outcome else { return };
-    // The last figures: a short job ends before its lease was ever renewed.
-    let progress = counters.snapshot();
-    if let Err(error) = worker.store.renew(&claim.lease, worker.config.job.lease, &progress, SystemTime::now()).await {
-        tracing::debug!(error = %Fault::from(error), "the last figures could not be stored");
-    }
-    let succeeded = matches!(outcome, Outcome::Succeeded(_));
-    match worker.store.finish(&claim.lease, outcome, SystemTime::now()).await {
-        Ok(job) => tracing::info!(state = %job.state, "the attempt is over"),
-        // The lease runs out and the next attempt finds what this one did.
-        Err(error) => tracing::error!(error = %Fault::from(error), "the end of the attempt could not be reported"),
-    }
-    if succeeded {
-        FaultPoint::AfterReport.pass();
-    }
 }

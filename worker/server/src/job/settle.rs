@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use moulin_core::{Fault, FaultKind, FaultPoint, JobId, JobState, Receipt, TableName, Token};
 use moulin_lake::{Commit, Committed, Fence, Landed, Target};
-use moulin_store::{Lease, LedgerEntry};
+use moulin_store::{Lease, LedgerEntry, MovedFiles};
 
 use super::redo::Redo;
 use super::rejects_table;
@@ -40,11 +40,11 @@ impl Settlement {
             };
             let mut receipt = self.receipt_of(id, committed).await?;
             // Rejects are committed before the ledger is written.
-            if !std::mem::take(&mut receipt.rejects_to_commit).is_empty() {
+            if receipt.touches_rejects() {
                 let found = self.find(&rejects_table::of(&self.table)).await?;
                 receipt.rejects_snapshot_id = found.map(|found| found.snapshot_id);
             }
-            return Ok(Some(receipt));
+            return Ok(Some(receipt.settled()));
         }
         match self.find(&self.table).await? {
             Some(committed) => {
@@ -56,7 +56,7 @@ impl Settlement {
     }
 
     /// The commit of an earlier attempt, as the table of rows or the one of rejects knows it.
-    async fn find(&self, table: &TableName) -> Result<Option<Committed>, Fault> {
+    pub(super) async fn find(&self, table: &TableName) -> Result<Option<Committed>, Fault> {
         let lake = &self.worker.lake;
         let found = lake.find_token(table, &self.token).await?;
         if found.is_some() || !self.may_have_committed().await? {
@@ -72,11 +72,10 @@ impl Settlement {
     async fn rejects_alone(&self) -> Result<Option<Receipt>, Fault> {
         for attempt in 1..self.lease.attempt {
             let intent = self.worker.store.intent(&self.lease.job_id, attempt).await?;
-            let Some(mut receipt) = intent.filter(|receipt| !receipt.rejects_to_commit.is_empty()) else { continue };
+            let Some(mut receipt) = intent.filter(Receipt::touches_rejects) else { continue };
             let found = self.find(&rejects_table::of(&self.table)).await?;
-            if let Some(found) = found.filter(|found| found.attempt == attempt) {
-                receipt.rejects_to_commit.clear();
-                receipt.rejects_snapshot_id = Some(found.snapshot_id);
+            if found.is_some_and(|found| found.attempt == attempt) {
+                self.commit_rejects(&mut receipt).await?;
                 return Ok(Some(receipt));
             }
         }
@@ -87,31 +86,19 @@ impl Settlement {
     /// attempt, and the ledger. The true receipt.
     async fn complete(&self, committed: &Committed) -> Result<Receipt, Fault> {
         let mut receipt = self.receipt_of(&self.lease.job_id, committed.clone()).await?;
+        let moved = MovedFiles { replaced: receipt.replaced_tokens.clone(), replayed: receipt.replayed_files.clone() };
         self.commit_rejects(&mut receipt).await?;
         FaultPoint::CommittedNotRecorded.pass();
-        self.record(committed).await?;
+        self.record(committed, &moved).await?;
         Ok(receipt)
     }
 
-    /// Makes the rejects of an intended commit visible, once.
+    /// Makes the rejects of an intended commit visible and does what it says to earlier ones, once.
     async fn commit_rejects(&self, receipt: &mut Receipt) -> Result<(), Fault> {
-        let to_commit = std::mem::take(&mut receipt.rejects_to_commit);
-        if to_commit.is_empty() {
-            return Ok(());
+        if receipt.touches_rejects() {
+            receipt.rejects_snapshot_id = self.commit_to_rejects(receipt).await?;
         }
-        if self.may_have_committed().await?
-            && let Some(found) = self.find(&rejects_table::of(&self.table)).await?
-        {
-            receipt.rejects_snapshot_id = Some(found.snapshot_id);
-            return Ok(());
-        }
-        let target = rejects_table::target(&self.worker, &self.table).await?;
-        let added = Landed::from_text(&target, &to_commit)?;
-        let mut commit = Commit::new(self.token.clone(), receipt.attempt, added);
-        commit.fence = Some(self.fence());
-        commit.summary = summary(receipt);
-        let committed = self.worker.lake.commit(&target, commit).await?;
-        receipt.rejects_snapshot_id = Some(committed.snapshot_id);
+        *receipt = receipt.clone().settled();
         Ok(())
     }
 
@@ -153,7 +140,7 @@ impl Settlement {
         let mut last = None;
         for attempt in 1..self.lease.attempt {
             if let Some(receipt) = self.worker.store.intent(&self.lease.job_id, attempt).await? {
-                let only_rejects = receipt.rows_landed == 0 && !receipt.rejects_to_commit.is_empty();
+                let only_rejects = receipt.rows_landed == 0 && receipt.touches_rejects();
                 last = Some((attempt, only_rejects || last.is_some_and(|(_, only)| only)));
             }
         }
@@ -161,7 +148,7 @@ impl Settlement {
     }
 
     /// Lets a commit through as long as the attempt has its lease.
-    fn fence(&self) -> Fence {
+    pub(super) fn fence(&self) -> Fence {
         let (store, lease) = (Arc::clone(&self.worker.store), self.lease.clone());
         Fence::new(move || {
             let (store, lease) = (Arc::clone(&store), lease.clone());
@@ -214,7 +201,7 @@ impl Settlement {
         Ok(receipt)
     }
 
-    async fn record(&self, committed: &Committed) -> Result<(), Fault> {
+    async fn record(&self, committed: &Committed, moved: &MovedFiles) -> Result<(), Fault> {
         let entry = LedgerEntry {
             token: self.token.clone(),
             job_id: self.lease.job_id.clone(),
@@ -223,7 +210,7 @@ impl Settlement {
             metadata_location: committed.metadata_location.clone(),
             attempt: committed.attempt,
         };
-        Ok(self.worker.store.record_commit(&self.lease, &entry, SystemTime::now()).await?)
+        Ok(self.worker.store.record_commit_of(&self.lease, &entry, moved, SystemTime::now()).await?)
     }
 
     // The attempt that committed wrote its receipt down before: its figures are the true ones, whoever reports them.
@@ -281,7 +268,7 @@ fn half_way(fault: Fault) -> Fault {
 }
 
 /// What the snapshot itself says about the job.
-fn summary(receipt: &Receipt) -> BTreeMap<String, String> {
+pub(super) fn summary(receipt: &Receipt) -> BTreeMap<String, String> {
     let mut summary = BTreeMap::from([
         ("moulin.job-id".to_owned(), receipt.job_id.clone()),
         ("moulin.rows-read".to_owned(), receipt.rows_read.to_string()),
@@ -289,6 +276,12 @@ fn summary(receipt: &Receipt) -> BTreeMap<String, String> {
     ]);
     if receipt.rows_replaced > 0 {
         summary.insert("moulin.rows-replaced".to_owned(), receipt.rows_replaced.to_string());
+    }
+    if receipt.rejects_replaced > 0 {
+        summary.insert("moulin.rejects-replaced".to_owned(), receipt.rejects_replaced.to_string());
+    }
+    if let Some(replay) = &receipt.replay {
+        summary.insert("moulin.rejects-replayed".to_owned(), replay.replayed.to_string());
     }
     if let Some(filtered) = receipt.rows_filtered {
         summary.insert("moulin.rows-filtered".to_owned(), filtered.to_string());

@@ -76,6 +76,11 @@ pub(super) fn receipt(lease: &Lease) -> Receipt {
         rejects_table: String::new(),
         rejects_snapshot_id: None,
         rejects_to_commit: String::new(),
+        rejects_change: moulin_core::RejectsChange::default(),
+        rejects_replaced: 0,
+        replay: None,
+        replayed_files: Vec::new(),
+        replaced_tokens: Vec::new(),
         tables: Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 //! Identifiers keep their case, quoted or not: a CSV header `Dep_Delay` is the column `Dep_Delay`, and another
 //! spelling is an error that says so. Only the table's own name may be written in any case.
 
+mod condition;
 mod conditions;
 mod run;
 mod scan;
@@ -31,6 +32,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
+pub use self::condition::RowCondition;
 use self::scan::ScannedTable;
 use self::table::{Failure, InputTable};
 use super::TransformOptions;
