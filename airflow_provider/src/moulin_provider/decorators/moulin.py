@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from moulin_provider.decorators.hints import check_frame_function, wrong_arguments
-from moulin_provider.operators.moulin import MoulinLandOperator
+from moulin_provider.operators.land import MoulinLandOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

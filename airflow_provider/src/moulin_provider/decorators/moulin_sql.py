@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import (
 
 from moulin_provider.decorators.hints import check_query_function
 from moulin_provider.decorators.moulin import refuse_wrong_arguments
-from moulin_provider.operators.moulin import MoulinLandOperator
+from moulin_provider.operators.land import MoulinLandOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -1,0 +1,292 @@
+"""What the operators whose work is a job have in common."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import abstractmethod
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
+
+from moulin_provider.links.moulin import MoulinReceiptLink
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
+    from moulin.job import Job, Receipt
+    from moulin.landing import Landing
+    from moulin.plan import JobPlan
+    from moulin.spec import JobSpec
+
+    from moulin_provider.hooks.moulin import MoulinHook
+
+XCOM_JOB_ID = "job_id"
+"""XCom with the worker's name for the job, there as soon as the worker has it."""
+
+# The worker's own deadline should be heard first, then the trigger's; Airflow's end of a deferral says least.
+_TIMEOUT_GRACE = timedelta(seconds=30)
+# A task process that is told to end has five seconds.
+_KILL_SECONDS = 4.0
+
+
+class MoulinJobOperator(BaseOperator):
+    """Asks a Moulin worker for a job and waits for it; a class that builds on it says in `job_spec` for which.
+
+    Every try of a task instance asks for the same job, so a retry, a lost worker process or a restarted scheduler
+    finds the job that is running, or the receipt of the one that is done. A cleared task asks for a new job.
+
+    :param target: the table where rows go. (templated)
+    :param moulin_conn_id: connection of the worker. (templated)
+    :param deferrable: wait in the triggerer instead of a worker slot.
+    :param wait_for_completion: False: the task succeeds as soon as the worker has the job, and returns its id.
+    :param poll_interval: seconds between two lines of progress in the log, at first; later lines come less often.
+    :param cancel_on_kill: whether the job is cancelled when a user marks or clears the running task.
+    :param durable: False: every try asks for a job of its own. Then a try that was lost while its job went on
+        lands the same rows twice; leave it True unless that is wanted.
+
+    `execution_timeout` is also the job's deadline at the worker. The receipt is the return value; `XCOM_JOB_ID`
+    names the job while it runs.
+    """
+
+    template_ext: Sequence[str] = (".sql", ".yaml", ".yml")
+    operator_extra_links = (MoulinReceiptLink(),)
+    ui_color = "#dcebf2"
+
+    on_bad_row: Literal["fail", "skip", "quarantine"] = "fail"
+    """What becomes of rows that do not fit, for operators that read files."""
+
+    def __init__(
+        self,
+        *,
+        target: Landing | Mapping[str, Any] | str,
+        moulin_conn_id: str = "moulin_default",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        wait_for_completion: bool = True,
+        poll_interval: float = 5.0,
+        cancel_on_kill: bool = True,
+        durable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.target = templated(target)
+        self.moulin_conn_id = moulin_conn_id
+        self.deferrable = deferrable
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.cancel_on_kill = cancel_on_kill
+        self.durable = durable
+        self._waiting_for: tuple[str, int] | None = None
+        self._receipt: Receipt | None = None
+
+    @abstractmethod
+    def job_spec(self) -> JobSpec:
+        """The job, from the arguments as they are rendered."""
+
+    @cached_property
+    def hook(self) -> MoulinHook:
+        """The hook of the connection."""
+        from moulin_provider.hooks.moulin import MoulinHook
+
+        return MoulinHook(self.moulin_conn_id)
+
+    def execute(self, context: Context) -> Any:
+        """Asks for the job and waits for it, here or in the triggerer."""
+        from moulin.errors import MoulinError
+
+        from moulin_provider.outcome import failure
+
+        try:
+            job = self._submit(context)
+        except MoulinError as error:
+            raise failure(error.fault, f"the job of task {self.task_id} was not accepted") from None
+        if self.do_xcom_push:
+            context["ti"].xcom_push(key=XCOM_JOB_ID, value=job.job_id)
+        if not self.wait_for_completion:
+            return {"job_id": job.job_id, "table": job.table, "state": job.state.value}
+        if job.state.is_final or not self.deferrable:
+            return self._wait(context, job)
+        return self._defer(job, context["ti"].try_number)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """The end of a deferred task; the event says how the job ended."""
+        from moulin_provider.outcome import TIMEOUT, receipt_of
+
+        if event is None:
+            raise AirflowException("the trigger fired without an event")
+        if event.get("status") == TIMEOUT:
+            self._cancel(event["job_id"], context["ti"].try_number, "the task's execution_timeout has passed")
+            raise AirflowException(
+                f"job {event['job_id']} was not over within the execution_timeout of {self.execution_timeout}"
+            )
+        return self._report(context, receipt_of(event))
+
+    def on_kill(self) -> None:
+        """A user ended the running task, or its time is up: ends the job, unless a newer try has it."""
+        if self._waiting_for is None:
+            return
+        job_id, epoch = self._waiting_for
+        if not self.cancel_on_kill:
+            self.log.info("job %s goes on: cancel_on_kill is off", job_id)
+            return
+        # This runs in a signal handler, in the middle of a call of the main thread: another thread with a
+        # connection of its own cannot meet a lock that is held there.
+        thread = threading.Thread(target=self._cancel, args=(job_id, epoch, "the task was ended"), daemon=True)
+        thread.start()
+        thread.join(_KILL_SECONDS)
+
+    def _submit(self, context: Context) -> Job:
+        from moulin_provider.submit import submit
+        from moulin_provider.task_identity import TaskIdentity
+
+        spec = self.job_spec()
+        identity = TaskIdentity.of(context["ti"], self.retries)
+        with self.hook.get_conn() as client:
+            job = submit(client, spec, identity, self.log, durable=self.durable)
+        self._waiting_for = (job.job_id, identity.epoch)
+        return job
+
+    def _wait(self, context: Context, job: Job) -> Any:
+        from moulin.errors import MoulinError
+
+        from moulin_provider.outcome import error_event, event_of, receipt_of
+        from moulin_provider.progress_log import ProgressLog
+
+        news = ProgressLog(self.poll_interval)
+        try:
+            with self.hook.get_conn() as client:
+                for job in client.watch(job.job_id, interval=min(self.poll_interval, 5.0)):  # noqa: B020
+                    if line := news.line(job):
+                        self.log.info(line)
+        except MoulinError as error:
+            return self._report(context, receipt_of(error_event(job.job_id, error)))
+        return self._report(context, receipt_of(event_of(job)))
+
+    def _defer(self, job: Job, epoch: int) -> None:
+        from moulin_provider.triggers.moulin import MoulinJobTrigger
+
+        limit: timedelta | None = self.execution_timeout
+        self.log.info("waiting in the triggerer for job %s", job.job_id)
+        self.defer(
+            trigger=MoulinJobTrigger(
+                job_id=job.job_id,
+                epoch=epoch,
+                moulin_conn_id=self.moulin_conn_id,
+                poll_interval=self.poll_interval,
+                deadline=None if limit is None else time.time() + (limit + _TIMEOUT_GRACE / 2).total_seconds(),
+                cancel_on_kill=self.cancel_on_kill,
+                not_before=time.time() + _supervisor_seconds(),
+            ),
+            method_name="execute_complete",
+            kwargs=self._defer_kwargs(),
+            timeout=None if limit is None else limit + _TIMEOUT_GRACE,
+        )
+
+    def _defer_kwargs(self) -> dict[str, Any]:
+        """What `execute_complete` gets besides context and event, for operators that are built on this one."""
+        return {}
+
+    def _cancel(self, job_id: str, epoch: int, reason: str) -> None:
+        from moulin.errors import MoulinError, StaleEpoch
+
+        try:
+            with self.hook.get_conn() as client:
+                job = client.cancel(job_id, reason, epoch)
+            self.log.info("cancel of job %s was asked for: it is %s", job_id, job.state)
+        except StaleEpoch as error:
+            self.log.info("job %s goes on: %s", job_id, error.message)
+        except MoulinError as error:
+            self.log.warning("job %s could not be cancelled, its deadline ends it: %s", job_id, error)
+
+    def _report(self, context: Context, receipt: Receipt) -> dict[str, Any]:
+        from moulin_provider.assets import assets_of, event_extra
+        from moulin_provider.reject_log import left_out, skipped_files
+        from moulin_provider.xcom_receipt import xcom_receipt
+
+        self.log.info("%s", receipt)
+        # A line each: the pages that show a log keep no line breaks within a message.
+        for line in (*left_out(receipt, self.on_bad_row), *skipped_files(receipt)):
+            self.log.warning("%s", line)
+        self._receipt = receipt
+        for asset in assets_of(receipt.table, self.outlets):
+            context["outlet_events"][asset].extra = event_extra(receipt)
+        return xcom_receipt(receipt)
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any] | None:
+        """Patterns in, table out; what OpenLineage asks before the task."""
+        from moulin_provider import lineage
+
+        return lineage.begun(self.job_spec(), self._catalog())
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
+        """Files in, table out, columns and counts; what OpenLineage asks after the task."""
+        from moulin_provider import lineage
+
+        spec = self.job_spec()
+        if self._receipt is None:
+            return lineage.begun(spec, self._catalog())
+        return lineage.ended(spec, self._catalog(), self._receipt, self._plan_for_lineage(spec))
+
+    def _plan_for_lineage(self, spec: JobSpec) -> JobPlan | None:
+        from moulin.errors import MoulinError
+
+        try:
+            with self.hook.get_conn() as client:
+                return client.plan(spec)
+        except MoulinError as error:
+            self.log.info("lineage has no columns: %s", error.message)
+            return None
+
+    def _catalog(self) -> str:
+        """The catalog's name: that of the outlet that is the target, else the usual one."""
+        from moulin_provider.assets import assets_of, table_of
+
+        table = self.job_spec().target.table
+        return next((table_of(asset.uri)[0] for asset in assets_of(table, self.outlets)), "moulin")
+
+
+def _supervisor_seconds() -> float:
+    """How long the supervisor of a deferring task may be busy with its end.
+
+    It looks for the end of the task's process once every `min_heartbeat_interval`. When it reports that end while the
+    task, whose trigger has fired, is queued or runs again, the scheduler takes the new run for one that was killed
+    and fails it. So the trigger of a job that is over at once waits for the supervisor.
+    """
+    return float(conf.getint("workers", "min_heartbeat_interval", fallback=5)) + 1.5
+
+
+def templated(value: Any) -> Any:
+    """A builder's value in a form that Airflow can template and show: dicts and texts; a LazyFrame as its plan."""
+    from moulin.landing import Landing
+    from moulin.source import Source
+    from moulin.transform import Sql, is_lazy_frame, polars_plan
+
+    if isinstance(value, Source | Landing):
+        return value.to_dict()
+    if isinstance(value, Sql):
+        return value.query
+    return polars_plan(value) if is_lazy_frame(value) else value
+
+
+def transform_of(value: Any) -> Any:
+    """A transform as `JobSpec` takes it: a text is a SELECT."""
+    from moulin.transform import Sql
+
+    return Sql(value) if isinstance(value, str) else value
+
+
+def parsed(name: str, value: Any) -> Any:
+    """The dict in a YAML text, which is what a `.yaml` file became; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    import yaml
+    from moulin.errors import SpecError
+
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SpecError.about(name, str(error), "YAML in the shape of a job file") from error

@@ -1,0 +1,74 @@
+"""The task that lands files in an Iceberg table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from moulin_provider.operators.job import MoulinJobOperator, parsed, templated, transform_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import polars as pl
+    from moulin.landing import Landing
+    from moulin.source import Source
+    from moulin.spec import JobSpec
+    from moulin.transform import PolarsPlan, Sql
+
+
+class MoulinLandOperator(MoulinJobOperator):
+    """Lands files in an Iceberg table through a Moulin worker, each input row once or not at all.
+
+    Every try of a task instance asks for the same job, so a retry, a lost worker process or a restarted scheduler
+    finds the job that is running, or the receipt of the one that is done. A cleared task asks for a new job, whose
+    rows replace those of the job before in one snapshot, unless the target's `on_rerun` says otherwise.
+
+    :param source: what to read: `moulin.csv(...)`, `tsv(...)`, `ndjson(...)`, `json(...)`, `parquet(...)`, or a dict
+        (or the name of a `.yaml` file with one) in the shape of a job file. (templated)
+    :param target: where rows go: `moulin.iceberg(...)`, or such a dict or file. (templated)
+    :param transform: what happens in between: `moulin.sql(...)`, a SELECT as text (or the name of a `.sql` file),
+        a `polars.LazyFrame`, or a dict. None: rows land as they are read. (templated)
+    :param on_bad_row: `fail` ends the job at the first row that does not fit, `skip` counts such rows and leaves
+        them out, `quarantine` also keeps every one, with its place, its reason and its bytes. (templated)
+    :param max_bad_rows: more such rows fail the job, and nothing is visible. None: no limit.
+    :param max_bad_ratio: a larger share of such rows among all rows read, 0 to 1, fails the job at its end, and
+        nothing is visible. None: no limit.
+
+    The other arguments (`moulin_conn_id`, `deferrable`, `wait_for_completion`, `poll_interval`, `cancel_on_kill`,
+    `durable`) and what the task returns are those of `MoulinJobOperator`.
+    """
+
+    template_fields: Sequence[str] = ("source", "transform", "target", "on_bad_row", "moulin_conn_id")
+    template_fields_renderers = {"source": "yaml", "transform": "sql", "target": "yaml"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        *,
+        source: Source | Mapping[str, Any] | str,
+        target: Landing | Mapping[str, Any] | str,
+        transform: Sql | PolarsPlan | pl.LazyFrame | Mapping[str, Any] | str | None = None,
+        on_bad_row: Literal["fail", "skip", "quarantine"] = "fail",
+        max_bad_rows: int | None = None,
+        max_bad_ratio: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(target=target, **kwargs)
+        self.source = templated(source)
+        self.transform = templated(transform)
+        self.on_bad_row = on_bad_row
+        self.max_bad_rows = max_bad_rows
+        self.max_bad_ratio = max_bad_ratio
+
+    def job_spec(self) -> JobSpec:
+        """The job, from the arguments as they are rendered."""
+        from moulin.spec import JobSpec
+
+        return JobSpec(
+            source=parsed("source", self.source),
+            target=parsed("target", self.target),
+            transform=transform_of(self.transform),
+            on_bad_row=self.on_bad_row,
+            max_bad_rows=self.max_bad_rows,
+            max_bad_ratio=self.max_bad_ratio,
+            deadline=self.execution_timeout,
+        )
