@@ -169,7 +169,31 @@ class Expired(Fault):
             newest = table.current_snapshot()
             older = [s.snapshot_id for s in table.snapshots() if newest and s.snapshot_id != newest.snapshot_id]
             if older:
+                # What a redo has replaced is named by these snapshots only.
+                scans = (table.scan(snapshot_id=snapshot_id) for snapshot_id in older)
+                stage.replaced_files.update(task.file.file_path for scan in scans for task in scan.plan_files())
                 table.maintenance.expire_snapshots().by_ids(older).commit()
+
+
+@dataclass
+class RejectsRewritten(Fault):
+    """A crash around the commit of the rejects; another program writes all of them into other files before the retry."""
+
+    name = "rejects_rewritten_at"
+    point: str
+
+    @classmethod
+    def choose(cls, dice: random.Random) -> Self:
+        return cls(dice.choice(("rows_committed", "rejects_written", "committed_not_recorded")))
+
+    def happen(self, stage: Stage) -> None:
+        worker = stage.worker()
+        _ask_and_await(stage, worker, worker.start(MOULIN_FAULT_POINT=f"{self.point}:kill"))
+        self.met = worker.is_dead()
+        worker.close()
+        with contextlib.suppress(NoSuchTableError):
+            table = stage.world.catalog.load_table(f"{stage.table}__rejects")
+            table.overwrite(table.scan().to_arrow())
 
 
 @dataclass
@@ -360,6 +384,7 @@ ALL: tuple[type[Fault], ...] = (
     Zombie,
     Crowd,
     Expired,
+    RejectsRewritten,
     OtherWriter,
     LostAnswer,
     CatalogDown,

@@ -16,6 +16,7 @@ from rounds import Round, run
 from world import SERVERS, WORLDS
 
 SEED = 20261121
+AROUND_COMMITS = ("files_written", "before_commit", "rows_committed", "rejects_written", "committed_not_recorded")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,6 +40,22 @@ def kinds() -> list[tuple[str, faults.Fault]]:
 @pytest.mark.parametrize(("world", "fault"), kinds(), ids=str)
 def test_one_fault(world: str, fault: faults.Fault, tmp_path: Path) -> None:
     run(Round("one", world, 2, [fault]), tmp_path)
+    assert fault.met, f"no job met {fault}"
+
+
+def later_kinds() -> list[tuple[str, faults.Fault]]:
+    """Each kind of fault once in each world, and a kill around every commit; of redos and replays."""
+    chosen: list[tuple[str, faults.Fault]] = []
+    for world, kind in WORLDS.items():
+        dice = random.Random(f"{SEED} later {world}")
+        chosen += [(world, faults.KillAtPoint(point)) for point in AROUND_COMMITS]
+        chosen += [(world, f.choose(dice)) for f in faults.possible_in(kind) if f is not faults.KillAtPoint]
+    return chosen
+
+
+@pytest.mark.parametrize(("world", "fault"), later_kinds(), ids=str)
+def test_one_fault_of_a_redo_and_a_replay(world: str, fault: faults.Fault, tmp_path: Path) -> None:
+    run(Round("later", world, 2, [], redone=[0], replays=1, later_faults=[fault]), tmp_path)
     assert fault.met, f"no job met {fault}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ COMMITTED_BY = {
     "files_written": 2,
     "before_commit": 2,
     "rows_committed": 1,
+    "rejects_written": 1,
     "committed_not_recorded": 1,
     "recorded_not_reported": 1,
     "after_report": 1,
@@ -41,6 +43,8 @@ def test_a_kill_and_a_restart_leave_each_row_once(
     point: str, worker: WorkerProcess, table: LandedTable, tmp_path: Path
 ) -> None:
     spec = input_files.job(tmp_path / "input")
+    if point == "rejects_written":
+        spec = replace(spec, on_bad_row="quarantine")
     client = worker.start(MOULIN_FAULT_POINT=f"{point}:kill")
     with contextlib.suppress(moulin.Unavailable):  # at before_claim the answer is lost, too
         client.submit(spec, KEY)

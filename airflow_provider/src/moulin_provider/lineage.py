@@ -31,8 +31,10 @@ _MAX_FILES = 100
 
 def begun(spec: JobSpec, catalog: str) -> OperatorLineage[Any, Any]:
     """What is known before the job: the patterns it reads and the table it lands in."""
-    uris = () if spec.source is None else spec.source.uris
+    # A replay reads rejects; the files that its source names are not touched.
+    uris = () if spec.source is None or spec.replay is not None else spec.source.uris
     inputs = [InputDataset(namespace, name) for namespace, name in _names(uris)]
+    inputs += _rejects(spec, catalog)
     inputs += [InputDataset(f"iceberg://{catalog}", one.table) for one in spec.tables.values()]
     return OperatorLineage(
         inputs=inputs, outputs=[OutputDataset(f"iceberg://{catalog}", spec.target.table)], job_facets=_job_facets(spec)
@@ -54,9 +56,17 @@ def ended(spec: JobSpec, catalog: str, receipt: Receipt, plan: JobPlan | None) -
         for one, file in zip(inputs, files, strict=True):
             size = input_statistics_input_dataset.InputStatisticsInputDatasetFacet(size=file.size_bytes)
             one.inputFacets = {"inputStatistics": size}
+    inputs += _rejects(spec, catalog)
     return OperatorLineage(
         inputs=inputs, outputs=[_output(spec, catalog, receipt, plan, names)], job_facets=_job_facets(spec)
     )
+
+
+def _rejects(spec: JobSpec, catalog: str) -> list[InputDataset]:
+    """The table of rejects that a replay reads."""
+    if spec.replay is None:
+        return []
+    return [InputDataset(f"iceberg://{catalog}", f"{spec.target.table}__rejects")]
 
 
 def _output(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moulin.job import Receipt
+    from moulin.replaying import ReplayCounts
 
 MAX_BYTES = 2000
 _MAX_TEXT = 300
@@ -28,6 +29,8 @@ def xcom_receipt(receipt: Receipt) -> dict[str, Any]:
         "rejects_table": _cut(receipt.rejects_table),
         "rows_filtered": receipt.rows_filtered,
         "rows_replaced": receipt.rows_replaced,
+        "rejects_replaced": receipt.rejects_replaced,
+        "replay": None if receipt.replay is None else _replay(receipt.replay),
         "attached_to": _cut(receipt.attached_to),
         "bytes_read": receipt.bytes_read,
         "bytes_written": receipt.bytes_written,
@@ -45,6 +48,15 @@ def xcom_receipt(receipt: Receipt) -> dict[str, Any]:
             found["rejects"].pop()
             break
     return found
+
+
+def _replay(counts: ReplayCounts) -> dict[str, Any]:
+    """The figures of a replay; the table is the receipt's with its ending."""
+    figures = counts.to_dict()
+    return {
+        name: figures[name]
+        for name in ("snapshot_id", "matched", "replayed", "cut", "without_bytes", "other_format", "empty")
+    }
 
 
 def _cut(text: str) -> str:

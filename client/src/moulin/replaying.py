@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from moulin import _argument as argument
 from moulin.errors import SpecTypeError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from moulin.landing import Landing
     from moulin.source import Source
-    from moulin.spec import JobSpec
+    from moulin.spec import JobSpec, OnBadRow
     from moulin.transform import Transform
 
 
@@ -84,7 +84,7 @@ def replay(
     *,
     where: str = "",
     transform: Transform | pl.LazyFrame | Mapping[str, Any] | None = None,
-    on_bad_row: Literal["fail", "quarantine"] = "quarantine",
+    on_bad_row: OnBadRow = "quarantine",
     max_bad_rows: int | None = None,
     max_bad_ratio: float | None = None,
     deadline: timedelta | str | None = None,
@@ -93,10 +93,10 @@ def replay(
 
         client.submit(moulin.replay("bronze.flights", csv(FILES, null_values=["NA", "n/a"]))).wait()
 
-    `source` is that of the job that rejected the rows, corrected; its uris are not looked at, and columns that it does not
-    declare have the types that the job found. `where` is a SQL condition over the columns of `<table>__rejects`.
-    What was taken is marked there (`replayed_by`, `replayed_at`); what still does not fit is a reject again, at the place
-    it has had from the first. With `on_bad_row="fail"` the first such row ends the job, and nothing changes.
+    `source` is that of the job that rejected the rows, corrected; its uris are not looked at, and columns that it does
+    not declare have the types that the job found. `where` is a SQL condition over the columns of `<table>__rejects`.
+    What was taken is marked there (`replayed_by`, `replayed_at`); what still does not fit is a reject again, at the
+    place it has had from the first. With `on_bad_row="fail"` the first such row ends the job, and nothing changes.
     """
     from moulin.landing import iceberg
     from moulin.spec import JobSpec

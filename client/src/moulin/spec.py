@@ -98,7 +98,7 @@ class JobSpec:
         `deadline` is the time from the submit over all attempts; None: the worker's `job.deadline`.
         `tables` are Iceberg tables to read, by the names that the transform knows them by:
         `{"flights": table("bronze.flights")}`. A job reads files, tables, or both; SQL knows the files as `input`.
-        `replay`: the job reads the rejects of its target as `source` says, not files; `moulin.replay` makes such a spec.
+        `replay`: the job reads the rejects of its target as `source` says, and no files; `moulin.replay` makes it.
         """
         set_field = object.__setattr__
         set_field(self, "tables", tables_from(tables))
@@ -114,7 +114,9 @@ class JobSpec:
         set_field(self, "deadline", _deadline(deadline))
         set_field(self, "replay", None if replay is None else _made(Replay, "replay", replay, "Replay(where='...')"))
         if self.replay is not None and on_bad_row == "skip":
-            raise SpecError.about("on_bad_row", on_bad_row, "'quarantine' or 'fail': a replay keeps what still does not fit")
+            raise SpecError.about(
+                "on_bad_row", on_bad_row, "'quarantine' or 'fail': a replay keeps what still does not fit"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON values in the shape of a job file; defaults are left out."""

@@ -22,6 +22,8 @@ pub enum FaultPoint {
     BeforeCommit = 4,
     /// The catalog took the commit of the rows, and not yet that of the rejects.
     RowsCommitted = 9,
+    /// What becomes of rejects is written, and the catalog has not been asked to commit it.
+    RejectsWritten = 10,
     /// The catalog took all commits; the ledger does not know it.
     CommittedNotRecorded = 5,
     /// The ledger knows the commit; the job is not finished.
@@ -32,13 +34,14 @@ pub enum FaultPoint {
 
 impl FaultPoint {
     /// Every point, in the order a job passes them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::BeforeClaim,
         Self::FilesClaimed,
         Self::MidRead,
         Self::FilesWritten,
         Self::BeforeCommit,
         Self::RowsCommitted,
+        Self::RejectsWritten,
         Self::CommittedNotRecorded,
         Self::RecordedNotReported,
         Self::AfterReport,
@@ -54,6 +57,7 @@ impl FaultPoint {
             Self::FilesWritten => "files_written",
             Self::BeforeCommit => "before_commit",
             Self::RowsCommitted => "rows_committed",
+            Self::RejectsWritten => "rejects_written",
             Self::CommittedNotRecorded => "committed_not_recorded",
             Self::RecordedNotReported => "recorded_not_reported",
             Self::AfterReport => "after_report",

@@ -2,5 +2,6 @@
 
 from moulin_provider.operators.job import XCOM_JOB_ID, MoulinJobOperator
 from moulin_provider.operators.land import MoulinLandOperator
+from moulin_provider.operators.replay import MoulinReplayOperator
 
-__all__ = ["XCOM_JOB_ID", "MoulinJobOperator", "MoulinLandOperator"]
+__all__ = ["XCOM_JOB_ID", "MoulinJobOperator", "MoulinLandOperator", "MoulinReplayOperator"]

@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::array::{Array as _, ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use futures::StreamExt as _;
-use moulin_core::{Contract, Counters, Fault, FaultKind, Landing, Receipt, RejectsChange, TableName, Token};
+use moulin_core::{
+    Contract, Counters, Fault, FaultKind, FaultPoint, Landing, Receipt, RejectsChange, TableName, Token,
+};
 use moulin_lake::{Commit, Committed, Landed, Removed, Target};
 
 use super::rejects_rows::{Fate, Judge, RejectRows, column, texts};
@@ -98,6 +100,7 @@ impl Settlement {
             commit.removed = Removed { locations: draft.replaced, added_by: None };
             commit.fence = Some(self.fence());
             commit.summary = summary(receipt);
+            FaultPoint::RejectsWritten.pass();
             match self.worker.lake.commit(&draft.target, commit).await {
                 Ok(committed) => {
                     let live = draft.copies.locations().map(str::to_owned).collect();

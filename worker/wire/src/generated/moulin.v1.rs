@@ -1008,6 +1008,19 @@ pub struct JobSpec {
     /// source names one at least; several inputs need a transform.
     #[prost(map = "string, message", tag = "8")]
     pub tables: ::std::collections::HashMap<::prost::alloc::string::String, TableInput>,
+    /// The job reads no files, but the rejects of its target, as `source` says; the uris there are not looked at. What it has
+    /// read is marked in the table of rejects; what still does not fit is a reject again, at the place it has had from the
+    /// first. Absent: the job reads its files or tables.
+    #[prost(message, optional, tag = "9")]
+    pub replay: ::core::option::Option<Replay>,
+}
+/// Which rejects a job reads again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Replay {
+    /// A SQL condition over the columns of the table of rejects, e.g. `code = 'type.int' AND uri LIKE '%/2026/%'`. `now()` is
+    /// the moment of the first submit. Empty: all that no replay has taken.
+    #[prost(string, tag = "1")]
+    pub r#where: ::prost::alloc::string::String,
 }
 /// Who asks. In Airflow: one task instance. Outside Airflow all but `task_id` may be empty; the client then
 /// makes a `run_id` of its own.
@@ -1184,6 +1197,40 @@ pub struct Receipt {
     /// What was read of each table that was an input.
     #[prost(message, repeated, tag = "23")]
     pub tables: ::prost::alloc::vec::Vec<TableRead>,
+    /// Rejects of the generation before that went from their table, because `on_rerun` is replace.
+    #[prost(uint64, tag = "26")]
+    pub rejects_replaced: u64,
+    /// What a replay found among the rejects, and what it took. Absent: the job is no replay.
+    #[prost(message, optional, tag = "27")]
+    pub replay: ::core::option::Option<ReplayCounts>,
+}
+/// Rejects that a replay looked at: matched = replayed + cut + without_bytes + other_format.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayCounts {
+    /// The table of rejects, `namespace.table`.
+    #[prost(string, tag = "1")]
+    pub table: ::prost::alloc::string::String,
+    /// The snapshot of it that was read. Absent: there is no such table, or nothing was ever in it.
+    #[prost(int64, optional, tag = "2")]
+    pub snapshot_id: ::core::option::Option<i64>,
+    /// Rejects that meet the condition and that no replay has taken.
+    #[prost(uint64, tag = "3")]
+    pub matched: u64,
+    /// Of those, read again and marked. Their bytes may hold more than one record by now, so `rows_read` may be more.
+    #[prost(uint64, tag = "4")]
+    pub replayed: u64,
+    /// Of those, left as they are because only the first 64 KiB of the record were kept: load their files again.
+    #[prost(uint64, tag = "5")]
+    pub cut: u64,
+    /// Of those, left as they are because they are rows of Parquet files, which have no bytes of their own.
+    #[prost(uint64, tag = "6")]
+    pub without_bytes: u64,
+    /// Of those, left as they are because they were read as another format than the source says.
+    #[prost(uint64, tag = "7")]
+    pub other_format: u64,
+    /// Of the replayed ones, those in whose bytes the source finds no record any more, such as a comment.
+    #[prost(uint64, tag = "8")]
+    pub empty: u64,
 }
 /// Time spent in one room.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1260,6 +1307,9 @@ pub struct JobPlan {
     /// The tables that are inputs.
     #[prost(message, repeated, tag = "13")]
     pub tables: ::prost::alloc::vec::Vec<PlannedTable>,
+    /// The rejects that a replay would take. Absent: the job is no replay.
+    #[prost(message, optional, tag = "14")]
+    pub replay: ::core::option::Option<ReplayCounts>,
 }
 /// A table that a job would read.
 #[derive(Clone, PartialEq, ::prost::Message)]
