@@ -188,9 +188,8 @@ def test_a_wrong_condition_is_refused_at_the_submit(
 def test_rejects_that_cannot_be_read_again_are_left_and_counted(
     client: moulin.Client, table: LandedTable, rejects: LandedTable, tmp_path: Path
 ) -> None:
-    path = _file(tmp_path, 0)
-    with path.open("a") as file:
-        file.write("1," + "9" * 70_000 + "x,cut\n")
+    path = tmp_path / "cut.csv"
+    path.write_text(_file(tmp_path, 0).read_text() + "1," + "9" * 70_000 + "x,cut\n")
     _done(client, _land(tmp_path, source=moulin.csv(f"file://{path}", columns=COLUMNS)))
     pq.write_table(pa.table({"id": ["1", "x"], "part": [0, 0], "note": ["a", "b"]}), tmp_path / "a.parquet")
     parquet = moulin.parquet(f"file://{tmp_path}/a.parquet", columns={"id": "long"}, contract={"types": "discard_row"})

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::array::{AsArray as _, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Int64Type, Schema};
 use futures::StreamExt as _;

@@ -3,7 +3,6 @@
 //! They are known by name: from the ledger, which outlives snapshots, or, when the earlier job ended before it could write
 //! there, from the snapshot that carries its token.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use moulin_core::{Fault, FaultKind, JobId, Landing, OnRerun, Receipt, RejectsChange, TableName, Token};

@@ -234,7 +234,8 @@ impl Changes {
             _ => at.is_valid(row).then(|| at.value(row)),
         }));
         let new_at = new_at.with_timezone("UTC");
-        let columns = batch.schema().fields().iter().zip(batch.columns()).map(|(field, old)| {
+        let schema = batch.schema();
+        let columns = schema.fields().iter().zip(batch.columns()).map(|(field, old)| {
             let new: ArrayRef = match field.name().as_str() {
                 REPLAYED_BY => Arc::new(new_by.clone()),
                 REPLAYED_AT => Arc::new(new_at.clone()),

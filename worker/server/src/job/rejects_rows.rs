@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use arrow::array::{
     Array as _, ArrayRef, AsArray as _, BinaryArray, Int64Array, RecordBatch, StringArray, new_null_array,
 };
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use moulin_core::{Fault, FaultKind, RejectsChange, TableInput, TableName, Token};
@@ -234,9 +234,10 @@ impl Bytes {
     }
 }
 
-/// The schema's type of a column is what [`column`] casts to: all of them must be known to Arrow's casts.
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::DataType;
+
     use super::*;
 
     #[test]

@@ -101,19 +101,19 @@ struct Origins<'a> {
     now: Option<(&'a str, u64)>,
 }
 
-impl Origins<'_> {
+impl<'a> Origins<'a> {
     fn of(&mut self, rows: usize) -> StringArray {
         StringArray::from_iter_values((0..rows).map(|_| self.next()))
     }
 
-    fn next(&mut self) -> &str {
+    fn next(&mut self) -> &'a str {
         while self.now.is_none_or(|(_, left)| left == 0) {
             let Some((origin, rows)) = self.parts.next() else { return self.own };
             self.now = Some((origin, *rows));
         }
         let Some((origin, left)) = &mut self.now else { return self.own };
         *left -= 1;
-        origin
+        *origin
     }
 }
 

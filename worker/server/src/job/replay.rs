@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::UNIX_EPOCH;
 
 use arrow::array::{BooleanArray, RecordBatch};
