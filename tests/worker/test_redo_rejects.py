@@ -203,7 +203,7 @@ def test_a_zombie_of_the_generation_before_brings_no_rejects_back(
     zombie.resume()
     until("the zombie has given up", lambda: asked.describe().running == 0)
     first = client.submit(_spec(tmp_path / "a", range(100), 5), KEY, epoch=2).wait(60)
-    assert first.state is moulin.JobState.SUCCEEDED
+    assert first.job.state is moulin.JobState.SUCCEEDED
     assert table.ids() == list(range(50, 70))
     assert _by_token(rejects) == {(second.token, None): 3}
 

@@ -10,6 +10,7 @@ use moulin_lake::{Commit, Committed, Removed, Requirement, Target};
 use moulin_store::StoredJob;
 
 use super::rejects_commit;
+use super::rejects_table;
 use super::settle::Settlement;
 use super::staging;
 use crate::worker::Worker;
@@ -79,7 +80,11 @@ pub(crate) async fn attached(
     started: Instant,
 ) -> Result<Option<Receipt>, Fault> {
     let Some(before) = before.filter(|_| landing.on_rerun == OnRerun::Skip) else { return Ok(None) };
-    let receipt = settle.receipt_of(&before.job_id, before.committed.clone()).await?;
+    let mut receipt = settle.receipt_of(&before.job_id, before.committed.clone()).await?;
+    if receipt.touches_rejects() {
+        let found = settle.worker.lake.find_token(&rejects_table::of(&landing.table), &before.token).await?;
+        receipt.rejects_snapshot_id = found.map(|found| found.snapshot_id);
+    }
     tracing::info!(token = %before.token, snapshot_id = before.committed.snapshot_id, "on_rerun is skip: the rows are landed");
     Ok(Some(Receipt {
         job_id: settle.lease.job_id.0.clone(),
@@ -142,10 +147,11 @@ impl Redo {
                 redo.tokens.push(other);
             }
         }
-        if let Some(before) = &before {
-            redo.add_own(worker, landing, before).await?;
-        }
-        redo.add_rows_of_replays(worker, landing).await?;
+        let is_replay = match &before {
+            Some(before) => redo.add_own(worker, landing, before).await?,
+            None => false,
+        };
+        redo.count_rows_of_replays(worker, landing, is_replay).await?;
         Ok(redo)
     }
 
@@ -160,9 +166,10 @@ impl Redo {
         Ok(())
     }
 
-    /// The files that the generation before has landed itself, and how many rows these are.
-    async fn add_own(&mut self, worker: &Worker, landing: &Landing, before: &Before) -> Result<(), Fault> {
+    /// The files that the generation before has landed itself, and how many rows these are; whether it was a replay.
+    async fn add_own(&mut self, worker: &Worker, landing: &Landing, before: &Before) -> Result<bool, Fault> {
         let intent = worker.store.intent(&before.job_id, before.committed.attempt).await?;
+        let is_replay = intent.as_ref().is_some_and(|receipt| receipt.replay.is_some());
         self.rows = intent.map_or(0, |receipt| receipt.rows_landed);
         let snapshot_id = before.committed.snapshot_id;
         self.removed.added_by = Some(snapshot_id);
@@ -172,15 +179,21 @@ impl Redo {
             self.removed.locations.extend(found.map_err(|error| unknown(error.into(), before))?);
             self.tokens.push(before.token.clone());
         }
-        Ok(())
+        Ok(is_replay)
     }
 
-    /// Counts the rows in the files that replays have made of the rejects: those that other jobs have named.
-    async fn add_rows_of_replays(&mut self, worker: &Worker, landing: &Landing) -> Result<(), Fault> {
+    /// Counts the rows in the files that replays have made of the rejects: those that other jobs have named. Of a replay that
+    /// is done anew all are: some may have gone with the rows of the job whose rejects they were.
+    async fn count_rows_of_replays(
+        &mut self,
+        worker: &Worker,
+        landing: &Landing,
+        is_replay: bool,
+    ) -> Result<(), Fault> {
         let own: Vec<_> = self.tokens.iter().map(Token::job_id).collect();
-        let is_own = |uri: &str| own.iter().any(|id| staging::is_named(uri, id));
+        let is_own = |uri: &str| !is_replay && own.iter().any(|id| staging::is_named(uri, id));
         let of_replays = self.removed.locations.iter().filter(|uri| !is_own(uri)).cloned().collect();
-        self.rows += worker.lake.rows_in(&landing.table, &of_replays).await?;
+        self.rows = if is_replay { 0 } else { self.rows } + worker.lake.rows_in(&landing.table, &of_replays).await?;
         Ok(())
     }
 
