@@ -328,8 +328,9 @@ def test_a_replay_that_is_killed_lands_and_marks_once(
 def test_snapshots_that_expire_between_crash_and_retry_change_nothing(
     point: str, worker: WorkerProcess, table: LandedTable, rejects: LandedTable, tmp_path: Path
 ) -> None:
-    _done(worker.start(), _land(tmp_path))
-    _done(worker.start(), _land(tmp_path, 1), _key(1))
+    client = worker.start()
+    _done(client, _land(tmp_path))
+    _done(client, _land(tmp_path, 1), _key(1))
     worker.close()
     worker.start(MOULIN_FAULT_POINT=f"{point}:kill").submit(_replay("uri LIKE '%/0.csv'"), REPLAY)
     assert worker.wait_end() == -signal.SIGKILL
