@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 
 use super::csv::Cut;
 use super::fetch::ByteStream;
-use super::pieces::{HEADROOM, PIECE_BYTES, Piece};
 use super::json::Document;
 use super::ndjson::items;
+use super::pieces::{HEADROOM, PIECE_BYTES, Piece};
 
 mod long;
 

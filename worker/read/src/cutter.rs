@@ -258,7 +258,13 @@ impl<T: Text> Cutter<T> {
     }
 
     /// Fetches a range at once, and has it parsed when a thread may.
-    fn read_remote(&self, file: &PlannedFile, start: &Arc<Start>, stretch: &Stretch, near: Range<u64>) -> Doing<RangeRead> {
+    fn read_remote(
+        &self,
+        file: &PlannedFile,
+        start: &Arc<Start>,
+        stretch: &Stretch,
+        near: Range<u64>,
+    ) -> Doing<RangeRead> {
         let (reader, start, stretch) = (Arc::clone(&self.reader), Arc::clone(start), stretch.clone());
         let (file, crew, stop) = (file.clone(), self.crew.clone(), self.stop.clone());
         let read = async move {

@@ -234,7 +234,8 @@ fn stream(mut again: Again, mut rows: RawRows, options: ReadOptions) -> BatchStr
                 for mut parsed in parsed {
                     Counters::add(&counters.bytes_done, parsed.bytes as u64);
                     let records_before = accounts.block(&mut parsed).await?;
-                    let places = Places { records_before, bad_after: &parsed.bad_after, offsets: Some(&parsed.offsets) };
+                    let offsets = Some(std::mem::take(&mut parsed.offsets));
+                    let places = Places { records_before, bad_after: &parsed.bad_after, offsets };
                     let batch = again.added(file).append(parsed.batch, places)?;
                     if batch.num_rows() > 0 {
                         good.push(batch);
@@ -395,7 +396,7 @@ impl Again {
                 let recoded = recoded || decoded.is_some();
                 let text = decoded.as_deref().unwrap_or(raw);
                 let shape = shape(name, &self.columns, &start.order, &start.left_out, recoded);
-                let input: ByteStream = Box::new(Cursor::new(text.to_vec()));
+                let input = ByteStream::new(Cursor::new(text.to_vec()));
                 let mut splitter =
                     Splitter::new(input, text.len() + 1, self.pool.clone()).with_limits(&self.source.limits);
                 splitter = splitter.of_range(offset, false);

@@ -96,7 +96,7 @@ pub(crate) fn read_limited<T: Text>(
         outcome.rows.extend(rows_of(&parsed.batch));
         records += (parsed.batch.num_rows() + parsed.bad_after.len()) as u64;
         for row in parsed.kept {
-            let row = row.into_rejected(URI, before, lines);
+            let row = row.into_rejected(URI, before, lines, &std::sync::Arc::default());
             let (offset, length) = (row.reject.place.byte_offset as usize, row.length_bytes as usize);
             let raw = &bytes[offset..offset + length.min(RejectedRow::RAW_BYTES)];
             assert!(row.raw == raw, "raw bytes of {:?} are not those of the file", row.reject);

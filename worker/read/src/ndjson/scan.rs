@@ -304,7 +304,9 @@ impl Scan<'_> {
 #[inline(always)]
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     match one.len() {
-        8..=16 => one.first_chunk::<8>() == other.first_chunk::<8>() && one.last_chunk::<8>() == other.last_chunk::<8>(),
+        8..=16 => {
+            one.first_chunk::<8>() == other.first_chunk::<8>() && one.last_chunk::<8>() == other.last_chunk::<8>()
+        }
         17..=32 => {
             one.first_chunk::<16>() == other.first_chunk::<16>() && one.last_chunk::<16>() == other.last_chunk::<16>()
         }

@@ -4,9 +4,9 @@ use moulin_core::{CsvFormat, DuplicateKeys, Format, LineEnding, NdjsonFormat, On
 use proptest::prelude::*;
 
 use super::*;
-use crate::crew::Crew;
 use crate::accounts::{Accounts, FilePlace};
 use crate::added::Added;
+use crate::crew::Crew;
 use crate::csv::Csv;
 use crate::fetch::Fetcher;
 use crate::fuzzing::{Outcome, rows_of};
