@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from moulin.errors import SpecError, SpecTypeError
@@ -159,7 +159,7 @@ def properties(argument: str, value: object) -> dict[str, str]:
     return found
 
 
-def fields(argument: str, value: object, known: tuple[str, ...]) -> dict[str, Any]:
+def fields(argument: str, value: object, known: Collection[str]) -> dict[str, Any]:
     """A dict that has no other keys than the known ones."""
     if not isinstance(value, Mapping):
         raise SpecTypeError.about(argument, value, f"a dict with {', '.join(known)}")

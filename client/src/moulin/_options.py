@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
+from functools import cache
 from typing import Any, TypeVar
 
 from moulin import _argument as argument
@@ -16,11 +17,27 @@ def default_of(field: Field[Any]) -> Any:
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
-def to_dict(value: Any) -> dict[str, Any]:
-    """The options that are not the default, as JSON values."""
-    found = {field.name: getattr(value, field.name) for field in fields(value)}
-    said = {f.name: found[f.name] for f in fields(value) if found[f.name] != default_of(f)}
-    return {name: _json(one) for name, one in said.items()}
+def defaults(kind: Any) -> dict[str, Any]:
+    """The default of every option, by name; `MISSING`: it must be given. Worked out once for each class."""
+    return _defaults(kind)
+
+
+@cache
+def _defaults(kind: Any) -> dict[str, Any]:
+    return {field.name: default_of(field) for field in fields(kind)}
+
+
+def said(value: Any) -> dict[str, Any]:
+    """The options that are another object than their default: the only ones that can be wrong."""
+    found = ((name, getattr(value, name), default) for name, default in defaults(type(value)).items())
+    return {name: one for name, one, default in found if one is not default}
+
+
+def to_dict(value: Any, **written: Any) -> dict[str, Any]:
+    """The options that are not the default, as JSON values; `written` are those that are JSON already."""
+    known = defaults(type(value))
+    found = {name: one for name, one in said(value).items() if one != known[name]}
+    return {name: written[name] if name in written else _json(one) for name, one in found.items()}
 
 
 def from_dict(kind: type[Options], name: str, value: object) -> Options:
@@ -30,11 +47,12 @@ def from_dict(kind: type[Options], name: str, value: object) -> Options:
         SpecError: a field that does not exist, or one that must be given and is not.
 
     """
-    known = fields(kind)  # type: ignore[arg-type]
-    found = argument.fields(name, value, tuple(field.name for field in known))
-    for field in known:
-        if default_of(field) is MISSING:
-            argument.required(name, found, field.name)
+    known = defaults(kind)
+    found = argument.fields(name, value, known)
+    if len(found) < len(known):
+        for field, default in known.items():
+            if default is MISSING:
+                argument.required(name, found, field)
     return kind(**found)
 
 

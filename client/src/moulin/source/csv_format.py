@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,32 @@ from moulin import _options as options
 from moulin.errors import SpecError
 from moulin.source.words import Encoding, LineEnding, RaggedRows, words
 
-_FLAGS = ("quoting", "doubled_quotes", "header", "trailing_delimiter", "trim", "auto_dialect")
-_CHARACTERS = ("quote", "escape", "decimal_separator", "thousands_separator")
-_PATTERNS = ("date_format", "time_format", "timestamp_format", "timezone")
-_LISTS = ("null_values", "true_values", "false_values", "column_names")
-_COUNTS = ("skip_lines", "skip_rows", "skip_footer_rows")
-_WORDS: dict[str, object] = {"encoding": Encoding, "line_ending": LineEnding, "ragged_rows": RaggedRows}
 _U32 = 2**32 - 1
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    return argument.texts(name, value, blank=True)
+
+
+def _one_of(literal: object) -> Callable[[str, object], str]:
+    return lambda name, value: argument.choice(name, value, words(literal))
+
+
+# How each option is checked; what comes back is its value.
+_CHECKS: dict[str, Callable[[str, object], object]] = {
+    **dict.fromkeys(("delimiter", "comment"), argument.characters),
+    **dict.fromkeys(("quote", "escape", "decimal_separator", "thousands_separator"), argument.one_character),
+    **dict.fromkeys(
+        ("quoting", "doubled_quotes", "header", "trailing_delimiter", "trim", "auto_dialect"), argument.flag
+    ),
+    **dict.fromkeys(("skip_lines", "skip_rows", "skip_footer_rows"), argument.count),
+    **dict.fromkeys(("date_format", "time_format", "timestamp_format", "timezone"), argument.text),
+    **dict.fromkeys(("null_values", "true_values", "false_values", "column_names"), _texts),
+    "header_lines": lambda name, value: argument.count(name, value, _U32, least=1),
+    "encoding": _one_of(Encoding),
+    "line_ending": _one_of(LineEnding),
+    "ragged_rows": _one_of(RaggedRows),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,25 +85,9 @@ class CsvFormat:
             raise SpecError.about("csv doubled_quotes", self.doubled_quotes, expected)
 
     def _check_each(self) -> None:
-        for name in ("delimiter", "comment"):
-            if getattr(self, name) is not None:
-                argument.characters(f"csv {name}", getattr(self, name))
-        for name in _FLAGS:
-            argument.flag(f"csv {name}", getattr(self, name))
-        for name in _COUNTS:
-            argument.count(f"csv {name}", getattr(self, name))
-        argument.count("csv header_lines", self.header_lines, _U32, least=1)
-        for name in _CHARACTERS:
-            if getattr(self, name) is not None:
-                argument.one_character(f"csv {name}", getattr(self, name))
-        for name in _PATTERNS:
-            if getattr(self, name) is not None:
-                argument.text(f"csv {name}", getattr(self, name))
-        for name in _LISTS:
-            object.__setattr__(self, name, argument.texts(f"csv {name}", getattr(self, name), blank=True))
+        for name, value in options.said(self).items():
+            object.__setattr__(self, name, _CHECKS[name](f"csv {name}", value))
         argument.distinct("csv column_names", self.column_names)
-        for name, literal in _WORDS.items():
-            argument.choice(f"csv {name}", getattr(self, name), words(literal))
 
     def _check_marks(self) -> None:
         """Delimiter, quote, escape and comment can be told apart."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from moulin import _argument as argument
@@ -15,6 +15,9 @@ from moulin.source.csv_format import CsvFormat
 from moulin.source.format import Format, ParquetFormat, format_from, format_to_dict
 from moulin.source.policy import Contract, Inference, ReadLimits
 from moulin.source.words import Compression, OnBadFile, ProvenanceColumn, words
+
+# Values that nothing changes, so one of each is enough; being the same object says that nothing was said.
+_CONTRACT, _INFERENCE, _LIMITS = Contract(), Inference(), ReadLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +31,10 @@ class Source:
     provenance_columns: tuple[ProvenanceColumn, ...] = ()
     partition_columns: bool = False
     on_bad_file: OnBadFile = "fail"
-    contract: Contract = field(default_factory=Contract)
+    contract: Contract = _CONTRACT
     rescued_column: str | None = None
-    inference: Inference = field(default_factory=Inference)
-    limits: ReadLimits = field(default_factory=ReadLimits)
+    inference: Inference = _INFERENCE
+    limits: ReadLimits = _LIMITS
     preserve_order: bool = False
 
     def __post_init__(self) -> None:
@@ -67,7 +70,7 @@ class Source:
 
     def to_dict(self) -> dict[str, Any]:
         """The source as JSON values in the shape of a job file; defaults are left out."""
-        return {**options.to_dict(self), "format": format_to_dict(self.format)}
+        return options.to_dict(self, format=format_to_dict(self.format))
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Source:
