@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
@@ -12,7 +13,7 @@ import grpc.aio
 
 from moulin import query, request
 from moulin.base import BaseClient, BaseJobHandle, id_of
-from moulin.errors import JobFailed, MoulinError
+from moulin.errors import JobFailed, MoulinError, Unavailable
 from moulin.inference import InferredSource
 from moulin.job import Job, JobState
 from moulin.plan import JobPlan
@@ -151,32 +152,38 @@ class AsyncClient(BaseClient):
         self, sql: str, *, max_rows: int | None = None, max_bytes: int | None = None
     ) -> AsyncIterator[pa.RecordBatch]:
         """Runs a SELECT over tables of the catalog, as `Client.query` does; leaving the loop ends it. Needs pyarrow."""
-        from moulin import flight
-
-        asked = query.command(sql, max_rows, max_bytes)
-        rows = await asyncio.to_thread(lambda: flight.QueryRows(self.connection, command=asked))
+        rows = await self._query_rows(command=query.command(sql, max_rows, max_bytes))
         async with aclosing(_batches(rows)) as batches:
             async for batch in batches:
                 yield batch
 
     async def query_ticket(self, sql: str, *, max_rows: int | None = None, max_bytes: int | None = None) -> QueryTicket:
         """Plans a query and reads nothing, as `Client.query_ticket` does."""
-        from moulin import flight
-
-        asked = query.command(sql, max_rows, max_bytes)
-        planned = await asyncio.to_thread(lambda: flight.QueryRows(self.connection, command=asked))
+        planned = await self._query_rows(command=query.command(sql, max_rows, max_bytes))
         planned.cancel()
         return QueryTicket(planned.ticket.decode(), planned.schema)
 
     async def redeem(self, ticket: str | QueryTicket) -> AsyncIterator[pa.RecordBatch]:
         """The rows of a ticket, as `Client.redeem` gives them. Needs pyarrow."""
-        from moulin import flight
-
-        said = ticket.ticket if isinstance(ticket, QueryTicket) else ticket
-        rows = await asyncio.to_thread(lambda: flight.QueryRows(self.connection, ticket=said))
+        rows = await self._query_rows(ticket=ticket.ticket if isinstance(ticket, QueryTicket) else ticket)
         async with aclosing(_batches(rows)) as batches:
             async for batch in batches:
                 yield batch
+
+    async def _query_rows(self, **asked: str) -> QueryRows:
+        """Any worker answers a query: one that does not is left for the next."""
+        flight = await asyncio.to_thread(import_module, "moulin.flight")  # which loads pyarrow
+        untried = len(self._hosts)
+        while True:
+            host = self._hosts.current()
+            untried -= 1
+            try:
+                rows: QueryRows = await asyncio.to_thread(flight.QueryRows, host.connection, **asked)
+                return rows
+            except Unavailable:
+                self._hosts.leave(host)
+                if not untried:
+                    raise
 
     async def describe(self, *, check: bool = False) -> Worker:
         """What the worker is. `check`: also whether store, catalog and warehouse answer, which may take seconds."""

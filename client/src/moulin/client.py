@@ -11,7 +11,7 @@ import grpc
 from moulin import query, request
 from moulin.base import BaseClient, BaseJobHandle, id_of
 from moulin.connection import Connection
-from moulin.errors import JobFailed, MoulinError
+from moulin.errors import JobFailed, MoulinError, Unavailable
 from moulin.inference import InferredSource
 from moulin.job import Job, JobState
 from moulin.plan import JobPlan
@@ -24,7 +24,7 @@ from moulin.status import call_error, may_be_answered_elsewhere
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from moulin.flight import Rows
+    from moulin.flight import QueryRows, Rows
 
 _Value = TypeVar("_Value")
 
@@ -203,16 +203,12 @@ class Client(BaseClient):
         """
         import pyarrow as pa
 
-        from moulin import flight
-
-        rows = flight.QueryRows(self.connection, command=query.command(sql, max_rows, max_bytes))
+        rows = self._query_rows(command=query.command(sql, max_rows, max_bytes))
         return pa.RecordBatchReader.from_batches(rows.schema, rows)
 
     def query_ticket(self, sql: str, *, max_rows: int | None = None, max_bytes: int | None = None) -> QueryTicket:
         """Plans a query and reads nothing: a ticket that `redeem` takes, here, in another task or at another worker."""
-        from moulin import flight
-
-        planned = flight.QueryRows(self.connection, command=query.command(sql, max_rows, max_bytes))
+        planned = self._query_rows(command=query.command(sql, max_rows, max_bytes))
         planned.cancel()
         return QueryTicket(planned.ticket.decode(), planned.schema)
 
@@ -225,10 +221,23 @@ class Client(BaseClient):
         """
         import pyarrow as pa
 
+        rows = self._query_rows(ticket=ticket.ticket if isinstance(ticket, QueryTicket) else ticket)
+        return pa.RecordBatchReader.from_batches(rows.schema, rows)
+
+    def _query_rows(self, **asked: str) -> QueryRows:
+        """Any worker answers a query: one that does not is left for the next."""
         from moulin import flight
 
-        rows = flight.QueryRows(self.connection, ticket=ticket.ticket if isinstance(ticket, QueryTicket) else ticket)
-        return pa.RecordBatchReader.from_batches(rows.schema, rows)
+        untried = len(self._hosts)
+        while True:
+            host = self._hosts.current()
+            untried -= 1
+            try:
+                return flight.QueryRows(host.connection, **asked)
+            except Unavailable:
+                self._hosts.leave(host)
+                if not untried:
+                    raise
 
     def describe(self, *, check: bool = False) -> Worker:
         """What the worker is. `check`: also whether store, catalog and warehouse answer, which may take seconds."""
