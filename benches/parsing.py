@@ -42,12 +42,16 @@ with DAG("moulin_{n}", schedule=None):
     ]
 """
 BEGIN = """
-import os, resource, sys, time
+import gc, os, resource, sys, time
 from pathlib import Path
 import structlog
-from airflow.dag_processing.processor import DagFileParseRequest, _parse_file
-import airflow.sdk, airflow.serialization.serialized_objects
-import airflow.providers.standard.operators.empty, airflow.providers.common.compat.sdk
+import airflow.cli.commands.dag_processor_command
+from airflow.dag_processing.processor import DagFileParseRequest, _parse_file, _pre_import_airflow_modules
+from airflow.listeners.listener import get_listener_manager
+
+# As a dag-processor does when it starts: its job asks for listeners, and so for the plugins of all packages.
+get_listener_manager()
+gc.freeze()
 
 def parse(path):
     request = DagFileParseRequest(file=str(path), bundle_path=path.parent, bundle_name="bench", callback_requests=[])
@@ -66,6 +70,7 @@ print(time.process_time() - began)
 """
 IN_FORKS = """
 for path in files:
+    _pre_import_airflow_modules(str(path), structlog.get_logger())
     child = os.fork()
     if child == 0:
         try:
