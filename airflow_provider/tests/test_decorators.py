@@ -6,17 +6,28 @@ import re
 import subprocess
 import sys
 import textwrap
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, task
 from moulin import csv, iceberg
+from pyiceberg.catalog.sql import SqlCatalog
 
-from moulin_provider.decorators.hints import check_frame_function, check_query_function, wrong_arguments
+from moulin_provider.decorators.hints import (
+    check_frame_function,
+    check_query_function,
+    frames_of,
+    placed,
+    with_frames,
+    wrong_arguments,
+)
+from moulin_provider.hooks.moulin import MoulinHook
 
 ROOT = Path(__file__).resolve().parents[2]
 LAND = {"source": csv("file:///data/a.csv"), "target": iceberg("bronze.a")}
@@ -45,15 +56,15 @@ def test_hints_that_are_classes_are_checked_like_texts():
 
     collected.__annotations__ = {"frame": pl.LazyFrame, "return": pl.DataFrame}
     with pytest.raises(TypeError, match=r"return DataFrame, expected polars\.LazyFrame"):
-        check_frame_function(collected)
+        check_frame_function(collected, ["frame"])
     collected.__annotations__["return"] = pl.LazyFrame
-    check_frame_function(collected)
+    check_frame_function(collected, ["frame"])
 
 
 def test_an_alias_that_is_not_known_is_let_through():
     def clean(frame: Frame) -> Frame: ...  # noqa: F821
 
-    check_frame_function(clean)
+    check_frame_function(clean, ["frame"])
 
 
 @pytest.mark.parametrize("said", ["int", "None", "pl.LazyFrame", None])
@@ -160,6 +171,103 @@ def test_a_decorated_function_can_be_mapped(worker, three):
     assert landed == [3, 1]
 
 
+def place(function, files, tables, /, *args, **kwargs):
+    """What the function gets in each argument, when its frames are their own names."""
+    frames = frames_of(function, files=files, tables=tables)
+    held = placed(function, dict.fromkeys(frames), args, kwargs)
+    in_order, named = with_frames(function, frames, *held)
+    return function(*in_order, **named)
+
+
+def test_frames_have_the_places_of_their_names_whatever_is_given_between_them():
+    def between(n, airlines, files, late=1, *, planes):
+        return locals()
+
+    expected = {"n": 7, "airlines": "airlines", "files": "files", "late": 2, "planes": "planes"}
+    tables = ["airlines", "planes"]
+    assert frames_of(between, files=False, tables=tables) == {"airlines": "airlines", "planes": "planes"}
+    assert place(between, False, tables, 7, "files", 2) == expected
+    assert place(between, False, tables, n=7, files="files", late=2) == expected
+    # With files the first argument that is no table's frame is theirs.
+    assert place(between, True, tables, "f", late=2) == {**expected, "n": "input", "files": "f"}
+
+    def star(*frames, airlines):
+        return frames, airlines
+
+    assert place(star, True, ["airlines"], 1, 2) == (("input", 1, 2), "airlines")
+    assert place(lambda frame: frame, True, []) == "input"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({}, "needs something to read"),
+        ({"tables": {}}, "needs something to read"),
+        ({"tables": "tables.yaml"}, "expected a dict"),
+        ({"tables": {"planes": "b.planes"}}, "no argument 'planes'"),
+        ({"tables": {"frame": "b.t"}, "source": csv("a.csv")}, "takes no argument"),
+        ({"tables": {"frame": "b.t"}}, "annotated as pl.DataFrame"),
+    ],
+)
+def test_inputs_that_do_not_fit_the_function_are_refused_when_the_dag_is_parsed(inputs, said):
+    @task.moulin(**inputs, target=iceberg("bronze.a"))
+    def made(frame: pl.DataFrame): ...
+
+    with DAG("d", schedule=None), pytest.raises(TypeError, match=said):
+        made()
+
+
+@pytest.fixture
+def airlines(worker):
+    name = f"decorated.airlines_{uuid.uuid4().hex[:8]}"
+    with MoulinHook().get_conn() as client:
+        assert client.describe().catalog
+    catalog = SqlCatalog("moulin", uri=worker.catalog_uri, warehouse=worker.warehouse)
+    catalog.create_namespace_if_not_exists("decorated")
+    rows = pa.table({"id": [1, 2], "name": ["American", "United"]})
+    catalog.create_table(name, schema=rows.schema).append(rows)
+    return name
+
+
+def test_files_and_tables_are_frames_by_the_names_of_arguments(worker, three, airlines):
+    @task.moulin(
+        source=csv(three), tables={"airlines": "{{ airlines }}"}, target=iceberg(airlines + "_joined"), deferrable=False
+    )
+    def joined(files: pl.LazyFrame, least: int, airlines: pl.LazyFrame) -> pl.LazyFrame:
+        return files.filter(pl.col("id") >= least).join(airlines, on="id").select("id", airline="name_right")
+
+    with DAG("d", schedule=None):
+        operator = joined(2).operator
+    operator.render_template_fields({"airlines": airlines})
+    receipt = operator.execute(context())
+    assert receipt["rows_landed"] == 1
+    assert [(one["name"], one["table"]) for one in receipt["tables"]] == [("airlines", airlines)]
+    assert MoulinHook().reader(receipt).read_all().to_pylist() == [{"id": 2, "airline": "United"}]
+
+
+def test_two_tables_of_one_schema_are_told_apart(worker, airlines):
+    @task.moulin(tables={"old": airlines, "new": airlines}, target=iceberg(airlines + "_new"), deferrable=False)
+    def gone(new: pl.LazyFrame, old: pl.LazyFrame, until: int = 1) -> pl.LazyFrame:
+        return old.join(new.filter(pl.col("id") > until), on="id", how="anti")
+
+    with DAG("d", schedule=None):
+        operator = gone().operator
+    receipt = operator.execute(context())
+    assert MoulinHook().reader(receipt).read_all().to_pylist() == [{"id": 1, "name": "American"}]
+
+
+def test_a_query_over_tables_alone(worker, airlines):
+    @task.moulin_sql(tables={"airlines": airlines}, target=iceberg(airlines + "_sql"), deferrable=False)
+    def named(like: str) -> str:
+        return f"SELECT * FROM airlines WHERE name LIKE '{like}'"
+
+    with DAG("d", schedule=None):
+        operator = named("A%").operator
+    assert operator.execute(context())["rows_landed"] == 1
+    with DAG("d", schedule=None), pytest.raises(TypeError, match="needs something to read"):
+        task.moulin_sql(target=iceberg("a.b"))(lambda: "SELECT 1")()
+
+
 USER_DAG = """
     from __future__ import annotations
 
@@ -167,7 +275,7 @@ USER_DAG = """
 
     from airflow.sdk import DAG
     from moulin import csv, iceberg
-    from moulin_provider.decorators import moulin_sql_task, moulin_task
+    from moulin_provider.decorators import moulin_sql_task, moulin_tables_task, moulin_task
 
     if TYPE_CHECKING:
         import polars as pl
@@ -182,6 +290,11 @@ USER_DAG = """
         def query(day: str) -> str:
             return "SELECT 1"
 
+        @moulin_tables_task(tables={"airlines": "bronze.airlines"}, source=csv("a.csv"), target=iceberg("bronze.c"))
+        def joined(flights: pl.LazyFrame, airlines: pl.LazyFrame) -> pl.LazyFrame:
+            return flights.join(airlines, on="carrier")
+
+        joined()
         landed = clean(shortest=1)
         landed >> query("monday")
         clean.expand(shortest=[1, 2])
@@ -194,6 +307,10 @@ WRONG_DAG = """
         @moulin_task(source=csv("a.csv"), target=iceberg("bronze.a"))
         def collected(flights: pl.LazyFrame) -> pl.DataFrame:
             return flights.collect()
+
+        @moulin_tables_task(tables=["bronze.airlines"], target=iceberg("bronze.a"))
+        def listed(airlines: pl.LazyFrame) -> pl.LazyFrame:
+            return airlines
 
         @moulin_task(source=csv("a.csv"), target=iceberg("bronze.a"), on_bad_row="ignore")
         def ignoring(flights: pl.LazyFrame) -> pl.LazyFrame:
@@ -215,7 +332,13 @@ def test_a_users_dag_is_checked_by_mypy(tmp_path):
     said = mypy(tmp_path, USER_DAG + WRONG_DAG)
     errors = [line for line in said.splitlines() if ": error:" in line]
     assert 'Revealed type is "airflow.sdk.definitions.xcom_arg.XComArg"' in said
-    expected = ['"shortest"', 'Too few arguments|Missing positional argument "day"', "DataFrame", '"on_bad_row"']
+    expected = [
+        '"shortest"',
+        'Too few arguments|Missing positional argument "day"',
+        "DataFrame",
+        '"tables"',
+        '"on_bad_row"',
+    ]
     assert len(errors) == len(expected), said
     for line, pattern in zip(errors, expected, strict=True):
         assert re.search(pattern, line), said

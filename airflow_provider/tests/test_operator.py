@@ -117,13 +117,13 @@ def test_a_table_that_must_be_there_is_not_asked_for_when_only_the_columns_are_w
 
         def plan(self, spec):
             asked.append(spec.source.contract)
-            return SimpleNamespace(input=(PlannedColumn("a", "long", True, "inferred"),))
+            return SimpleNamespace(input=(PlannedColumn("a", "long", True, "inferred"),), tables=())
 
     strict = csv("a.csv", contract={"tables": "freeze", "columns": "discard_row"})
     operator = _MoulinDecoratedOperator(
         python_callable=lambda rows: rows, task_id="t", source=strict, target=iceberg("bronze.a")
     )
     monkeypatch.setattr("moulin_provider.hooks.moulin.MoulinHook.get_conn", lambda self: Client())
-    assert operator._empty_input().collect_schema() == {"a": pl.Int64}
+    assert operator._empty_inputs()["input"].collect_schema() == {"a": pl.Int64}
     assert asked == [Contract(columns="discard_row")]
     assert operator.job_spec().source.contract.tables == "freeze"

@@ -8,9 +8,12 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 _FRAME = "polars.LazyFrame"
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 # Of an annotation that is still a text only these are known without importing what it names.
 _POLARS = ("pl", "polars")
 _NEVER_A_FRAME = {
@@ -20,28 +23,82 @@ _NEVER_A_FRAME = {
 _NEVER_A_QUERY = {"None", "bytes", "int", "float", "bool", "list", "tuple", "dict", "set", "LazyFrame", "DataFrame"}
 
 
-def check_frame_function(function: Callable[..., Any]) -> None:
+def frames_of(function: Callable[..., Any], *, files: bool, tables: Collection[str]) -> dict[str, str]:
+    """Which parameters of a function are frames: their names, and the input that each stands for.
+
+    A table's frame is the parameter that has the table's name. That of the files is the first other one; its name is
+    free, and it may be one of `*frames`, whose name is then `*frames`.
+
+    Raises:
+        TypeError: there is no such parameter.
+
+    """
+    name, parameters = function.__name__, inspect.signature(function).parameters
+    for table in tables:
+        if table not in parameters or parameters[table].kind not in _BY_NAME:
+            raise TypeError(f"{name} has no argument {table!r}, expected one for each of tables: its {_FRAME}")
+    found = {table: table for table in tables}
+    if files:
+        others = [one for one in parameters.values() if one.name not in found]
+        if not others or others[0].kind not in (*_POSITIONAL, inspect.Parameter.VAR_POSITIONAL):
+            raise TypeError(f"{name} takes no argument, expected the {_FRAME} of the source as its first one")
+        star = "*" if others[0].kind is inspect.Parameter.VAR_POSITIONAL else ""
+        found = {star + others[0].name: "input", **found}
+    return found
+
+
+def check_frame_function(function: Callable[..., Any], frames: Iterable[str]) -> None:
     """Refuses a function that cannot be `(LazyFrame, ...) -> LazyFrame`, as far as it says so itself.
 
     For when a DAG file is parsed: no annotation is evaluated and nothing is imported.
 
     Raises:
-        TypeError: it takes no frame, or is annotated with something else.
+        TypeError: it is annotated with something else, or is a coroutine function.
 
     """
     name = function.__name__
     if inspect.iscoroutinefunction(function):
         raise TypeError(f"{name} is an async function, expected a plain one that returns a {_FRAME}")
-    parameters = list(inspect.signature(function).parameters.values())
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if not parameters or parameters[0].kind not in (*positional, inspect.Parameter.VAR_POSITIONAL):
-        raise TypeError(f"{name} takes no argument, expected the {_FRAME} of the source as its first one")
     said = dict(function.__annotations__)
-    if _cannot_be(said.get(parameters[0].name), _NEVER_A_FRAME, "LazyFrame"):
-        found = _shown(said[parameters[0].name])
-        raise TypeError(f"argument {parameters[0].name!r} of {name} is annotated as {found}, expected {_FRAME}")
+    for frame in (one.removeprefix("*") for one in frames):
+        if _cannot_be(said.get(frame), _NEVER_A_FRAME, "LazyFrame"):
+            found = _shown(said[frame])
+            raise TypeError(f"argument {frame!r} of {name} is annotated as {found}, expected {_FRAME}")
     if _cannot_be(said.get("return"), _NEVER_A_FRAME, "LazyFrame") or ("return" in said and said["return"] is None):
         raise TypeError(f"{name} is annotated to return {_shown(said['return'])}, expected {_FRAME}")
+
+
+def placed(
+    function: Callable[..., Any], frames: Mapping[str, Any], args: Collection[Any], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call with frames in their places, whatever was given in order between them."""
+    in_order: list[Any] = []
+    left, named = list(args), {**kwargs, **{name: one for name, one in frames.items() if not name.startswith("*")}}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            in_order += [frames[f"*{parameter.name}"]] if f"*{parameter.name}" in frames else []
+        if parameter.kind not in _POSITIONAL:
+            break
+        if parameter.name in frames:
+            in_order.append(named.pop(parameter.name))
+        elif left:
+            in_order.append(left.pop(0))
+        else:
+            break  # what comes now has a name or a default
+    return (*in_order, *left), named
+
+
+def with_frames(
+    function: Callable[..., Any], frames: Mapping[str, Any], args: Iterable[Any], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments that `placed` gave, with these frames in the places that it held."""
+    in_order = list(args)
+    names = [_STARS.get(one.kind, "") + one.name for one in inspect.signature(function).parameters.values()]
+    for at, name in enumerate(names[: len(in_order)]):
+        in_order[at] = frames.get(name, in_order[at])
+        if name.startswith("*"):
+            break
+    return tuple(in_order), {name: frames.get(name, value) for name, value in kwargs.items()}
 
 
 def check_query_function(function: Callable[..., Any]) -> None:

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from moulin_provider.decorators.hints import check_query_function
-from moulin_provider.decorators.moulin import refuse_wrong_arguments
+from moulin_provider.decorators.moulin import check_inputs, refuse_wrong_arguments
 from moulin_provider.operators.land import MoulinLandOperator
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from moulin.landing import Landing
     from moulin.source import Source
+    from moulin.tables import TableInput
 
     from moulin_provider.decorators.typed import Arguments, MoulinTask
 
@@ -41,11 +42,19 @@ class _MoulinSqlDecoratedOperator(DecoratedOperator, MoulinLandOperator):
     }
     overwrite_rtif_after_execution = True
 
-    def __init__(self, *, python_callable: Callable[..., Any], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any],
+        source: Source | Mapping[str, Any] | str | None = None,
+        tables: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         if "transform" in kwargs:
             raise TypeError("@task.moulin_sql takes no transform: the decorated function returns it")
+        check_inputs("@task.moulin_sql", source, tables)
         check_query_function(python_callable)
-        super().__init__(python_callable=python_callable, **kwargs)
+        super().__init__(python_callable=python_callable, source=source, tables=tables, **kwargs)
 
     def execute(self, context: Context) -> Any:
         """Asks the function for the SELECT and lands what it makes of the source."""
@@ -75,7 +84,8 @@ if TYPE_CHECKING:
 
     def moulin_sql_task(
         *,
-        source: Source | Mapping[str, Any] | str,
+        source: Source | Mapping[str, Any] | str | None = None,
+        tables: Mapping[str, TableInput | Mapping[str, Any] | str] | None = None,
         target: Landing | Mapping[str, Any] | str,
         on_bad_row: Literal["fail", "skip", "quarantine"] = "fail",
         max_bad_rows: int | None = None,
@@ -95,6 +105,7 @@ else:
     def moulin_sql_task(python_callable=None, **kwargs):
         """`@task.moulin_sql(source=csv(...), target=iceberg(...))`: the function returns the SELECT over `input`.
 
+        `tables={"airlines": table("bronze.airlines")}` are tables that it may name too, with a source or alone.
         Keywords are those of `MoulinLandOperator` without `transform`.
         """
         return task_decorator_factory(

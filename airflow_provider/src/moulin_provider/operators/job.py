@@ -59,6 +59,8 @@ class MoulinJobOperator(BaseOperator):
 
     on_bad_row: Literal["fail", "skip", "quarantine"] = "fail"
     """What becomes of rows that do not fit, for operators that read files."""
+    _waiting_for: tuple[str, int] | None = None
+    _receipt: Receipt | None = None
 
     def __init__(
         self,
@@ -80,8 +82,6 @@ class MoulinJobOperator(BaseOperator):
         self.poll_interval = poll_interval
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
-        self._waiting_for: tuple[str, int] | None = None
-        self._receipt: Receipt | None = None
 
     @abstractmethod
     def job_spec(self) -> JobSpec:
@@ -179,7 +179,7 @@ class MoulinJobOperator(BaseOperator):
                 poll_interval=self.poll_interval,
                 deadline=None if limit is None else time.time() + (limit + _TIMEOUT_GRACE / 2).total_seconds(),
                 cancel_on_kill=self.cancel_on_kill,
-                not_before=time.time() + _supervisor_seconds(),
+                not_before=time.time() + supervisor_seconds(),
             ),
             method_name="execute_complete",
             kwargs=self._defer_kwargs(),
@@ -211,6 +211,8 @@ class MoulinJobOperator(BaseOperator):
         # A line each: the pages that show a log keep no line breaks within a message.
         for line in (*left_out(receipt, self.on_bad_row), *skipped_files(receipt)):
             self.log.warning("%s", line)
+        for one in receipt.tables:
+            self.log.info("read %s: %s as of snapshot %s, %s rows", one.name, one.table, one.snapshot_id, one.rows_read)
         self._receipt = receipt
         for asset in assets_of(receipt.table, self.outlets):
             context["outlet_events"][asset].extra = event_extra(receipt)
@@ -249,7 +251,7 @@ class MoulinJobOperator(BaseOperator):
         return next((table_of(asset.uri)[0] for asset in assets_of(table, self.outlets)), "moulin")
 
 
-def _supervisor_seconds() -> float:
+def supervisor_seconds() -> float:
     """How long the supervisor of a deferring task may be busy with its end.
 
     It looks for the end of the task's process once every `min_heartbeat_interval`. When it reports that end while the
@@ -263,13 +265,19 @@ def templated(value: Any) -> Any:
     """A builder's value in a form that Airflow can template and show: dicts and texts; a LazyFrame as its plan."""
     from moulin.landing import Landing
     from moulin.source import Source
+    from moulin.tables import TableInput
     from moulin.transform import Sql, is_lazy_frame, polars_plan
 
-    if isinstance(value, Source | Landing):
+    if isinstance(value, (Source, Landing, TableInput)):
         return value.to_dict()
     if isinstance(value, Sql):
         return value.query
     return polars_plan(value) if is_lazy_frame(value) else value
+
+
+def templated_tables(value: Any) -> Any:
+    """Tables by name in such a form; the name of a file, or what an upstream task gives, as it is."""
+    return {name: templated(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def transform_of(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from moulin_provider.operators.job import MoulinJobOperator, parsed, templated, transform_of
+from moulin_provider.operators.job import MoulinJobOperator, parsed, templated, templated_tables, transform_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from moulin.landing import Landing
     from moulin.source import Source
     from moulin.spec import JobSpec
+    from moulin.tables import TableInput
     from moulin.transform import PolarsPlan, Sql
 
 
@@ -28,6 +29,8 @@ class MoulinLandOperator(MoulinJobOperator):
     :param target: where rows go: `moulin.iceberg(...)`, or such a dict or file. (templated)
     :param transform: what happens in between: `moulin.sql(...)`, a SELECT as text (or the name of a `.sql` file),
         a `polars.LazyFrame`, or a dict. None: rows land as they are read. (templated)
+    :param tables: Iceberg tables that the transform reads beside the files, by the names that it knows them by, as
+        for `MoulinTransformOperator`. (templated)
     :param on_bad_row: `fail` ends the job at the first row that does not fit, `skip` counts such rows and leaves
         them out, `quarantine` also keeps every one, with its place, its reason and its bytes. (templated)
     :param max_bad_rows: more such rows fail the job, and nothing is visible. None: no limit.
@@ -38,15 +41,20 @@ class MoulinLandOperator(MoulinJobOperator):
     `durable`) and what the task returns are those of `MoulinJobOperator`.
     """
 
-    template_fields: Sequence[str] = ("source", "transform", "target", "on_bad_row", "moulin_conn_id")
-    template_fields_renderers = {"source": "yaml", "transform": "sql", "target": "yaml"}  # noqa: RUF012
+    template_fields: Sequence[str] = (
+        "source", "transform", "tables", "target", "on_bad_row", "moulin_conn_id",
+    )  # fmt: skip
+    template_fields_renderers = {  # noqa: RUF012
+        "source": "yaml", "transform": "sql", "tables": "yaml", "target": "yaml",
+    }  # fmt: skip
 
     def __init__(
         self,
         *,
-        source: Source | Mapping[str, Any] | str,
+        source: Source | Mapping[str, Any] | str | None,
         target: Landing | Mapping[str, Any] | str,
         transform: Sql | PolarsPlan | pl.LazyFrame | Mapping[str, Any] | str | None = None,
+        tables: Mapping[str, TableInput | Mapping[str, Any] | str] | str | None = None,
         on_bad_row: Literal["fail", "skip", "quarantine"] = "fail",
         max_bad_rows: int | None = None,
         max_bad_ratio: float | None = None,
@@ -55,6 +63,7 @@ class MoulinLandOperator(MoulinJobOperator):
         super().__init__(target=target, **kwargs)
         self.source = templated(source)
         self.transform = templated(transform)
+        self.tables = templated_tables(tables)
         self.on_bad_row = on_bad_row
         self.max_bad_rows = max_bad_rows
         self.max_bad_ratio = max_bad_ratio
@@ -67,6 +76,7 @@ class MoulinLandOperator(MoulinJobOperator):
             source=parsed("source", self.source),
             target=parsed("target", self.target),
             transform=transform_of(self.transform),
+            tables=parsed("tables", self.tables),
             on_bad_row=self.on_bad_row,
             max_bad_rows=self.max_bad_rows,
             max_bad_ratio=self.max_bad_ratio,
