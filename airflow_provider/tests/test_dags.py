@@ -26,6 +26,7 @@ EXAMPLES = [
     "lazyframe_etl",
     "mapped_backfill",
     "read_results",
+    "silver_flights",
 ]
 
 
@@ -53,6 +54,7 @@ def test_an_example_can_be_stored_and_explains_itself(dags, dag_id):
         ("mapped_backfill", "pattern", "s3://raw/flights/*.csv"),
         ("mapped_backfill", "first", "the first"),
         ("read_results", "origin", "SFO"),
+        ("silver_flights", "flights", "flights"),
         ("asset_consumer", "at_least", -1),
     ],
 )

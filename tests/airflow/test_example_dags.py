@@ -59,6 +59,36 @@ def test_read_results_reads_the_rows_in_a_task_downstream(stack, flights_csv):
     assert shown == "SELECT carrier, dep_delay FROM input WHERE dep_delay >= 120 AND origin = 'JFK'"
 
 
+def test_silver_flights_makes_a_table_of_a_table_and_asks_it(stack, flights_csv, tmp_path):
+    flights_csv = Path(shutil.copy(flights_csv, tmp_path / "flights.csv.gz"))
+    run(stack, "land_flights", flights=flights_csv.as_uri())
+    bronze = stack.table("bronze.flights")
+    run_id = run(stack, "silver_flights", worst=3)
+    receipt = stack.airflow.xcom("silver_flights", run_id, "delays")
+    (read,) = receipt["tables"]
+    assert (read["table"], read["snapshot_id"]) == ("bronze.flights", str(bronze.current_snapshot().snapshot_id))
+    silver = stack.rows("silver.delays")
+    assert silver.num_rows == receipt["rows_landed"] > 10
+    departures = sum(silver["departures"].to_pylist())
+    assert departures == sum(one is not None for one in stack.rows("bronze.flights")["dep_delay"].to_pylist())
+    # The query's rows are an XCom of numbers and texts, worst first, and `tell` has read them there.
+    asked = stack.airflow.xcom("silver_flights", run_id, "worst")
+    means = [row["mean_delay"] for row in asked["rows"]]
+    assert (asked["row_count"], means) == (3, sorted(means, reverse=True))
+    assert stack.airflow.xcom("silver_flights", run_id, "tell")[0].startswith(asked["rows"][0]["carrier"])
+    with_table = stack.table("silver.delays").current_snapshot().snapshot_id
+    assert asked["tables"] == {"silver.delays": str(with_table)}
+
+    # Cleared: the redo reads again, and its rows replace those of the first.
+    stack.airflow.clear("silver_flights", run_id, "delays")
+    wait_until("it was made again", lambda: len(stack.jobs(run_id)) == 2, 240)
+    assert stack.airflow.wait_run("silver_flights", run_id) == "success"
+    assert stack.rows("silver.delays").num_rows == silver.num_rows
+    (complete,) = wait_until("the transform was told", lambda: lineage(stack, run_id, "delays"), 60)
+    assert [(one["namespace"], one["name"]) for one in complete["inputs"]] == [("iceberg://moulin", "bronze.flights")]
+    assert complete["inputs"][0]["facets"]["version"]["datasetVersion"] == read["snapshot_id"]
+
+
 def test_land_on_arrival_misses_no_file_and_lands_none_twice(stack, tmp_path):
     arrivals = Path(stack.worker.state_dir).parent / "arrivals"
     arrivals.mkdir()

@@ -18,7 +18,11 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": "Moulin",
-                "python-modules": ["moulin_provider.triggers.moulin", "moulin_provider.triggers.files"],
+                "python-modules": [
+                    "moulin_provider.triggers.moulin",
+                    "moulin_provider.triggers.files",
+                    "moulin_provider.triggers.query",
+                ],
             }
         ],
         "task-decorators": [

@@ -11,6 +11,7 @@ from openlineage.client.facet_v2 import (
     DatasetFacet,
     JobFacet,
     column_lineage_dataset,
+    dataset_version_dataset,
     input_statistics_input_dataset,
     output_statistics_output_dataset,
     schema_dataset,
@@ -57,6 +58,7 @@ def ended(spec: JobSpec, catalog: str, receipt: Receipt, plan: JobPlan | None) -
             size = input_statistics_input_dataset.InputStatisticsInputDatasetFacet(size=file.size_bytes)
             one.inputFacets = {"inputStatistics": size}
     inputs += _rejects(spec, catalog)
+    inputs += _tables_read(plan, catalog, receipt)
     return OperatorLineage(
         inputs=inputs, outputs=[_output(spec, catalog, receipt, plan, names)], job_facets=_job_facets(spec)
     )
@@ -67,6 +69,37 @@ def _rejects(spec: JobSpec, catalog: str) -> list[InputDataset]:
     if spec.replay is None:
         return []
     return [InputDataset(f"iceberg://{catalog}", f"{spec.target.table}__rejects")]
+
+
+def queried(sql: str, tables: Mapping[str, str | None], catalog: str = "moulin") -> OperatorLineage[Any, Any]:
+    """What a query has read: tables and their snapshots."""
+    return OperatorLineage(
+        inputs=[_table_read(catalog, table, snapshot_id) for table, snapshot_id in tables.items()],
+        job_facets={"sql": sql_job.SQLJobFacet(query=sql)},
+    )
+
+
+def _tables_read(plan: JobPlan, catalog: str, receipt: Receipt) -> list[InputDataset]:
+    """The tables that were inputs, as the job read them."""
+    columns = {one.name: one.columns for one in plan.tables}
+    found = []
+    for read in receipt.tables:
+        one = _table_read(catalog, read.table, None if read.snapshot_id is None else str(read.snapshot_id))
+        one.facets = {**(one.facets or {}), "schema": _schema(columns.get(read.name, ()))}
+        one.inputFacets = {
+            "inputStatistics": input_statistics_input_dataset.InputStatisticsInputDatasetFacet(
+                rowCount=read.rows_read, size=read.bytes, fileCount=read.files
+            )
+        }
+        found.append(one)
+    return found
+
+
+def _table_read(catalog: str, table: str, snapshot_id: str | None) -> InputDataset:
+    facets: dict[str, DatasetFacet] = {}
+    if snapshot_id is not None:
+        facets["version"] = dataset_version_dataset.DatasetVersionDatasetFacet(snapshot_id)
+    return InputDataset(f"iceberg://{catalog}", table, facets=facets)
 
 
 def _output(

@@ -6,16 +6,20 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from moulin.job import Receipt
     from moulin.replaying import ReplayCounts
+    from moulin.tables import TableRead
 
 MAX_BYTES = 2000
 _MAX_TEXT = 300
 
 
 def xcom_receipt(receipt: Receipt) -> dict[str, Any]:
-    """The receipt in less than `MAX_BYTES` of JSON: 64-bit ids are texts, long texts are cut, and of the rejected
-    rows as many are named as there is room for (the receipt at the worker names the first ten).
+    """The receipt in less than `MAX_BYTES` of JSON: 64-bit ids are texts, long texts are cut, and of the tables that
+    were read and of the rejected rows as many are named as there is room for (the receipt at the worker names all
+    tables and the first ten rows).
     """
     found: dict[str, Any] = {
         "job_id": receipt.job_id,
@@ -40,13 +44,15 @@ def xcom_receipt(receipt: Receipt) -> dict[str, Any]:
         "attempt": receipt.attempt,
         "token": _cut(receipt.token),
         "metadata_location": _cut(receipt.metadata_location),
+        "tables": [],
         "rejects": [],
     }
-    for reject in receipt.rejects:
-        found["rejects"].append({"place": _cut(str(reject.place)), "code": reject.code, "reason": _cut(reject.reason)})
-        if len(json.dumps(found)) >= MAX_BYTES:
-            found["rejects"].pop()
-            break
+    _fill(found, "tables", (_table(read) for read in receipt.tables))
+    _fill(
+        found,
+        "rejects",
+        ({"place": _cut(str(one.place)), "code": one.code, "reason": _cut(one.reason)} for one in receipt.rejects),
+    )
     return found
 
 
@@ -56,6 +62,24 @@ def _replay(counts: ReplayCounts) -> dict[str, Any]:
     return {
         name: figures[name]
         for name in ("snapshot_id", "matched", "replayed", "cut", "without_bytes", "other_format", "empty")
+    }
+
+
+def _fill(found: dict[str, Any], name: str, values: Iterable[dict[str, Any]]) -> None:
+    """Adds to a list as long as there is room."""
+    for one in values:
+        found[name].append(one)
+        if len(json.dumps(found)) >= MAX_BYTES:
+            found[name].pop()
+            return
+
+
+def _table(read: TableRead) -> dict[str, Any]:
+    return {
+        "name": _cut(read.name),
+        "table": _cut(read.table),
+        "snapshot_id": None if read.snapshot_id is None else str(read.snapshot_id),
+        "rows_read": read.rows_read,
     }
 
 

@@ -62,21 +62,22 @@ class MoulinHook(BaseHook):
     def reader(
         self, job: str | Mapping[str, Any] | Job | Receipt, *, on_dropped: Callable[[int], object] | None = None
     ) -> pa.RecordBatchReader:
-        """The rows of a job over Arrow Flight, for a task downstream: `hook.reader(land.output)`.
+        """The rows of a job or a query over Arrow Flight, for a task downstream: `hook.reader(land.output)`.
 
-        `job` is an id, or the XCom of a task that landed. Of a job that is over these are exactly the rows it landed, a
-        batch at a time; of one that runs, those that it makes from now on. The connection is closed at the end of the
-        rows, or when the reader is forgotten. Needs pyarrow.
+        `job` is a job's id, or the XCom of a task that landed or asked. Of a job that is over these are exactly the
+        rows it landed, a batch at a time; of one that runs, those that it makes from now on; of a query its result. The
+        connection is closed at the end of the rows, or when the reader is forgotten. Needs pyarrow.
 
         Raises:
-            NotFound: the worker knows no such job.
+            NotFound: the worker knows no such job, or a snapshot that the query reads has expired.
 
         """
         import pyarrow as pa
 
         client = self.get_conn()
         try:
-            reader = client.job(id_of(job)).reader(on_dropped=on_dropped)
+            ticket = ticket_of(job)
+            reader = client.redeem(ticket) if ticket else client.job(id_of(job)).reader(on_dropped=on_dropped)
         except BaseException:
             client.close()
             raise
@@ -85,10 +86,11 @@ class MoulinHook(BaseHook):
     async def batches(
         self, job: str | Mapping[str, Any] | Job | Receipt, *, on_dropped: Callable[[int], object] | None = None
     ) -> AsyncIterator[pa.RecordBatch]:
-        """The rows of a job as `reader` gives them, for asyncio."""
+        """The rows of a job or a query as `reader` gives them, for asyncio."""
         async with await self.get_async_conn() as client:
-            handle = await client.job(id_of(job))
-            async with aclosing(handle.batches(on_dropped=on_dropped)) as batches:  # type: ignore[type-var]
+            ticket = ticket_of(job)
+            rows = client.redeem(ticket) if ticket else (await client.job(id_of(job))).batches(on_dropped=on_dropped)
+            async with aclosing(rows) as batches:  # type: ignore[type-var]
                 async for batch in batches:
                     yield batch
 
@@ -126,6 +128,12 @@ def id_of(job: str | Mapping[str, Any] | Job | Receipt | JobHandle) -> str:
     if not isinstance(found, str):
         raise TypeError(f"job: found {type(job).__name__}, expected a job's id or the XCom of a task that landed")
     return found
+
+
+def ticket_of(job: object) -> str | None:
+    """The ticket in the XCom of a query; None: it is about a job."""
+    found = job.get("ticket") if isinstance(job, Mapping) else None
+    return found if isinstance(found, str) else None
 
 
 def _closing(client: Client, batches: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
