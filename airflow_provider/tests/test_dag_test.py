@@ -20,6 +20,7 @@ DAG_FILE = """
     from typing import TYPE_CHECKING
     from airflow.sdk import DAG, task
     from moulin import csv, iceberg
+    from moulin_provider.operators.moulin import MoulinQueryOperator
 
     if TYPE_CHECKING:
         import polars as pl
@@ -38,7 +39,23 @@ DAG_FILE = """
 
             print("rows that were read:", MoulinHook().reader(receipt).read_all().num_rows)
 
-        count(grown(age=18))
+        @task.moulin(
+            source=csv("{folder}/*.csv"), tables={{"known": "tried.people"}}, target=iceberg("tried.others"),
+            deferrable={deferrable},
+        )
+        def others(people: pl.LazyFrame, known: pl.LazyFrame) -> pl.LazyFrame:
+            return people.join(known, on="name", how="anti")
+
+        ask = MoulinQueryOperator(task_id="ask", sql="SELECT name FROM tried.others", deferrable={deferrable})
+
+        @task
+        def tell(result: dict) -> None:
+            print("the others are:", result["rows"])
+
+        landed = grown(age=18)
+        count(landed)
+        landed >> others() >> ask
+        tell(ask.output)
 
     if __name__ == "__main__":
         run = dag.test()
@@ -75,6 +92,7 @@ def test_dag_test_needs_no_worker(home, tmp_path, deferrable):
     said = done.stdout + done.stderr
     assert "the run ended as success" in said, said[-6000:]
     assert "rows that were read: 2" in said
+    assert "the others are: [{'name': 'a'}]" in said
     catalog = SqlCatalog("moulin", uri=f"sqlite:///{state}/catalog.db", warehouse=f"file://{state}/warehouse")
     assert sorted(catalog.load_table("tried.people").scan().to_arrow()["name"].to_pylist()) == ["b", "c"]
     running = [cmd for cmd in Path("/proc").glob("[0-9]*/environ") if str(state).encode() in _read(cmd)]
