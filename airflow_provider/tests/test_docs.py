@@ -53,7 +53,7 @@ def test_a_block_of_the_documentation_makes_tasks(block, tmp_path):
     "name",
     [
         "MoulinLandOperator(", "@task.moulin(", "@task.moulin_sql(", "MoulinFileSensor(", "MoulinFilesTrigger(",
-        "MoulinHook()", "iceberg_asset(",
+        "MoulinHook()", "iceberg_asset(", "MoulinTransformOperator(", "MoulinQueryOperator(",
     ],
 )  # fmt: skip
 def test_there_is_code_for_everything_that_is_written_in_a_dag(name):
