@@ -333,6 +333,7 @@ def test_a_key_that_is_no_key_says_what_one_is() -> None:
     [
         (lambda: csv(7), "uris: found 7 of type int, expected a uri or a list of them"),  # type: ignore[arg-type]
         (lambda: csv("a", header=1), "csv header: found 1 of type int, expected True or False"),  # type: ignore[arg-type]
+        (lambda: csv("a", skip_rows=False), "csv skip_rows: found False of type bool, expected a whole number"),
         (lambda: csv("a", columns="n int"), "columns: found 'n int' of type str, expected a dict"),  # type: ignore[arg-type]
         (lambda: csv("a", null_values=[None]), r"csv null_values\[0\]: found None"),  # type: ignore[list-item]
         (lambda: iceberg("a.b", properties={"k": None}), r"properties\['k'\]"),  # type: ignore[dict-item]
