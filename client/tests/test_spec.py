@@ -365,3 +365,19 @@ def _job() -> dict[str, object]:
 
 def _spec(**more: object) -> JobSpec:
     return JobSpec(source=csv("a"), target=iceberg("a.b"), **more)  # type: ignore[arg-type]
+
+
+def test_a_replay_is_a_job_of_the_rejects_of_its_target() -> None:
+    spec = moulin.replay("bronze.flights", moulin.csv("a.csv", null_values=["n/a"]), where="code = 'type.int'")
+    assert spec.on_bad_row == "quarantine"
+    assert spec.to_dict()["replay"] == {"where": "code = 'type.int'"}
+    assert moulin.JobSpec.from_dict(spec.to_dict()) == spec
+    all_of_them = moulin.replay({"table": "bronze.flights"}, {"uris": ["a.csv"], "format": "csv"})
+    assert moulin.JobSpec.from_dict(all_of_them.to_dict()).replay == moulin.Replay()
+
+
+def test_a_replay_keeps_what_still_does_not_fit() -> None:
+    with pytest.raises(moulin.SpecError, match="a replay keeps what still does not fit"):
+        moulin.replay("bronze.flights", moulin.csv("a.csv"), on_bad_row="skip")
+    with pytest.raises(moulin.SpecTypeError, match="a SQL condition"):
+        moulin.Replay(where=3)  # type: ignore[arg-type]

@@ -1,0 +1,64 @@
+"""The task that reads rejects again: its arguments, and what it does at a real worker."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
+from moulin import csv, iceberg, replay, sql
+
+from moulin_provider.operators.moulin import MoulinLandOperator, MoulinReplayOperator
+
+
+def test_arguments_are_templates_and_texts_name_the_table(tmp_path):
+    with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), template_searchpath=[str(tmp_path)]):
+        operator = MoulinReplayOperator(
+            task_id="t",
+            source=csv("s3://raw/{{ day }}.csv", null_values=["n/a"]),
+            target="bronze.{{ table }}",
+            where="uri LIKE '%{{ day }}%'",
+            transform=sql("SELECT * FROM input"),
+        )
+    operator.render_template_fields({"day": "2026-11-21", "table": "flights"})
+    assert operator.job_spec() == replay(
+        "bronze.flights",
+        csv("s3://raw/2026-11-21.csv", null_values=["n/a"]),
+        where="uri LIKE '%2026-11-21%'",
+        transform=sql("SELECT * FROM input"),
+    )
+
+
+def context(task_id: str, run_id: str):
+    ti = SimpleNamespace(dag_id="d", run_id=run_id, task_id=task_id, map_index=-1, try_number=1, max_tries=0)
+    ti.xcom_push = lambda key, value: None
+    return {"ti": ti, "outlet_events": {}}
+
+
+def test_what_fits_by_now_lands_and_a_wrong_condition_is_not_retried(worker, tmp_path):
+    name = f"t_{uuid.uuid4().hex[:8]}"
+    file = tmp_path / "in.csv"
+    file.write_text("id,part\n1,1\n2,n/a\n3,x\n")
+    columns = {"id": "long", "part": "long"}
+    source, table = csv(f"file://{file}", columns=columns), f"cases.{name}"
+    land = MoulinLandOperator(
+        task_id="land", source=source, target=iceberg(table), on_bad_row="quarantine", deferrable=False
+    )
+    assert land.execute(context("land", name))["rows_rejected"] == 2
+    corrected = {"source": csv(f"file://{file}", columns=columns, null_values=["n/a"]), "target": table}
+
+    wrong = MoulinReplayOperator(task_id="wrong", where="cod = 'x'", deferrable=False, **corrected)
+    with pytest.raises(AirflowFailException, match="no column `cod`"):
+        wrong.execute(context("wrong", name))
+
+    receipt = MoulinReplayOperator(task_id="again", deferrable=False, **corrected).execute(context("again", name))
+    assert (receipt["rows_landed"], receipt["rows_rejected"]) == (1, 1)
+    assert (receipt["replay"]["matched"], receipt["replay"]["replayed"]) == (2, 2)
+    # The same try anew finds the same receipt; another task finds what is left.
+    assert (
+        MoulinReplayOperator(task_id="again", deferrable=False, **corrected).execute(context("again", name)) == receipt
+    )
+    nothing = MoulinReplayOperator(task_id="nothing", where="raw = ''", deferrable=False, **corrected)
+    assert nothing.execute(context("nothing", name))["replay"]["matched"] == 0
