@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import Connection
+from local_stack.certificates import Authority
+from local_stack.worker import LocalWorker
 from moulin import Client, JobSpec, NotFound, csv, iceberg
 from moulin.connection import TLSConfig
-from tls_proxy import Authority, TlsProxy
 
 from moulin_provider.hooks.connection import client_arguments, targets
 from moulin_provider.hooks.moulin import MoulinHook, id_of
@@ -71,23 +72,75 @@ def test_a_certificate_without_its_key_fails_the_test_of_the_connection(connect)
     assert "client_key" in said
 
 
-def test_tls_with_the_clients_certificate_serves_calls_and_rows(worker, landed, connect, tmp_path):
-    authority = Authority(tmp_path / "ca")
-    server, mine = authority.issue("worker.test"), authority.issue("airflow.test")
-    proxy = TlsProxy(worker.port, server, clients_of=authority.certificate)
-    known = {"ca_certificate": str(authority.certificate), "server_name": "worker.test"}
-    text = {"client_certificate": mine[0].read_text(), "private_key": str(mine[1])}
+TOKEN = "the-token-of-the-connection"
 
-    hook = connect(host="127.0.0.1", port=proxy.port, extra=json.dumps({**known, **text}))
+
+@pytest.fixture(scope="module")
+def secure(worker, tmp_path_factory):
+    """A second worker of the same store, which asks for a token and a certificate; its authority; a client's own."""
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    server, mine = authority.issue("worker.test"), authority.issue("airflow.test")
+    state = worker.state_dir.resolve()
+    settings = {
+        "MOULIN_STORE_URL": f"sqlite://{state}/jobs.db",
+        "MOULIN_CATALOG_URI": f"sqlite://{state}/catalog.db",
+        "MOULIN_WAREHOUSE": worker.warehouse,
+        "MOULIN_TLS_CERTIFICATE": str(server[0]),
+        "MOULIN_TLS_PRIVATE_KEY": str(server[1]),
+        "MOULIN_TLS_CLIENT_CA": str(authority.certificate),
+        "MOULIN_AUTH_TOKENS": TOKEN,
+    }
+    started = LocalWorker(worker.binary, tmp_path_factory.mktemp("secure"), env=settings)
+    started.start()
+    yield SimpleNamespace(worker=started, authority=authority, mine=mine)
+    started.stop_all()
+
+
+def test_certificates_and_token_of_the_form_reach_calls_and_rows(secure, landed, connect):
+    known = {"ca_certificate": str(secure.authority.certificate), "server_name": "worker.test"}
+    shown = {"client_certificate": secure.mine[0].read_text(), "private_key": str(secure.mine[1])}
+    extra = json.dumps({**known, **shown})
+    hook = connect(host="127.0.0.1", port=secure.worker.port, password=TOKEN, extra=extra)
     ok, said = hook.test_connection()
     assert ok, said
     assert hook.reader(landed).read_all().num_rows == 3
 
-    for wrong in (known, {**text, "ca_certificate": str(mine[0]), "server_name": "worker.test"}, {"tls": True}):
-        ok, said = connect(host="127.0.0.1", port=proxy.port, extra=json.dumps(wrong)).test_connection()
-        assert not ok
-        assert f"127.0.0.1:{proxy.port}" in said
-    proxy.close()
+
+async def test_triggers_reach_a_worker_that_asks_for_certificates_and_token(secure, landed, connect):
+    known = {"ca_certificate": secure.authority.certificate.read_text(), "server_name": "worker.test"}
+    shown = {"client_certificate": str(secure.mine[0]), "private_key": secure.mine[1].read_text()}
+    extra = json.dumps({**known, **shown})
+    hook = connect(host="127.0.0.1", port=secure.worker.port, password=TOKEN, extra=extra)
+    async with hook.shared_async_conn() as client:
+        assert (await client.get(landed)).state == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("left_out", "instead", "words"),
+    [
+        ("client_certificate private_key", {}, "showed no certificate"),
+        ("password", {}, "carries no token"),
+        ("password", {"password": "another-token-altogether"}, "not one that this worker knows"),
+        ("ca_certificate", {"tls": True}, "is not trusted"),
+        ("server_name", {}, "is for another name"),
+        ("ca_certificate server_name client_certificate private_key", {}, "does the worker speak TLS"),
+    ],
+)
+def test_the_connection_test_says_which_field_is_wrong(secure, connect, left_out, instead, words):
+    values = {
+        "ca_certificate": str(secure.authority.certificate),
+        "server_name": "worker.test",
+        "client_certificate": str(secure.mine[0]),
+        "private_key": str(secure.mine[1]),
+        "password": TOKEN,
+    }
+    values = {**{name: value for name, value in values.items() if name not in left_out.split()}, **instead}
+    password = values.pop("password", None)
+    hook = connect(host="127.0.0.1", port=secure.worker.port, password=password, extra=json.dumps(values))
+    ok, said = hook.test_connection()
+    assert not ok
+    assert words in said, said
+    assert "what to do" in said
 
 
 def test_a_host_that_is_gone_is_left_for_the_next(worker, landed, connect):

@@ -34,6 +34,10 @@ class Failed(grpc.RpcError):
         return self._parts[2]
 
 
+def at(target: str) -> Connection:
+    return Connection.of(target, False, None, None)
+
+
 def failed_with(code: Code, fault: error_pb2.Fault) -> Failed:
     status = rpc_status_pb2.RpcStatus(code=code.value[0], message=fault.message)
     status.details.add(type_url="type.googleapis.com/moulin.v1.Fault", value=fault.SerializeToString())
@@ -48,7 +52,7 @@ def test_the_workers_fault_is_raised_with_all_it_says() -> None:
         causes=["one", "two"],
         place=error_pb2.Place(uri="a.csv", record=2, line=3, byte_offset=20, column="n"),
     )
-    error = call_error(failed_with(Code.INVALID_ARGUMENT, fault), "w:1", "Submit")
+    error = call_error(failed_with(Code.INVALID_ARGUMENT, fault), at("w:1"), "Submit")
     assert type(error) is moulin.BadInput
     assert error.fault.place == moulin.Place("a.csv", 2, 3, 20, "n")
     assert str(error.fault.place) == "a.csv, line 3, byte 20"
@@ -75,7 +79,7 @@ def test_the_workers_fault_is_raised_with_all_it_says() -> None:
 def test_a_failure_without_a_fault_names_the_worker(
     code: Code, said: str, kind: type[moulin.MoulinError], retryable: bool
 ) -> None:
-    error = call_error(Failed(code, said), "worker:7070", "Plan")
+    error = call_error(Failed(code, said), at("worker:7070"), "Plan")
     assert type(error) is kind
     assert "worker:7070" in error.message
     assert said in error.message
@@ -86,7 +90,7 @@ def test_a_failure_without_a_fault_names_the_worker(
 @pytest.mark.parametrize("details", [b"\xff\xff\xff", b"", rpc_status_pb2.RpcStatus(code=3).SerializeToString()])
 def test_details_of_somebody_else_do_not_hide_the_status(details: bytes) -> None:
     failed = Failed(Code.UNAVAILABLE, "upstream", (("grpc-status-details-bin", details),))
-    assert isinstance(call_error(failed, "w:1", "Get"), moulin.Unavailable)
+    assert isinstance(call_error(failed, at("w:1"), "Get"), moulin.Unavailable)
 
 
 def test_only_a_broken_connection_is_asked_again() -> None:

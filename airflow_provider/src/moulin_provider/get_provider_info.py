@@ -49,13 +49,14 @@ def get_provider_info() -> dict[str, Any]:
                     "placeholders": {
                         "host": "localhost, or several workers of one store: a,b:7071",
                         "port": "7070",
-                        "password": "bearer token for a proxy in front of the worker; else empty",
+                        "password": "what the worker's auth.tokens asks for; else empty",
                     },
                 },
                 "conn-fields": {
                     "tls": {
                         "label": "TLS",
-                        "description": "Encrypt the connection: for a worker behind a proxy that ends TLS.",
+                        "description": "The worker serves TLS ([tls] in its configuration). "
+                        "A certificate below says so too.",
                         "schema": {"type": ["boolean", "null"], "default": False},
                     },
                     "ca_certificate": {
@@ -66,7 +67,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "client_certificate": {
                         "label": "Client certificate",
-                        "description": "For mutual TLS, with the private key: path of a PEM file, or its text.",
+                        "description": "For a worker that asks for one (tls.client_ca), with the private key: "
+                        "path of a PEM file, or its text.",
                         "schema": {"type": ["string", "null"]},
                     },
                     "private_key": {

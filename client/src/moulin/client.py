@@ -36,9 +36,13 @@ class Client(BaseClient):
     not answer is left for the next, in the middle of a `wait` or `watch` too.
 
     `timeout` bounds every single call in seconds; `reconnect` says for how long `wait` and `watch` go on asking
-    when the worker does not answer, e.g. because it is restarted. `token` is sent as `authorization: Bearer ...`
-    and `metadata` as it is, for a proxy in front of the worker, which itself checks neither; without `tls` both
-    travel unencrypted.
+    when the worker does not answer, e.g. because it is restarted. `token` is one of those that the worker asks for
+    (`auth.tokens`), sent as `authorization: Bearer ...`; `metadata` is sent as it is, e.g. for a proxy in between.
+    `tls` says that the worker speaks TLS (`[tls]`): True trusts the usual authorities, a `TLSConfig` those that it
+    names. Without it token and rows travel unencrypted.
+
+    Every call may raise `PermissionDenied`: token or certificate are missing or were refused, or the worker's own
+    certificate is not trusted; and `Unavailable`: nobody answered.
     """
 
     def _grpc(self) -> Any:
@@ -61,18 +65,23 @@ class Client(BaseClient):
         *,
         generation: int = 0,
         epoch: int = 1,
+        priority: int = 1,
+        pool: str = "default_pool",
     ) -> JobHandle:
         """Asks for a job, or attaches to the one that this key and generation already have.
 
-        Without a key the job gets one of its own, so that every such submit is a new job.
+        Without a key the job gets one of its own, so that every such submit is a new job. Of the jobs that wait, that
+        of the highest `priority` is begun first; a point counts as a minute of waiting. Only workers that serve `pool`
+        begin it; those without a setting serve every pool.
 
         Raises:
             SpecError: the spec is wrong, as far as that can be known now.
             NotFound: an input file does not exist.
+            ResourceExhausted: as many jobs wait as the workers take, or the worker drains; later it may be taken.
             Unavailable: no worker answered; submitting again with the same key is safe.
 
         """
-        job, created = self._call(request.submit(spec, key, generation, epoch))
+        job, created = self._call(request.submit(spec, key, generation, epoch, priority, pool))
         return JobHandle(self, job, epoch=epoch, created=created)
 
     def get(self, job_id: str) -> Job:
@@ -262,7 +271,7 @@ class Client(BaseClient):
                     self._hosts.leave(host)
                     if untried:
                         continue
-                raise call_error(error, self._hosts.names, call.method) from error
+                raise call_error(error, host.connection, call.method, self._hosts.names) from error
             return call.read(answer)
 
 

@@ -98,6 +98,16 @@ class Connection:
         config = (TLSConfig() if tls else None) if isinstance(tls, bool) else tls
         return tuple(cls(target.strip(), config, tuple(pairs)) for target in named)
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS is spoken."""
+        return self.tls is not None
+
+    @property
+    def certified(self) -> bool:
+        """Whether a certificate of the client's own is shown."""
+        return self.tls is not None and self.tls.client_certificate is not None
+
     def open(self, module: Any) -> Any:
         """A channel of this module, `grpc` or `grpc.aio`; the first call connects it."""
         credentials, options = self.credentials(), self.options()

@@ -14,6 +14,7 @@ from pyarrow import flight
 from moulin.connection import MESSAGE_MAX_BYTES, Connection, pem_bytes
 from moulin.errors import MoulinError, RowsDropped, error_of
 from moulin.fault import Fault, FaultKind
+from moulin.tls_errors import closed_hint, tls_fault
 
 # Arrow puts its own words around those of the worker.
 _ARROW_BEFORE = re.compile(r"^(?:Flight|gRPC) [^,]*, with message: ")
@@ -51,7 +52,7 @@ class QueryRows:
                 self.schema = self._stream.schema
         except (pa.lib.ArrowException, OSError) as error:
             self._client.close()
-            raise _error(error, connection.target, "the query", _QUERY_HINT) from error
+            raise _error(error, connection, "the query", _QUERY_HINT) from error
 
     def cancel(self) -> None:
         """Ends the query, also while another thread waits for the next batch."""
@@ -71,7 +72,7 @@ class QueryRows:
                 if chunk.data is not None and chunk.data.num_rows:
                     yield chunk.data
         except (pa.lib.ArrowException, OSError) as error:
-            raise _error(error, self._connection.target, "the query", _QUERY_HINT) from error
+            raise _error(error, self._connection, "the query", _QUERY_HINT) from error
         finally:
             self.cancel()
 
@@ -119,7 +120,7 @@ class Rows:
             self.schema: pa.Schema = self._stream.schema
         except (pa.lib.ArrowException, OSError) as error:
             self._client.close()
-            raise _error(error, connection.target, self._what) from error
+            raise _error(error, connection, self._what) from error
 
     def cancel(self) -> None:
         """Ends the reading, also while another thread waits for the next batch."""
@@ -133,7 +134,7 @@ class Rows:
                 except StopIteration:
                     return
                 except (pa.lib.ArrowException, OSError) as error:
-                    raise _error(error, self._connection.target, self._what) from error
+                    raise _error(error, self._connection, self._what) from error
                 dropped = 0 if chunk.app_metadata is None else _dropped_rows(chunk.app_metadata.to_pybytes())
                 if dropped:
                     self._on_dropped(dropped)
@@ -172,10 +173,16 @@ def _warn(rows: int) -> None:
     warnings.warn(f"{rows:,} rows were produced faster than they were read and are left out here", RowsDropped, 2)
 
 
-def _error(error: BaseException, target: str, what: str, otherwise: str = "") -> MoulinError:
+def _error(error: BaseException, connection: Connection, what: str, otherwise: str = "") -> MoulinError:
     kind = next((kind for found, kind in _KINDS if isinstance(error, found)), FaultKind.INTERNAL)
     text = str(error).strip("'")
     said = _ARROW_AFTER.sub("", _ARROW_BEFORE.sub("", text))
     lost = kind is FaultKind.UNAVAILABLE
+    if lost and (refused := tls_fault(said, connection.target)):
+        return error_of(refused)
     hint = "read again" if lost else otherwise or "`Client.get(job_id)` says how the job stands"
-    return error_of(Fault(kind, f"{what} cannot be read from {target}: {said}", hint, retryable=lost))
+    if lost and (closed := closed_hint(said, encrypted=connection.encrypted, certified=connection.certified)):
+        hint = closed
+    if kind is FaultKind.PERMISSION_DENIED:
+        hint = "give the client a valid token or certificate"
+    return error_of(Fault(kind, f"{what} cannot be read from {connection.target}: {said}", hint, retryable=lost))

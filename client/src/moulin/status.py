@@ -8,8 +8,10 @@ from typing import cast
 import grpc
 from google.protobuf.message import DecodeError
 
+from moulin.connection import Connection
 from moulin.errors import MoulinError, error_of
 from moulin.fault import Fault, FaultKind
+from moulin.tls_errors import closed_hint, tls_fault
 from moulin.v1 import error_pb2, rpc_status_pb2
 from moulin.wire import decode_fault
 
@@ -19,9 +21,12 @@ _DETAILS = "grpc-status-details-bin"
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
 
 
-def call_error(error: grpc.RpcError, target: str, call: str) -> MoulinError:
-    """The exception of a failed call: the worker's fault, or words about the connection."""
-    return error_of(_sent_fault(error) or _transport_fault(error, target, call))
+def call_error(error: grpc.RpcError, connection: Connection, call: str, asked: str = "") -> MoulinError:
+    """The exception of a failed call: the worker's fault, or words about the connection.
+
+    `asked` names all the workers that were asked, when it was more than the one of the connection.
+    """
+    return error_of(_sent_fault(error) or _transport_fault(error, connection, asked or connection.target, call))
 
 
 def is_lost(error: grpc.RpcError) -> bool:
@@ -64,13 +69,17 @@ def _fault_in(details: bytes) -> Fault | None:
     return None
 
 
-def _transport_fault(error: grpc.RpcError, target: str, call: str) -> Fault:
+def _transport_fault(error: grpc.RpcError, connection: Connection, target: str, call: str) -> Fault:
     status = cast("grpc.Call", error)
     code, said = status.code(), status.details() or "no details"
     match code:
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
+            if refused := tls_fault(said, connection.target):
+                return refused
             message = f"no answer from a moulin worker at {target}: {said}"
             hint = "start one with `moulin serve`, or correct the address; it must be reachable from here"
+            if closed := closed_hint(said, encrypted=connection.encrypted, certified=connection.certified):
+                hint = closed
             return Fault(FaultKind.UNAVAILABLE, message, hint, retryable=True)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             message = f"the worker at {target} did not answer {call} in time"

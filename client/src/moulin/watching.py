@@ -97,7 +97,7 @@ class Following:
         """Why the stream broke, when asking again can help; raises otherwise."""
         if self._deadline.passed():
             raise self._deadline.error(self._job_id) from error
-        found = call_error(error, self._hosts.names, "Watch")
+        found = call_error(error, self._host.connection, "Watch", self._hosts.names)
         if not is_lost(error):
             raise found from error
         self._hosts.leave(self._host)

@@ -4,6 +4,7 @@
 //! process before a port is bound, and the message says which key.
 
 mod named;
+mod security;
 
 use std::env;
 use std::fmt;
@@ -15,6 +16,8 @@ use moulin_core::{Fault, FaultKind, Secret, StorageSettings};
 use moulin_lake::{CatalogSettings, RestSettings};
 use serde::{Deserialize, Deserializer};
 
+pub(crate) use security::{AuthSettings, TlsSettings};
+
 /// The whole configuration, resolved: no key is missing and every path is absolute.
 #[derive(Clone)]
 pub(crate) struct Config {
@@ -25,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) store_url: String,
     pub(crate) catalog: CatalogSettings,
     pub(crate) storage: StorageSettings,
+    pub(crate) tls: TlsSettings,
+    pub(crate) auth: AuthSettings,
     pub(crate) log: Log,
     pub(crate) fault_point: Option<String>,
 }
@@ -119,6 +124,8 @@ struct File {
     store: StoreFile,
     catalog: CatalogFile,
     storage: StorageSettings,
+    tls: TlsSettings,
+    auth: AuthSettings,
     log: Log,
 }
 
@@ -143,7 +150,8 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         .map_err(|e| serde::de::Error::custom(format!("`{text}` is not a duration such as 15s or 24h: {e}")))
 }
 
-fn wrong(message: impl Into<String>) -> Fault {
+/// The fault of a wrong setting.
+pub(crate) fn wrong(message: impl Into<String>) -> Fault {
     Fault::new(FaultKind::InvalidSpec, message)
         .with_hint("correct the configuration; docs/configuration.md lists every key")
 }
@@ -202,6 +210,12 @@ fn apply_environment(file: &mut File, var: &impl Fn(&str) -> Option<String>) -> 
     };
     secret(&mut file.catalog.rest.token, "MOULIN_CATALOG_TOKEN");
     secret(&mut file.catalog.rest.credential, "MOULIN_CATALOG_CREDENTIAL");
+    overlay(&mut file.tls.certificate, "MOULIN_TLS_CERTIFICATE");
+    secret(&mut file.tls.private_key, "MOULIN_TLS_PRIVATE_KEY");
+    overlay(&mut file.tls.client_ca, "MOULIN_TLS_CLIENT_CA");
+    if let Some(value) = text("MOULIN_AUTH_TOKENS") {
+        file.auth.tokens = value.split(',').map(|token| Secret::new(token.trim())).collect();
+    }
     // As AWS's own tools are told; the libraries under readers and warehouse do not both look for all of them.
     let s3 = &mut file.storage.s3;
     let first = |names: [&str; 2]| names.iter().find_map(|name| text(name));
@@ -262,6 +276,8 @@ impl File {
         if self.job.lease < Duration::from_secs(1) {
             return Err(wrong("job.lease is under one second: a busy machine would lose every job"));
         }
+        self.tls.check()?;
+        self.auth.check()?;
         if let Some(endpoint) = self.storage.s3.endpoint.as_ref().filter(|e| e.starts_with("http://"))
             && !self.storage.s3.allow_http
         {
@@ -288,6 +304,8 @@ impl File {
             store_url: self.store.url.unwrap_or_else(|| format!("sqlite://{state}/jobs.db")),
             catalog,
             storage: self.storage,
+            tls: self.tls,
+            auth: self.auth,
             log: self.log,
             fault_point: fault_point.filter(|point| !point.is_empty()),
             state_dir,

@@ -24,7 +24,7 @@ class MoulinHook(BaseHook):
     """Clients of the workers that a connection of type `moulin` names.
 
     Host and port say where they are: `a,b:7071` names several workers of one job store, of which one that does not
-    answer is left for the next. The password is a bearer token for a proxy in front of them. Extras are `tls`,
+    answer is left for the next. The password is the bearer token that they ask for (`auth.tokens`). Extras are `tls`,
     `ca_certificate`, `client_certificate`, `private_key` (each a path or the PEM text itself), `server_name`, `timeout`
     (seconds for one call) and `reconnect` (seconds for which a job is followed although no worker answers, because it
     is restarted: longer than a restart takes, or the task fails while its job goes on).

@@ -13,7 +13,6 @@ use moulin_store::{JobStore, LoadFilter};
 use super::{From, say};
 use crate::config::Config;
 use crate::output::{Destination, Format, Output, loads};
-use crate::remote::Remote;
 
 /// Batches of loads, in the order of table, uri and job.
 pub(crate) type Loads = BoxStream<'static, Result<RecordBatch, Fault>>;
@@ -34,8 +33,8 @@ pub(crate) fn pages(store: Arc<dyn JobStore>, filter: LoadFilter) -> Loads {
 }
 
 async fn found(config: &Config, filter: LoadFilter, from: &From) -> Result<Loads, Fault> {
-    match &from.address {
-        Some(address) => Remote::connect(address).await?.file_loads(&filter).await,
+    match from.reach.connect().await? {
+        Some(worker) => worker.file_loads(&filter).await,
         None => Ok(pages(moulin_store::open(&config.store_url).await?, filter)),
     }
 }

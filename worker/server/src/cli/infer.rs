@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{say, show, spec_file, to_json};
 use crate::config::Config;
-use crate::remote::Remote;
+use crate::remote::Reach;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -22,9 +22,8 @@ pub(crate) struct Args {
     /// `text` for people, `json` with everything that was seen, `yaml` for a source to paste into a job file.
     #[arg(long, short, value_enum, default_value_t)]
     output: Form,
-    /// Ask a worker at this address, which sees the files from its own machine. Default: look from here.
-    #[arg(long, env = "MOULIN_ADDRESS", value_name = "HOST:PORT")]
-    address: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -38,8 +37,8 @@ enum Form {
 /// Prints what the first rows of the files hold.
 pub(super) async fn infer(config: Config, args: Args) -> Result<ExitCode, Fault> {
     let source = spec_file::read(args.spec.as_deref(), &args.uris)?.source;
-    let report = match &args.address {
-        Some(address) => Remote::connect(address).await?.infer(&source).await?,
+    let report = match args.reach.connect().await? {
+        Some(mut worker) => worker.infer(&source).await?,
         None => {
             let fetcher = Fetcher::new(&config.storage)?;
             let files = fetcher.list(&source.uris).await?;

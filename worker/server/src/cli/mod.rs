@@ -26,6 +26,7 @@ pub(crate) use files::{Loads, pages as load_pages};
 pub(crate) use rejects::Rejects;
 
 use crate::config::Config;
+use crate::remote::Reach;
 
 /// Lands files in Apache Iceberg tables: each input row exactly once, or with the reason why not.
 #[derive(Debug, Parser)]
@@ -159,8 +160,13 @@ enum Command {
     /// Show and remove data files of attempts that are over and that no table refers to.
     #[command(subcommand)]
     Orphans(Orphans),
-    /// Check configuration, job store, catalog and warehouse, and say what is wrong.
-    Doctor,
+    /// Check configuration, job store, catalog, warehouse and certificates, and say what is wrong.
+    ///
+    /// With --address: whether the worker there is reached with this certificate and token, and how its surroundings are.
+    Doctor {
+        #[command(flatten)]
+        reach: Reach,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -199,12 +205,11 @@ enum Files {
 /// Whom to ask.
 #[derive(Debug, clap::Args)]
 struct From {
-    /// Ask a worker at this address. Default: read the job store of the configuration.
-    #[arg(long, env = "MOULIN_ADDRESS", value_name = "HOST:PORT")]
-    address: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 /// Runs a command.
@@ -223,8 +228,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Fault> {
 }
 
 async fn dispatch(args: Args) -> Result<ExitCode, Fault> {
-    if let Command::Doctor = args.command {
-        return doctor::doctor(args.config.as_deref()).await;
+    if let Command::Doctor { reach } = &args.command {
+        return doctor::doctor(args.config.as_deref(), reach).await;
     }
     let config = Config::load(args.config.as_deref())?;
     match args.command {
@@ -243,7 +248,7 @@ async fn dispatch(args: Args) -> Result<ExitCode, Fault> {
         Command::Files(Files::Explain { uri, table, from }) => files::explain(config, uri, table, &from).await,
         Command::Orphans(Orphans::List) => orphans::list(config).await,
         Command::Orphans(Orphans::Remove { dry_run }) => orphans::remove(config, dry_run).await,
-        Command::Doctor => unreachable!("handled above: it also reports a configuration that cannot be loaded"),
+        Command::Doctor { .. } => unreachable!("handled above: it also reports a configuration that cannot be loaded"),
     }
 }
 

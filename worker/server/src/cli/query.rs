@@ -12,7 +12,7 @@ use super::{say, show};
 use crate::config::Config;
 use crate::output::{Destination, Format, Output};
 use crate::query::{Batches, Query};
-use crate::remote::Remote;
+use crate::remote::Reach;
 use crate::worker::Worker;
 
 /// What `moulin query` is told.
@@ -27,9 +27,8 @@ pub(super) struct Args {
     /// A result of more rows is an error. A table shows this many and says that there are more.
     #[arg(long, value_name = "N")]
     max_rows: Option<u64>,
-    /// Ask a worker at this address. Default: read the catalog of the configuration in this process.
-    #[arg(long, env = "MOULIN_ADDRESS", value_name = "HOST:PORT")]
-    address: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,8 +51,8 @@ pub(super) async fn query(mut config: Config, args: Args) -> Result<ExitCode, Fa
     if std::env::var_os("MOULIN_LOG").is_none() {
         config.log.filter = "error".to_owned();
     }
-    let (schema, batches) = match &args.address {
-        Some(address) => Remote::connect(address).await?.query(&query).await?,
+    let (schema, batches) = match args.reach.connect().await? {
+        Some(worker) => worker.query(&query).await?,
         None => {
             let worker = Worker::open(config, Some(format!("query-{}", std::process::id()))).await?;
             let planned = query.plan(&worker).await?;

@@ -17,7 +17,6 @@ use crate::config::Config;
 use crate::job::rejects::{self, Kept, Spool};
 use crate::job::rejects_table;
 use crate::output::{Destination, Format, Output};
-use crate::remote::Remote;
 
 /// Batches of rejects, from a worker or from its spool.
 pub(crate) type Rejects = BoxStream<'static, Result<RecordBatch, Fault>>;
@@ -25,8 +24,8 @@ pub(crate) type Rejects = BoxStream<'static, Result<RecordBatch, Fault>>;
 /// Prints the rejects of a job, or writes them to a file whose ending says how.
 pub(super) async fn rejects(config: Config, id: JobId, to: Option<PathBuf>, from: &From) -> Result<ExitCode, Fault> {
     let to = to.map(|path| Format::of(&path).map(|format| (path, format))).transpose()?;
-    let mut batches = match &from.address {
-        Some(address) => Remote::connect(address).await?.rejects(&id).await?,
+    let mut batches = match from.reach.connect().await? {
+        Some(worker) => worker.rejects(&id).await?,
         None => kept(&config, &id).await?,
     };
     let Some((path, format)) = to else { return print(batches).await };

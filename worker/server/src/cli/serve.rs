@@ -1,6 +1,7 @@
 //! `moulin serve`.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
 use crate::job::{orphans, queue};
+use crate::service::tls::Tls;
 use crate::service::{self, pool};
 use crate::telemetry;
 use crate::worker::Worker;
@@ -27,6 +29,7 @@ pub(crate) async fn serve(mut config: Config, listen: Option<String>) -> Result<
         tracing::warn!(point, "a fault point is armed: this worker will stop there");
     }
     // Everything that can be wrong with the configuration is found before the port is bound.
+    let tls = Tls::open(&config.tls)?.map(Arc::new);
     let worker = Worker::open(config, None).await?;
     let listener =
         TcpListener::bind(&worker.config.listen).await.map_err(|e| cannot_listen(&worker.config.listen, &e))?;
@@ -37,9 +40,13 @@ pub(crate) async fn serve(mut config: Config, listen: Option<String>) -> Result<
     let (stop_queue, stop_serving) = (CancellationToken::new(), CancellationToken::new());
     let queue = tokio::spawn(queue::work(Arc::clone(&worker), None, stop_queue.clone()));
     let sweeping = tokio::spawn(orphans::sweep_now_and_then(Arc::clone(&worker), stop_queue.clone()));
+    let renewing = tls.clone().map(|tls| tokio::spawn(tls.keep_fresh(stop_serving.clone())));
+    if let Some(open) = exposure(address.ip(), &worker.config) {
+        tracing::warn!(%address, "{open}");
+    }
     let serving = tokio::spawn({
         let (worker, health, stop) = (Arc::clone(&worker), health.clone(), stop_serving.clone());
-        async move { service::serve(worker, listener, health, stop.cancelled_owned()).await }
+        async move { service::serve(worker, listener, tls, health, stop.cancelled_owned()).await }
     });
     announce(&worker.id, &address.to_string());
 
@@ -56,8 +63,31 @@ pub(crate) async fn serve(mut config: Config, listen: Option<String>) -> Result<
     // Watchers of the last jobs get their last answer; open streams do not hold the process up.
     stop_serving.cancel();
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), serving).await;
+    if let Some(renewing) = renewing {
+        let _ = renewing.await;
+    }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What others on the network can do to a worker that listens beyond its own machine; `None`: nothing that it was not told.
+pub(super) fn exposure(listens_on: IpAddr, config: &Config) -> Option<&'static str> {
+    if listens_on.is_loopback() {
+        return None;
+    }
+    let encrypted = config.tls.certificate.is_some();
+    let checked = !config.auth.tokens.is_empty() || config.tls.client_ca.is_some();
+    match (encrypted, checked) {
+        (true, true) => None,
+        (true, false) => Some(
+            "whoever reaches the port can run and cancel jobs and read tables: set auth.tokens or tls.client_ca",
+        ),
+        (false, true) => Some("tokens and rows travel unencrypted: set tls.certificate and tls.private_key"),
+        (false, false) => Some(
+            "whoever reaches the port can run and cancel jobs and read tables, and all of it travels unencrypted: set \
+             auth.tokens and [tls], or listen on 127.0.0.1",
+        ),
+    }
 }
 
 /// One line on standard output, for people and scripts that wait for it.

@@ -17,16 +17,29 @@ fn resolve_under(above: &str, table: &mut Table, var: &impl Fn(&str) -> Option<S
     let mut named = false;
     for (key, value) in table.iter_mut() {
         let key = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
-        let Value::Table(inner) = value else { continue };
-        match text_of(&key, inner, var)? {
-            Some(text) => {
-                *value = Value::String(text);
-                named = true;
-            }
-            None => named |= resolve_under(&key, inner, var)?,
-        }
+        named |= resolve_value(&key, value, var)?;
     }
     Ok(named)
+}
+
+fn resolve_value(key: &str, value: &mut Value, var: &impl Fn(&str) -> Option<String>) -> Result<bool, String> {
+    match value {
+        Value::Table(inner) => match text_of(key, inner, var)? {
+            Some(text) => {
+                *value = Value::String(text);
+                Ok(true)
+            }
+            None => resolve_under(key, inner, var),
+        },
+        Value::Array(entries) => {
+            let mut named = false;
+            for (at, entry) in entries.iter_mut().enumerate() {
+                named |= resolve_value(&format!("{key}[{at}]"), entry, var)?;
+            }
+            Ok(named)
+        }
+        _ => Ok(false),
+    }
 }
 
 fn text_of(key: &str, table: &Table, var: &impl Fn(&str) -> Option<String>) -> Result<Option<String>, String> {
