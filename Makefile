@@ -30,8 +30,8 @@ test: setup ## Run all tests: Rust, Python, end to end with a real Airflow
 check: setup ## Run what needs no test: formats, lints, types, licences, generated code, links
 	@scripts/check.sh
 
-airflow-matrix: setup ## Test the provider in Airflow 3.1, 3.2 and 3.3, its wheels installed; AIRFLOW=3.1 SUITE=provider|airflow
-	@$(PYTHON) scripts/airflow_matrix.py $(addprefix --airflow ,$(AIRFLOW)) $(addprefix --suite ,$(SUITE))
+airflow-matrix: setup ## Test the provider in Airflow 3.1, 3.2 and 3.3, its wheels installed; AIRFLOW=3.1 PY=3.12 SUITE=provider|airflow
+	@$(PYTHON) scripts/airflow_matrix.py $(addprefix --airflow ,$(AIRFLOW)) $(addprefix --python ,$(PY)) $(addprefix --suite ,$(SUITE))
 
 wheel: setup ## See whether the wheels install with pip alone and Airflow finds the provider
 	@$(PYTHON) scripts/airflow_matrix.py --pip

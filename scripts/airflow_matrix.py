@@ -2,10 +2,12 @@
 
     python scripts/airflow_matrix.py                          every release, the provider's tests and the real Airflow
     python scripts/airflow_matrix.py --airflow 3.1 --suite provider
+    python scripts/airflow_matrix.py --airflow 3.3 --python 3.13
     python scripts/airflow_matrix.py --pip                    only: do the wheels install with pip alone, and does Airflow find them
 
-The packages are installed as wheels, as a user would. Environments are kept in `.cache/airflow-matrix` and made anew when a
-release has another patch. Ends with one line a release, and with 1 when one of them failed.
+Every release is tested with the Python that runs this, the newest one also with the others that this machine has. The packages
+are installed as wheels, as a user would. Environments are kept in `.cache/airflow-matrix` and made anew when a release has another
+patch. Ends with one line for each, and with 1 when one of them failed.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import build
+import flights
 
 ROOT = build.ROOT
 CACHE = ROOT / ".cache" / "airflow-matrix"
 RELEASES = ("3.1", "3.2", "3.3")
+PYTHONS = ("3.11", "3.12", "3.13")
 PACKAGES = ("client", "airflow_provider")
 # What the tests import beside the packages' own needs; versions are those of requirements/dev.txt where they matter.
 TEST_NEEDS = (
@@ -34,15 +38,60 @@ SUITES = {"provider": (ROOT / "airflow_provider",), "airflow": (ROOT,)}
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of one release."""
+class Cell:
+    """One release of Airflow on one Python."""
 
     release: str
+    python: str
+    interpreter: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where its environment is kept."""
+        return CACHE / f"airflow-{self.release}-python-{self.python}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one cell: the last line of every suite."""
+
+    cell: Cell
     installed: str
-    failed: tuple[str, ...]
+    said: tuple[str, ...]
+    failed: bool
 
     def __str__(self) -> str:
-        return f"Airflow {self.release} ({self.installed}): {', '.join(self.failed) + ' failed' if self.failed else 'passed'}"
+        return f"Airflow {self.cell.release} ({self.installed}), Python {self.cell.python}: {'; '.join(self.said)}"
+
+
+def interpreter(python: str) -> Path | None:
+    """The interpreter of this version on the PATH or among those of pyenv; None: this machine has none."""
+    on_path = shutil.which(f"python{python}")
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates = [Path(on_path)] if on_path else []
+    for candidate in (*candidates, *sorted(pyenv.glob(f"versions/{python}.*/bin/python{python}"), reverse=True)):
+        # A name on the PATH is not enough: pyenv puts shims there for versions that are not selected.
+        if subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return candidate
+    return None
+
+
+def cells(releases: list[str] | None, pythons: list[str] | None) -> list[Cell]:
+    """What is to be tested."""
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    wanted = [(release, python) for release in releases or RELEASES for python in pythons or [running]]
+    if not pythons and (not releases or RELEASES[-1] in releases):
+        wanted += [(RELEASES[-1], python) for python in PYTHONS if python != running]
+    found = []
+    for release, python in wanted:
+        executable = Path(sys.executable) if python == running else interpreter(python)
+        if executable is not None:
+            found.append(Cell(release, python, executable))
+        elif pythons:
+            raise SystemExit(f"this machine has no Python {python}")
+        else:
+            print(f"not tested: Airflow {release} on Python {python}, which this machine does not have")
+    return found
 
 
 def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> bool:
@@ -61,14 +110,13 @@ def wheels() -> list[Path]:
     return sorted(folder.glob("*.whl"))
 
 
-def environment(release: str, built: list[Path]) -> Path | None:
+def environment(cell: Cell, built: list[Path]) -> Path | None:
     """The interpreter of an environment with this release; None: it cannot be made."""
-    folder = CACHE / f"airflow-{release}"
-    python = folder / "bin" / "python"
+    python = cell.folder / "bin" / "python"
     uv = Path(sys.executable).parent / "uv"
-    if not python.exists() and not run(uv, "venv", "--quiet", "--python", sys.executable, folder):
+    if not python.exists() and not run(uv, "venv", "--quiet", "--python", cell.interpreter, cell.folder):
         return None
-    needs = (f"apache-airflow=={release}.*", *TEST_NEEDS)
+    needs = (f"apache-airflow=={cell.release}.*", *TEST_NEEDS)
     installed = run(uv, "pip", "install", "--quiet", "--python", python, "--upgrade", *needs, *built)
     # The version of the wheels stays the same while they are worked on.
     again = run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--reinstall", *built)
@@ -81,20 +129,36 @@ def version(python: Path) -> str:
     return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test(release: str, suites: list[str], built: list[Path]) -> Outcome:
+def test(cell: Cell, suites: list[str], built: list[Path]) -> Outcome:
     """Runs the suites in one release."""
-    python = environment(release, built)
+    python = environment(cell, built)
     if python is None:
-        return Outcome(release, "not installed", ("the installation",))
+        return Outcome(cell, "not installed", ("the installation failed",), failed=True)
     env = {**os.environ, "MOULIN_BIN": os.environ.get("MOULIN_BIN") or str(build.worker_binary())}
     env["PATH"] = f"{python.parent}{os.pathsep}{env['PATH']}"
-    failed = []
+    said, failed = [], False
     for suite in suites:
         folder = SUITES[suite][0]
-        tests = ["tests/airflow"] if suite == "airflow" else ["tests"]
-        if not run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=folder, env=env):
-            failed.append(suite)
-    return Outcome(release, version(python), tuple(failed))
+        tests = "tests/airflow" if suite == "airflow" else "tests"
+        # Warnings of Airflow itself would drown the summary.
+        command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--disable-warnings", "-rfEs", tests]
+        passed, last = summarised(command, folder, env)
+        failed |= not passed
+        said.append(f"{suite} {last}")
+    return Outcome(cell, version(python), tuple(said), failed)
+
+
+def summarised(command: list[str], folder: Path, env: dict[str, str]) -> tuple[bool, str]:
+    """Runs a command with its output shown; whether it ended well, and its last line."""
+    print("+", *command, flush=True)
+    last = "nothing was said"
+    with subprocess.Popen(
+        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            last = line.strip(" =\n") or last
+    return process.returncode == 0, last
 
 
 def with_pip_alone(built: list[Path]) -> bool:
@@ -140,6 +204,7 @@ def main() -> None:
     """Everything that was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--airflow", action="append", choices=RELEASES, help="this release; all when none is named")
+    parser.add_argument("--python", action="append", choices=PYTHONS, help="on this Python, which has to be there")
     parser.add_argument("--suite", action="append", choices=sorted(SUITES), help="this suite; both when none is named")
     parser.add_argument("--pip", action="store_true", help="only look whether the wheels install with pip alone")
     options = parser.parse_args()
@@ -148,7 +213,10 @@ def main() -> None:
     if options.pip:
         sys.exit(0 if with_pip_alone(built) else 1)
     suites = options.suite or ["provider", "airflow"]
-    outcomes = [test(release, suites, built) for release in options.airflow or RELEASES]
+    if "airflow" in suites:
+        # With pip, which the environments to test in do not have.
+        flights.fetch()
+    outcomes = [test(cell, suites, built) for cell in cells(options.airflow, options.python)]
     print(*outcomes, sep="\n")
     sys.exit(any(outcome.failed for outcome in outcomes))
 
