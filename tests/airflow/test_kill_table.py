@@ -79,6 +79,17 @@ def test_the_job_of_a_deferred_task_that_a_user_ended_is_ended_by_its_deadline(s
     case.settled(0)
 
 
+@pytest.mark.skipif(AIRFLOW >= (3, 3), reason="the trigger is told and cancels the job")
+def test_a_deferred_task_that_is_cleared_while_it_runs_replaces_what_its_old_job_lands(start):
+    case = begun(start, "waits_in_triggerer", "deferred")
+    case.clear()
+    case.wait_log("submitted job", try_number=2)
+    case.open()
+    case.wait("success", try_number=2)
+    assert [(generation, state) for generation, _, state in case.states()] == [(0, "succeeded"), (1, "succeeded")]
+    case.settled(ROWS)
+
+
 def test_a_task_process_that_is_killed_before_it_defers_leaves_its_job_to_the_next_try(start):
     case = start("is_lost_before_deferring")
     case.wait_log("attached to job", try_number=2)
@@ -94,6 +105,20 @@ def test_a_triggerer_that_is_killed_leaves_its_job_to_another(start):
     airflow = case.stack.airflow
     airflow.kill_component("triggerer")
     assert case.stack.jobs(case.run_id)[0].state == "running"
+    airflow.start_component("triggerer")
+    case.open()
+    task = airflow.wait_task(case.dag_id, case.run_id, "land", "success", "failed", timeout=240)
+    assert (task["state"], task["try_number"]) == ("success", 1)
+    assert case.states() == [(0, 1, "succeeded")]
+    case.settled(ROWS)
+    airflow.wait_healthy()
+
+
+def test_a_triggerer_that_is_stopped_leaves_its_job_to_the_next_one(start):
+    case = begun(start, "waits_in_triggerer", "deferred")
+    airflow = case.stack.airflow
+    airflow.stop_component("triggerer")
+    assert case.stack.jobs(case.run_id)[0].state == "running", "being told to stop is no reason to cancel"
     airflow.start_component("triggerer")
     case.open()
     task = airflow.wait_task(case.dag_id, case.run_id, "land", "success", "failed", timeout=240)
