@@ -22,6 +22,7 @@ def get_provider_info() -> dict[str, Any]:
                     "moulin_provider.triggers.moulin",
                     "moulin_provider.triggers.files",
                     "moulin_provider.triggers.query",
+                    "moulin_provider.triggers.room",
                 ],
             }
         ],

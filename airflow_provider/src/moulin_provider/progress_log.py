@@ -24,7 +24,7 @@ class ProgressLog:
     def line(self, job: Job, now: float | None = None) -> str | None:
         """The line for this news, or None when it is not time for one."""
         now = time.monotonic() if now is None else now
-        standing = f"{job.state} attempt {job.attempt}"
+        standing = f"{job.state} attempt {job.attempt} {job.waiting}"
         if standing != self._said:
             self._said = standing
             return f"job {job.job_id} into {job.table}: {_standing(job)}"
@@ -40,7 +40,8 @@ def _standing(job: Job) -> str:
         which = f" (attempt {job.attempt})" if job.attempt > 1 else ""
         return f"running on worker {job.worker_id}{which}; {figures(job)}"
     if job.state == "queued":
-        return "queued" if job.attempt == 0 else f"queued again after attempt {job.attempt}"
+        queued = "queued" if job.attempt == 0 else f"queued again after attempt {job.attempt}"
+        return f"{queued}: {job.waiting}" if job.waiting else queued
     return job.state.value
 
 

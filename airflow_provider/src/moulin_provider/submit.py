@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import TYPE_CHECKING
+
+from moulin_provider.place_in_queue import PlaceInQueue
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -14,19 +17,42 @@ if TYPE_CHECKING:
     from moulin_provider.task_identity import TaskIdentity
 
 _PATIENCE = 20.0
+_LONGEST_PAUSE = 30.0
 
 
-def submit(client: Client, spec: JobSpec, identity: TaskIdentity, log: Logger, *, durable: bool = True) -> Job:
+def submit(
+    client: Client,
+    spec: JobSpec,
+    identity: TaskIdentity,
+    log: Logger,
+    *,
+    durable: bool = True,
+    place: PlaceInQueue | None = None,
+    wait_for_room: bool = True,
+) -> Job:
     """The job of this task instance: a new one, or the one that an earlier try asked for.
 
     The worker knows a job by key and generation and answers a second submit with the job as it stands. One that failed
     or was cancelled it begins again, because this try is newer: nothing of that job is visible.
+
+    Raises:
+        ResourceExhausted: the workers take no new job now; with `wait_for_room` they are asked until they do.
+
     """
     generation = identity.asked_generation(durable=durable)
-    handle = _ask(client, spec, identity, generation, log)
+    asking = _Asking(client, spec, identity, generation, place or PlaceInQueue(), log)
+    handle = asking.answer(wait_for_room=wait_for_room)
     job = handle.job
     if handle.created:
-        log.info("submitted job %s into %s (generation %s, try %s)", job.job_id, job.table, generation, identity.epoch)
+        log.info(
+            "submitted job %s into %s (generation %s, try %s; pool %s, priority %s)",
+            job.job_id,
+            job.table,
+            generation,
+            identity.epoch,
+            job.pool,
+            job.priority,
+        )
     else:
         log.info(
             "attached to job %s of an earlier try: it is %s (generation %s, try %s)",
@@ -38,22 +64,59 @@ def submit(client: Client, spec: JobSpec, identity: TaskIdentity, log: Logger, *
     return job
 
 
-def _ask(client: Client, spec: JobSpec, identity: TaskIdentity, generation: int, log: Logger) -> JobHandle:
-    """Asks again for a while when no answer came.
+class _Asking:
+    """One submit, asked until it is answered."""
 
-    Without the answer nobody knows whether the worker has the job. Asking again is safe and finds out; a task that
-    failed here would leave a job behind that lands its rows all the same.
-    """
-    from moulin.errors import CallTimeout, Unavailable
+    def __init__(
+        self,
+        client: Client,
+        spec: JobSpec,
+        identity: TaskIdentity,
+        generation: int,
+        place: PlaceInQueue,
+        log: Logger,
+    ) -> None:
+        self._client = client
+        self._spec = spec
+        self._identity = identity
+        self._generation = generation
+        self._place = place
+        self._log = log
 
-    give_up = time.monotonic() + _PATIENCE
-    pause = 0.5
-    while True:
-        try:
-            return client.submit(spec, identity.key, generation=generation, epoch=identity.epoch)
-        except (Unavailable, CallTimeout) as error:
-            if not error.retryable or time.monotonic() + pause > give_up:
-                raise
-            log.info("asking again in %s s: %s", pause, error.message)
-        time.sleep(pause)
-        pause *= 2
+    def answer(self, *, wait_for_room: bool) -> JobHandle:
+        """The job.
+
+        When no answer came it is asked for again for a while. Without the answer nobody knows whether the worker has
+        the job; asking again is safe and finds out, and a task that failed here would leave a job behind that lands
+        its rows all the same. When the workers take no new job, that is an answer, and it is waited for without an
+        end: Airflow's `execution_timeout` is one.
+        """
+        from moulin.errors import CallTimeout, ResourceExhausted, Unavailable
+
+        begun = time.monotonic()
+        pause = 0.5
+        while True:
+            try:
+                return self._ask()
+            except ResourceExhausted as error:
+                if not wait_for_room or not error.retryable:
+                    raise
+                self._log.info("the workers take no new job now, asking again in %.0f s: %s", pause, error.message)
+                begun = time.monotonic() + pause
+            except (Unavailable, CallTimeout) as error:
+                if not error.retryable or time.monotonic() + pause > begun + _PATIENCE:
+                    raise
+                self._log.info("asking again in %.1f s: %s", pause, error.message)
+            # Many tasks are told the same at the same moment.
+            time.sleep(pause * random.uniform(0.8, 1.2))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _ask(self) -> JobHandle:
+        return self._client.submit(
+            self._spec,
+            self._identity.key,
+            generation=self._generation,
+            epoch=self._identity.epoch,
+            priority=self._place.priority,
+            pool=self._place.pool,
+        )

@@ -54,9 +54,11 @@ class AsyncClient(BaseClient):
         *,
         generation: int = 0,
         epoch: int = 1,
+        priority: int = 1,
+        pool: str = "default_pool",
     ) -> AsyncJobHandle:
         """Asks for a job, or attaches to the one that this key and generation already have."""
-        job, created = await self._call(request.submit(spec, key, generation, epoch))
+        job, created = await self._call(request.submit(spec, key, generation, epoch, priority, pool))
         return AsyncJobHandle(self, job, epoch=epoch, created=created)
 
     async def get(self, job_id: str) -> Job:
@@ -208,7 +210,7 @@ class AsyncClient(BaseClient):
                     self._hosts.leave(host)
                     if untried:
                         continue
-                raise call_error(error, self._hosts.names, call.method) from error
+                raise call_error(error, host.connection, call.method, self._hosts.names) from error
             return call.read(answer)
 
 

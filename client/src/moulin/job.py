@@ -243,3 +243,9 @@ class Job:
     """Present when the job succeeded."""
     fault: Fault | None
     """Present when the job failed or was cancelled."""
+    priority: int = 0
+    """The higher, the earlier it is begun."""
+    pool: str = ""
+    """Only workers that serve this pool begin it."""
+    waiting: str = ""
+    """Why a queued job is not begun although slots may be free; empty: it waits its turn, or is not queued."""

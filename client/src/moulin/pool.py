@@ -11,7 +11,7 @@ class Check:
     """Whether one thing the worker needs is in order."""
 
     name: str
-    """`config`, `store`, `catalog` or `warehouse`."""
+    """`store`, `catalog` or `warehouse`."""
     ok: bool
     detail: str
     """What was found, or what is wrong and what to do."""
@@ -40,6 +40,12 @@ class Worker:
     store: str
     checks: tuple[Check, ...]
     """Empty unless they were asked for."""
+    pools: tuple[str, ...] = ()
+    """Pools whose jobs it claims; empty: of every pool."""
+    queued: int = 0
+    """Jobs of all workers of its job store that wait to be begun."""
+    accepting: bool = False
+    """Whether it takes a new job now: it does not drain, and fewer jobs wait than it lets."""
 
     @property
     def healthy(self) -> bool:

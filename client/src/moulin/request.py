@@ -31,6 +31,7 @@ from moulin.wire import (
 )
 
 _U32 = 2**32 - 1
+_I32 = 2**31
 _Value = TypeVar("_Value")
 
 ENDING_SECONDS = 5.0
@@ -48,7 +49,12 @@ class Call(Generic[_Value]):
 
 
 def submit(
-    spec: JobSpec | Mapping[str, Any], key: JobKey | Mapping[str, Any] | None, generation: int, epoch: int
+    spec: JobSpec | Mapping[str, Any],
+    key: JobKey | Mapping[str, Any] | None,
+    generation: int,
+    epoch: int,
+    priority: int = 1,
+    pool: str = "default_pool",
 ) -> Call[tuple[Job, bool]]:
     """A submit: the job, and whether it is new. Without a key a fresh one is made."""
     made = spec_from(spec)
@@ -65,6 +71,8 @@ def submit(
         generation=argument.count("generation", generation, _U32),
         epoch=argument.count("epoch", epoch, _U32),
         spec=encode_spec(made),
+        priority=argument.count("priority", priority, _I32 - 1, least=-_I32),
+        pool=argument.text("pool", pool),
     )
     return Call("Submit", message, lambda answer: (decode_job(answer.job), answer.created))
 

@@ -37,4 +37,10 @@ pub struct Job {
     pub receipt: Option<Receipt>,
     /// Present when it failed or was cancelled, and while it waits for another attempt.
     pub fault: Option<Fault>,
+    /// The higher, the earlier it is begun.
+    pub priority: i32,
+    /// Only workers that serve this pool begin it.
+    pub pool: String,
+    /// Why it is not begun although workers may have slots free; empty: it waits its turn, or it is not queued.
+    pub waiting: String,
 }

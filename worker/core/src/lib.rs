@@ -12,6 +12,7 @@ pub mod fault_point;
 mod job;
 mod key;
 mod landing;
+pub mod pool;
 mod progress;
 mod receipt;
 mod replay;

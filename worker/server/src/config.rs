@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use moulin_core::{Fault, FaultKind, Secret, StorageSettings};
+use moulin_core::{Fault, FaultKind, Secret, StorageSettings, pool};
 use moulin_lake::{CatalogSettings, RestSettings};
 use serde::{Deserialize, Deserializer};
 
@@ -51,6 +51,10 @@ impl fmt::Debug for Config {
 pub(crate) struct JobLimits {
     /// Jobs at a time.
     pub(crate) slots: usize,
+    /// Pools whose jobs this worker claims; empty: every pool.
+    pub(crate) pools: Vec<String>,
+    /// Jobs of all workers that may wait in the job store; more are refused until some have begun.
+    pub(crate) max_queued: u64,
     /// Threads of one job.
     pub(crate) threads: usize,
     /// Memory of one job's transform before it spills (SQL) or is refused (a Polars plan that needs all rows at once).
@@ -78,6 +82,8 @@ impl Default for JobLimits {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             slots: 2,
+            pools: Vec::new(),
+            max_queued: 10_000,
             threads,
             memory_bytes: 512 << 20,
             tap_bytes: 32 << 20,
@@ -228,6 +234,12 @@ fn apply_environment(file: &mut File, var: &impl Fn(&str) -> Option<String>) -> 
     if let Some(value) = text("MOULIN_SLOTS") {
         file.job.slots = number("MOULIN_SLOTS", &value)?;
     }
+    if let Some(value) = text("MOULIN_POOLS") {
+        file.job.pools = value.split(',').map(|pool| pool.trim().to_owned()).collect();
+    }
+    if let Some(value) = text("MOULIN_MAX_QUEUED") {
+        file.job.max_queued = number("MOULIN_MAX_QUEUED", &value)?;
+    }
     if let Some(value) = text("MOULIN_THREADS") {
         file.job.threads = number("MOULIN_THREADS", &value)?;
     }
@@ -272,6 +284,12 @@ impl File {
             if value == 0 || value > 1024 {
                 return Err(wrong(format!("{key} is {value}, expected 1 to 1024")));
             }
+        }
+        for pool in &self.job.pools {
+            pool::check(pool).map_err(|reason| wrong(format!("job.pools: {reason}")))?;
+        }
+        if self.job.max_queued == 0 {
+            return Err(wrong("job.max_queued is 0, so that no job could ever be submitted; expected 1 or more"));
         }
         if self.job.lease < Duration::from_secs(1) {
             return Err(wrong("job.lease is under one second: a busy machine would lose every job"));

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use moulin_core::{Counters, Fault, FaultKind, Job, JobId};
+use moulin_core::{Counters, Fault, FaultKind, Job, JobId, JobState};
 use moulin_engine::stream::Tap;
 use moulin_lake::Lake;
 use moulin_read::fetch::Fetcher;
-use moulin_store::{JobStore, StoredJob};
+use moulin_store::{JobStore, LiveWorker, StoredJob};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
+use crate::job::presence;
 use crate::service::pool::without_credentials;
 
 /// What all jobs of a worker share. Everything in it can be used from many tasks at once.
@@ -29,6 +30,8 @@ pub(crate) struct Worker {
     pub(crate) queries: Arc<Semaphore>,
     draining: AtomicBool,
     running: Mutex<HashMap<JobId, Running>>,
+    /// Who claims jobs, as it was last seen; `None`: nobody has looked yet.
+    live_workers: Mutex<Option<Vec<LiveWorker>>>,
     changes: watch::Sender<u64>,
     _lock: Option<File>,
 }
@@ -83,6 +86,7 @@ impl Worker {
             started_at: SystemTime::now(),
             draining: AtomicBool::new(false),
             running: Mutex::default(),
+            live_workers: Mutex::default(),
             changes: watch::channel(0).0,
             _lock: lock,
         }))
@@ -110,6 +114,11 @@ impl Worker {
 
     fn table(&self) -> MutexGuard<'_, HashMap<JobId, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps who claims jobs now.
+    pub(crate) fn others_seen(&self, live: Vec<LiveWorker>) {
+        *self.live_workers.lock().unwrap_or_else(PoisonError::into_inner) = Some(live);
     }
 
     pub(crate) fn enter(&self, id: &JobId, counters: Arc<Counters>) {
@@ -165,7 +174,16 @@ impl Worker {
         {
             job.progress = running.counters.snapshot();
         }
+        job.waiting = self.waiting(&job);
         job
+    }
+
+    /// Why a job is not begun although workers may have slots free; empty: it waits its turn, or it is not queued.
+    pub(crate) fn waiting(&self, job: &Job) -> String {
+        match &*self.live_workers.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(live) if job.state == JobState::Queued => presence::waiting(live, &job.pool),
+            _ => String::new(),
+        }
     }
 }
 
@@ -186,6 +204,9 @@ pub(crate) fn view(stored: StoredJob) -> Job {
         progress: stored.progress,
         receipt: stored.receipt,
         fault: stored.fault,
+        priority: stored.priority,
+        pool: stored.pool,
+        waiting: String::new(),
     }
 }
 

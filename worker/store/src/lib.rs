@@ -20,6 +20,7 @@ mod sql_store;
 #[cfg(test)]
 mod tests;
 mod values;
+mod workers;
 
 use std::path::Path;
 use std::str::FromStr as _;
@@ -39,13 +40,14 @@ pub use values::{
     CancelOutcome, Claim, JobFilter, JobPage, Lease, LedgerEntry, MovedFiles, NewJob, Outcome, Renewed, StagedFile,
     StoredJob, Submitted,
 };
+pub use workers::{LiveWorker, Which, Workers};
 
 /// What every job store promises. All writes are durable when the call returns.
 ///
 /// # Cancel safety
 /// A dropped call has either happened as a whole or not at all.
 #[async_trait]
-pub trait JobStore: LoadLedger + Leftovers + Send + Sync + 'static {
+pub trait JobStore: LoadLedger + Leftovers + Workers + Send + Sync + 'static {
     /// Stores a job, or finds the one that has this key and generation already, whatever its state and spec.
     ///
     /// A newer epoch is recorded; an older one just attaches. A newer epoch of a job that failed or was cancelled
@@ -61,17 +63,19 @@ pub trait JobStore: LoadLedger + Leftovers + Send + Sync + 'static {
     /// `PageToken` when the token is not from this store.
     async fn list(&self, filter: &JobFilter) -> Result<JobPage, Error>;
 
-    /// Takes the oldest job that nobody works on: queued, or running under a lease that ran out.
+    /// Takes the next job that nobody works on: queued, or running under a lease that ran out.
+    ///
+    /// The next one is that of the highest priority, and of several the one that waits longest; but each point of
+    /// priority counts as a minute of waiting, so that one of low priority is passed only by those that come soon after it.
     ///
     /// The attempt number grows by one and is the fencing epoch of everything the attempt writes. A job whose
     /// cancel is requested can be claimed too: only an attempt can find out whether an earlier one committed.
     ///
-    /// `only`: no other job than this one.
     async fn claim(
         &self,
         worker: &str,
         lease: Duration,
-        only: Option<&JobId>,
+        which: Which<'_>,
         now: SystemTime,
     ) -> Result<Option<Claim>, Error>;
 
@@ -176,6 +180,9 @@ pub trait JobStore: LoadLedger + Leftovers + Send + Sync + 'static {
     ///
     /// Answers the jobs of both kinds, each once.
     async fn expire_deadlines(&self, now: SystemTime) -> Result<Vec<JobId>, Error>;
+
+    /// How many jobs wait for a worker.
+    async fn queued(&self) -> Result<u64, Error>;
 
     /// Writes nothing, but proves that a write would succeed; answers in words what the store is.
     async fn check(&self) -> Result<String, Error>;

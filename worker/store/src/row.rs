@@ -14,6 +14,7 @@ const FOUND_SHOWN_CHARS: usize = 80;
 pub(crate) fn job_from_row(row: &Row) -> Result<StoredJob, Error> {
     let state: String = row.get("state");
     let map_index: i64 = row.get("map_index");
+    let priority: i64 = row.get("priority");
     let time = |column: &str| row.get::<Option<i64>>(column).map(time_of);
     Ok(StoredJob {
         id: JobId(row.get("job_id")),
@@ -29,6 +30,8 @@ pub(crate) fn job_from_row(row: &Row) -> Result<StoredJob, Error> {
         attempt: count("attempt", row.get("attempt"))?,
         worker_id: row.get("worker_id"),
         table: row.get("table_name"),
+        priority: i32::try_from(priority).map_err(|_| unreadable("priority", &priority.to_string()))?,
+        pool: row.get("pool"),
         spec: row.get("spec"),
         submitted_at: time_of(row.get("submitted_at")),
         started_at: time("started_at"),

@@ -6,17 +6,19 @@
 //! Times are microseconds since 1970, progress, receipts and faults are JSON.
 
 /// The schema of SQLite, one text a version; a text that was released never changes.
-pub(crate) const SQLITE_SCHEMA: [&str; 3] = [
+pub(crate) const SQLITE_SCHEMA: [&str; 4] = [
     include_str!("schema/sqlite_0001.sql"),
     include_str!("schema/sqlite_0002.sql"),
     include_str!("schema/sqlite_0003.sql"),
+    include_str!("schema/sqlite_0004.sql"),
 ];
 
 /// The same schema for PostgreSQL, version by version.
-pub(crate) const POSTGRES_SCHEMA: [&str; 3] = [
+pub(crate) const POSTGRES_SCHEMA: [&str; 4] = [
     include_str!("schema/postgres_0001.sql"),
     include_str!("schema/postgres_0002.sql"),
     include_str!("schema/postgres_0003.sql"),
+    include_str!("schema/postgres_0004.sql"),
 ];
 
 // What stands in every statement that a lease guards. Its three values are always the first three.
@@ -29,16 +31,19 @@ macro_rules! fence {
 macro_rules! job_columns {
     () => {
         "seq, job_id, dag_id, run_id, task_id, map_index, generation, epoch, state, attempt, worker_id, \
-         table_name, spec, submitted_at, started_at, finished_at, deadline, progress, receipt, fault, cancel_reason"
+         table_name, priority, pool, spec, submitted_at, started_at, finished_at, deadline, progress, receipt, fault, \
+         cancel_reason"
     };
 }
 
-// Nobody works on it. A requested cancel does not wait for `not_before`.
+// Nobody works on it, and it is of a pool that is asked for: `$5` holds their names between line ends, and what is left of
+// it without the job's own is another text. A requested cancel does not wait for `not_before`.
 macro_rules! claimable {
     () => {
         "((state = 'queued' AND (not_before IS NULL OR not_before <= $3 OR cancel_reason IS NOT NULL)) \
           OR (state = 'running' AND lease_until <= $3)) \
-         AND (CAST($4 AS TEXT) IS NULL OR job_id = $4)"
+         AND (CAST($4 AS TEXT) IS NULL OR job_id = $4) \
+         AND (CAST($5 AS TEXT) IS NULL OR REPLACE($5, '\n' || pool || '\n', '') <> $5)"
     };
 }
 
@@ -49,8 +54,8 @@ pub(crate) const RECORD_SCHEMA_VERSION: &str = "INSERT INTO schema_version (vers
 
 pub(crate) const INSERT_JOB: &str = "\
     INSERT INTO jobs (job_id, dag_id, run_id, task_id, map_index, generation, epoch, state, attempt, \
-                      table_name, spec, submitted_at, deadline) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, $8, $9, $10, $11) \
+                      table_name, spec, submitted_at, deadline, priority, pool, place) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, $8, $9, $10, $11, $12, $13, $14) \
     ON CONFLICT DO NOTHING";
 
 // A newer try: of a job that failed or was cancelled it makes a queued one again, with what is asked now.
@@ -60,6 +65,9 @@ pub(crate) const TAKE_OVER: &str = "\
         spec = CASE WHEN state IN ('failed', 'cancelled') THEN $3 ELSE spec END, \
         table_name = CASE WHEN state IN ('failed', 'cancelled') THEN $4 ELSE table_name END, \
         deadline = CASE WHEN state IN ('failed', 'cancelled') THEN $5 ELSE deadline END, \
+        priority = CASE WHEN state IN ('failed', 'cancelled') THEN $6 ELSE priority END, \
+        pool = CASE WHEN state IN ('failed', 'cancelled') THEN $7 ELSE pool END, \
+        place = CASE WHEN state IN ('failed', 'cancelled') THEN $8 ELSE place END, \
         finished_at = CASE WHEN state IN ('failed', 'cancelled') THEN NULL ELSE finished_at END, \
         fault = CASE WHEN state IN ('failed', 'cancelled') THEN NULL ELSE fault END, \
         cancel_reason = CASE WHEN state IN ('failed', 'cancelled') THEN NULL ELSE cancel_reason END, \
@@ -86,7 +94,7 @@ pub(crate) const CLAIM: &str = concat!(
                      started_at = $3, progress = NULL, fault = NULL \
      WHERE seq = (SELECT seq FROM jobs WHERE ",
     claimable!(),
-    " ORDER BY seq LIMIT 1 /*postgres:FOR UPDATE SKIP LOCKED*/) AND ",
+    " ORDER BY place, seq LIMIT 1 /*postgres:FOR UPDATE SKIP LOCKED*/) AND ",
     claimable!(),
     " RETURNING ",
     job_columns!()
@@ -210,6 +218,18 @@ pub(crate) const COUNT_OPEN: &str = "\
     SELECT COALESCE(SUM(CASE WHEN state = 'queued' THEN 1 ELSE 0 END), 0) AS queued, \
            COALESCE(SUM(CASE WHEN state = 'running' THEN 1 ELSE 0 END), 0) AS running \
     FROM jobs WHERE state IN ('queued', 'running')";
+
+pub(crate) const ANNOUNCE_WORKER: &str = "\
+    INSERT INTO workers (worker_id, pools, slots, seen_until) VALUES ($1, $2, $3, $4) \
+    ON CONFLICT (worker_id) DO UPDATE SET pools = excluded.pools, slots = excluded.slots, \
+                                          seen_until = excluded.seen_until";
+
+pub(crate) const FORGET_WORKERS: &str = "DELETE FROM workers WHERE seen_until < $1";
+
+pub(crate) const WITHDRAW_WORKER: &str = "DELETE FROM workers WHERE worker_id = $1";
+
+pub(crate) const LIVE_WORKERS: &str =
+    "SELECT worker_id, pools, slots, seen_until FROM workers WHERE seen_until > $1 ORDER BY worker_id";
 
 // Begins every transaction that a lease guards and that is more than one statement. In PostgreSQL it locks the row.
 pub(crate) const HOLD_LEASE: &str = concat!("UPDATE jobs SET attempt = attempt WHERE ", fence!());

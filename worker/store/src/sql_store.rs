@@ -9,11 +9,13 @@ use crate::database::{Database, Query, Row, Transaction, Tries, query};
 use crate::row::{self, entry_from_row, job_from_row, json_from_row, micros, to_json};
 use crate::{
     CancelOutcome, Claim, Error, JobFilter, JobPage, JobStore, Lease, LedgerEntry, MovedFiles, NewJob, Outcome,
-    Renewed, StagedFile, StoredJob, Submitted, sql, sql_loads,
+    Renewed, StagedFile, StoredJob, Submitted, Which, sql, sql_loads,
 };
 
 /// Why an attempt is asked to stop when nobody cancelled it.
 const DEADLINE_PASSED: &str = "the job's deadline passed";
+/// How much longer a job with one point of priority less has to have waited to be claimed first.
+const PRIORITY_WORTH: Duration = Duration::from_secs(60);
 const PAGE_ROWS: u32 = 100;
 const PAGE_ROWS_MOST: u32 = 1000;
 
@@ -94,13 +96,13 @@ impl SqlStore {
         &self,
         worker: &str,
         lease: Duration,
-        only: Option<&JobId>,
+        which: Which<'_>,
         now: SystemTime,
     ) -> Result<Option<Claim>, Error> {
         const ACTION: &str = "claim a job";
         let bound = |statement: &'static str| {
             let query = query(statement).bind(worker).bind(micros(now + lease)).bind(micros(now));
-            query.bind(only.map(|id| &id.0))
+            query.bind(which.job().map(|id| &id.0)).bind(which.pools())
         };
         if self.row(ACTION, bound(sql::SOME_CLAIMABLE)).await?.is_none() {
             return Ok(None);
@@ -217,6 +219,12 @@ pub(crate) fn lost(lease: &Lease) -> Error {
     Error::LeaseLost { job_id: lease.job_id.clone(), attempt: lease.attempt, worker: lease.worker.clone() }
 }
 
+/// Where a job stands among those that wait: the smallest is claimed first. A point of priority is worth a fixed time of
+/// waiting, so that jobs which are asked for together go by priority, and none waits for ever.
+fn place(now: SystemTime, priority: i32) -> i64 {
+    micros(now).saturating_sub(i64::from(priority) * PRIORITY_WORTH.as_micros() as i64)
+}
+
 fn holds(job: &StoredJob, lease: &Lease) -> bool {
     job.state == JobState::Running && job.attempt == lease.attempt && job.worker_id.as_deref() == Some(&lease.worker)
 }
@@ -226,6 +234,7 @@ impl JobStore for SqlStore {
     async fn submit(&self, new: NewJob, now: SystemTime) -> Result<Submitted, Error> {
         const ACTION: &str = "store a job";
         let id = Token::new(&new.key, new.generation).job_id();
+        let place = place(now, new.priority);
         let insert = query(sql::INSERT_JOB)
             .bind(&id.0)
             .bind(&new.key.dag_id)
@@ -237,7 +246,10 @@ impl JobStore for SqlStore {
             .bind(&new.table)
             .bind(&new.spec)
             .bind(micros(now))
-            .bind(new.deadline.map(micros));
+            .bind(new.deadline.map(micros))
+            .bind(i64::from(new.priority))
+            .bind(&new.pool)
+            .bind(place);
         let created = self.write(ACTION, insert).await? == 1;
         if !created {
             let take_over = query(sql::TAKE_OVER)
@@ -245,7 +257,10 @@ impl JobStore for SqlStore {
                 .bind(i64::from(new.epoch))
                 .bind(&new.spec)
                 .bind(&new.table)
-                .bind(new.deadline.map(micros));
+                .bind(new.deadline.map(micros))
+                .bind(i64::from(new.priority))
+                .bind(&new.pool)
+                .bind(place);
             self.write(ACTION, take_over).await?;
         }
         Ok(Submitted { job: self.existing(&id).await?, created })
@@ -286,10 +301,10 @@ impl JobStore for SqlStore {
         &self,
         worker: &str,
         lease: Duration,
-        only: Option<&JobId>,
+        which: Which<'_>,
         now: SystemTime,
     ) -> Result<Option<Claim>, Error> {
-        again!(self.claim_once(worker, lease, only, now))
+        again!(self.claim_once(worker, lease, which, now))
     }
 
     async fn renew(
@@ -436,6 +451,11 @@ impl JobStore for SqlStore {
         let mut rows = self.rows(ACTION, unbegun).await?;
         rows.extend(self.rows(ACTION, begun).await?);
         Ok(rows.iter().map(|row| JobId(row.get("job_id"))).collect())
+    }
+
+    async fn queued(&self) -> Result<u64, Error> {
+        let row = self.row("count queued jobs", query(sql::COUNT_OPEN)).await?;
+        Ok(row.map_or(0, |row| row.get::<i64>("queued")).unsigned_abs())
     }
 
     async fn check(&self) -> Result<String, Error> {

@@ -17,6 +17,10 @@ pub struct NewJob {
     pub spec: Vec<u8>,
     /// The target, `namespace.table`, to be listed by.
     pub table: String,
+    /// The higher, the earlier; see [`JobStore::claim`](crate::JobStore::claim).
+    pub priority: i32,
+    /// Only workers that serve this pool claim the job. Holds no line end.
+    pub pool: String,
     /// When the job must be over; `None`: never.
     pub deadline: Option<SystemTime>,
 }
@@ -49,6 +53,10 @@ pub struct StoredJob {
     pub worker_id: Option<String>,
     /// The target, `namespace.table`.
     pub table: String,
+    /// The higher, the earlier.
+    pub priority: i32,
+    /// Only workers that serve this pool claim it.
+    pub pool: String,
     /// The spec as submitted first.
     pub spec: Vec<u8>,
     /// When it was submitted first.

@@ -100,6 +100,18 @@ fn landing(landing: v1::Landing) -> Result<core::Landing, Fault> {
     })
 }
 
+/// The pool of a job.
+///
+/// # Errors
+/// `InvalidSpec`: no name of a pool.
+pub fn pool(pool: String) -> Result<String, Fault> {
+    if pool.is_empty() {
+        return Ok(core::pool::DEFAULT.to_owned());
+    }
+    core::pool::check(&pool).map_err(|reason| wrong(format!("pool: {reason}")))?;
+    Ok(pool)
+}
+
 /// A job as it stands, as another worker said it.
 ///
 /// # Errors
@@ -122,6 +134,9 @@ pub fn job(job: v1::Job) -> Result<core::Job, Fault> {
         progress: job.progress.map(progress).unwrap_or_default(),
         receipt: job.receipt.map(receipt),
         fault: job.fault.map(fault),
+        priority: job.priority,
+        pool: job.pool,
+        waiting: job.waiting,
     })
 }
 

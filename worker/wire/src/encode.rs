@@ -26,6 +26,9 @@ pub fn job(job: &core::Job) -> v1::Job {
         progress: Some(progress(&job.progress)),
         receipt: job.receipt.as_ref().map(receipt),
         fault: job.fault.as_ref().map(fault),
+        priority: job.priority,
+        pool: job.pool.clone(),
+        waiting: job.waiting.clone(),
     }
 }
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
+    from moulin.errors import MoulinError
     from moulin.job import Job, Receipt
     from moulin.landing import Landing
     from moulin.plan import JobPlan
@@ -49,8 +50,9 @@ class MoulinJobOperator(BaseOperator):
     :param durable: False: every try asks for a job of its own. Then a try that was lost while its job went on
         lands the same rows twice; leave it True unless that is wanted.
 
-    `execution_timeout` is also the job's deadline at the worker. The receipt is the return value; `XCOM_JOB_ID`
-    names the job while it runs.
+    `execution_timeout` is also the job's deadline at the worker. `pool` and the total `priority_weight` are also the
+    job's: which workers begin it, and which waiting job they begin first. The receipt is the return value;
+    `XCOM_JOB_ID` names the job while it runs.
     """
 
     template_ext: Sequence[str] = (".sql", ".yaml", ".yml")
@@ -60,6 +62,7 @@ class MoulinJobOperator(BaseOperator):
     on_bad_row: Literal["fail", "skip", "quarantine"] = "fail"
     """What becomes of rows that do not fit, for operators that read files."""
     _waiting_for: tuple[str, int] | None = None
+    _room_until: float | None = None
     _receipt: Receipt | None = None
 
     def __init__(
@@ -96,13 +99,15 @@ class MoulinJobOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Asks for the job and waits for it, here or in the triggerer."""
-        from moulin.errors import MoulinError
+        from moulin.errors import MoulinError, ResourceExhausted
 
         from moulin_provider.outcome import failure
 
         try:
             job = self._submit(context)
         except MoulinError as error:
+            if self.deferrable and isinstance(error, ResourceExhausted) and error.retryable:
+                self._defer_until_room(error)
             raise failure(error.fault, f"the job of task {self.task_id} was not accepted") from None
         if self.do_xcom_push:
             context["ti"].xcom_push(key=XCOM_JOB_ID, value=job.job_id)
@@ -125,6 +130,19 @@ class MoulinJobOperator(BaseOperator):
             )
         return self._report(context, receipt_of(event))
 
+    def execute_when_taken(
+        self, context: Context, event: dict[str, Any] | None = None, room_until: float | None = None
+    ) -> Any:
+        """Asks again, after a wait for workers that take jobs."""
+        from moulin_provider.outcome import TIMEOUT
+
+        if event is not None and event.get("status") == TIMEOUT:
+            raise AirflowException(
+                f"the workers took no new job within the execution_timeout of {self.execution_timeout}"
+            )
+        self._room_until = room_until
+        return self.execute(context)
+
     def on_kill(self) -> None:
         """A user ended the running task, or its time is up: ends the job, unless a newer try has it."""
         if self._waiting_for is None:
@@ -140,13 +158,23 @@ class MoulinJobOperator(BaseOperator):
         thread.join(_KILL_SECONDS)
 
     def _submit(self, context: Context) -> Job:
+        from moulin_provider.place_in_queue import PlaceInQueue
         from moulin_provider.submit import submit
         from moulin_provider.task_identity import TaskIdentity
 
         spec = self.job_spec()
         identity = TaskIdentity.of(context["ti"], self.retries)
+        place = PlaceInQueue.of(self, context["ti"])
         with self.hook.get_conn() as client:
-            job = submit(client, spec, identity, self.log, durable=self.durable)
+            job = submit(
+                client,
+                spec,
+                identity,
+                self.log,
+                durable=self.durable,
+                place=place,
+                wait_for_room=not self.deferrable,
+            )
         self._waiting_for = (job.job_id, identity.epoch)
         return job
 
@@ -184,6 +212,22 @@ class MoulinJobOperator(BaseOperator):
             method_name="execute_complete",
             kwargs=self._defer_kwargs(),
             timeout=None if limit is None else limit + _TIMEOUT_GRACE,
+        )
+
+    def _defer_until_room(self, error: MoulinError) -> None:
+        from moulin_provider.triggers.room import MoulinRoomTrigger
+
+        limit: timedelta | None = self.execution_timeout
+        # The time that was spent in an earlier wait counts too.
+        until = self._room_until or (None if limit is None else time.time() + limit.total_seconds())
+        self.log.info("the workers take no new job now, waiting in the triggerer until they do: %s", error.message)
+        self.defer(
+            trigger=MoulinRoomTrigger(
+                self.moulin_conn_id, deadline=until, not_before=time.time() + _supervisor_seconds()
+            ),
+            method_name="execute_when_taken",
+            kwargs={"room_until": until},
+            timeout=None if until is None else timedelta(seconds=max(until - time.time(), 0.0)) + _TIMEOUT_GRACE,
         )
 
     def _defer_kwargs(self) -> dict[str, Any]:

@@ -294,6 +294,9 @@ class Job(google.protobuf.message.Message):
     PROGRESS_FIELD_NUMBER: builtins.int
     RECEIPT_FIELD_NUMBER: builtins.int
     FAULT_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
+    POOL_FIELD_NUMBER: builtins.int
+    WAITING_FIELD_NUMBER: builtins.int
     job_id: builtins.str
     """The worker's name for it: stable over attempts, different for each generation."""
     generation: builtins.int
@@ -308,6 +311,14 @@ class Job(google.protobuf.message.Message):
     """The worker that holds or last held the lease. Empty: never claimed."""
     table: builtins.str
     """The target, `namespace.table`."""
+    priority: builtins.int
+    """The higher, the earlier it is begun."""
+    pool: builtins.str
+    """Only workers that serve this pool begin it."""
+    waiting: builtins.str
+    """Why a queued job is not begun although workers may have slots free, and what to do, e.g. that no live worker serves
+    its pool. Empty: it waits its turn, or it is not queued.
+    """
     @property
     def key(self) -> global___JobKey:
         """Who asked for it."""
@@ -353,9 +364,12 @@ class Job(google.protobuf.message.Message):
         progress: global___Progress | None = ...,
         receipt: global___Receipt | None = ...,
         fault: moulin.v1.error_pb2.Fault | None = ...,
+        priority: builtins.int = ...,
+        pool: builtins.str = ...,
+        waiting: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["fault", b"fault", "finished_at", b"finished_at", "key", b"key", "progress", b"progress", "receipt", b"receipt", "started_at", b"started_at", "submitted_at", b"submitted_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "epoch", b"epoch", "fault", b"fault", "finished_at", b"finished_at", "generation", b"generation", "job_id", b"job_id", "key", b"key", "progress", b"progress", "receipt", b"receipt", "started_at", b"started_at", "state", b"state", "submitted_at", b"submitted_at", "table", b"table", "worker_id", b"worker_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempt", b"attempt", "epoch", b"epoch", "fault", b"fault", "finished_at", b"finished_at", "generation", b"generation", "job_id", b"job_id", "key", b"key", "pool", b"pool", "priority", b"priority", "progress", b"progress", "receipt", b"receipt", "started_at", b"started_at", "state", b"state", "submitted_at", b"submitted_at", "table", b"table", "waiting", b"waiting", "worker_id", b"worker_id"]) -> None: ...
 
 global___Job = Job
 

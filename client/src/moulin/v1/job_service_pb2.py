@@ -27,43 +27,43 @@ from moulin.v1 import job_pb2 as moulin_dot_v1_dot_job__pb2
 from moulin.v1 import source_pb2 as moulin_dot_v1_dot_source__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bmoulin/v1/job_service.proto\x12\tmoulin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x13moulin/v1/job.proto\x1a\x16moulin/v1/source.proto\"t\n\rSubmitRequest\x12\x1e\n\x03key\x18\x01 \x01(\x0b\x32\x11.moulin.v1.JobKey\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12 \n\x04spec\x18\x04 \x01(\x0b\x32\x12.moulin.v1.JobSpec\">\n\x0eSubmitResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.moulin.v1.Job\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\x1c\n\nGetRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"*\n\x0bGetResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.moulin.v1.Job\"K\n\x0cWatchRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12+\n\x08interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\",\n\rWatchResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.moulin.v1.Job\">\n\rCancelRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\t\"-\n\x0e\x43\x61ncelResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.moulin.v1.Job\"x\n\x0bListRequest\x12#\n\x06states\x18\x01 \x03(\x0e\x32\x13.moulin.v1.JobState\x12\x0e\n\x06\x64\x61g_id\x18\x02 \x01(\t\x12\r\n\x05table\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"E\n\x0cListResponse\x12\x1c\n\x04jobs\x18\x01 \x03(\x0b\x32\x0e.moulin.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x0bPlanRequest\x12 \n\x04spec\x18\x01 \x01(\x0b\x32\x12.moulin.v1.JobSpec\"0\n\x0cPlanResponse\x12 \n\x04plan\x18\x01 \x01(\x0b\x32\x12.moulin.v1.JobPlan\"1\n\x0cInferRequest\x12!\n\x06source\x18\x01 \x01(\x0b\x32\x11.moulin.v1.Source\"\xad\x01\n\rInferResponse\x12%\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x16.moulin.v1.PlannedFile\x12*\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x19.moulin.v1.InferredColumn\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12\x10\n\x08rows_bad\x18\x04 \x01(\x04\x12)\n\x07options\x18\x05 \x03(\x0b\x32\x18.moulin.v1.PlannedOption\"\x85\x01\n\x0eInferredColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06origin\x18\x03 \x01(\t\x12\x0e\n\x06values\x18\x04 \x01(\x04\x12\r\n\x05nulls\x18\x05 \x01(\x04\x12\x0b\n\x03min\x18\x06 \x01(\t\x12\x0b\n\x03max\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t2\xac\x03\n\nJobService\x12=\n\x06Submit\x12\x18.moulin.v1.SubmitRequest\x1a\x19.moulin.v1.SubmitResponse\x12\x34\n\x03Get\x12\x15.moulin.v1.GetRequest\x1a\x16.moulin.v1.GetResponse\x12<\n\x05Watch\x12\x17.moulin.v1.WatchRequest\x1a\x18.moulin.v1.WatchResponse0\x01\x12=\n\x06\x43\x61ncel\x12\x18.moulin.v1.CancelRequest\x1a\x19.moulin.v1.CancelResponse\x12\x37\n\x04List\x12\x16.moulin.v1.ListRequest\x1a\x17.moulin.v1.ListResponse\x12\x37\n\x04Plan\x12\x16.moulin.v1.PlanRequest\x1a\x17.moulin.v1.PlanResponse\x12:\n\x05Infer\x12\x17.moulin.v1.InferRequest\x1a\x18.moulin.v1.InferResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bmoulin/v1/job_service.proto\x12\tmoulin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x13moulin/v1/job.proto\x1a\x16moulin/v1/source.proto\"\x94\x01\n\rSubmitRequest\x12\x1e\n\x03key\x18\x01 \x01(\x0b\x32\x11.moulin.v1.JobKey\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12 \n\x04spec\x18\x04 \x01(\x0b\x32\x12.moulin.v1.JobSpec\x12\x10\n\x08priority\x18\x05 \x01(\x05\x12\x0c\n\x04pool\x18\x06 \x01(\t\">\n\x0eSubmitResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.moulin.v1.Job\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\x1c\n\nGetRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"*\n\x0bGetResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.moulin.v1.Job\"K\n\x0cWatchRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12+\n\x08interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\",\n\rWatchResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.moulin.v1.Job\">\n\rCancelRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\t\"-\n\x0e\x43\x61ncelResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.moulin.v1.Job\"x\n\x0bListRequest\x12#\n\x06states\x18\x01 \x03(\x0e\x32\x13.moulin.v1.JobState\x12\x0e\n\x06\x64\x61g_id\x18\x02 \x01(\t\x12\r\n\x05table\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"E\n\x0cListResponse\x12\x1c\n\x04jobs\x18\x01 \x03(\x0b\x32\x0e.moulin.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x0bPlanRequest\x12 \n\x04spec\x18\x01 \x01(\x0b\x32\x12.moulin.v1.JobSpec\"0\n\x0cPlanResponse\x12 \n\x04plan\x18\x01 \x01(\x0b\x32\x12.moulin.v1.JobPlan\"1\n\x0cInferRequest\x12!\n\x06source\x18\x01 \x01(\x0b\x32\x11.moulin.v1.Source\"\xad\x01\n\rInferResponse\x12%\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x16.moulin.v1.PlannedFile\x12*\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x19.moulin.v1.InferredColumn\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12\x10\n\x08rows_bad\x18\x04 \x01(\x04\x12)\n\x07options\x18\x05 \x03(\x0b\x32\x18.moulin.v1.PlannedOption\"\x85\x01\n\x0eInferredColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06origin\x18\x03 \x01(\t\x12\x0e\n\x06values\x18\x04 \x01(\x04\x12\r\n\x05nulls\x18\x05 \x01(\x04\x12\x0b\n\x03min\x18\x06 \x01(\t\x12\x0b\n\x03max\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t2\xac\x03\n\nJobService\x12=\n\x06Submit\x12\x18.moulin.v1.SubmitRequest\x1a\x19.moulin.v1.SubmitResponse\x12\x34\n\x03Get\x12\x15.moulin.v1.GetRequest\x1a\x16.moulin.v1.GetResponse\x12<\n\x05Watch\x12\x17.moulin.v1.WatchRequest\x1a\x18.moulin.v1.WatchResponse0\x01\x12=\n\x06\x43\x61ncel\x12\x18.moulin.v1.CancelRequest\x1a\x19.moulin.v1.CancelResponse\x12\x37\n\x04List\x12\x16.moulin.v1.ListRequest\x1a\x17.moulin.v1.ListResponse\x12\x37\n\x04Plan\x12\x16.moulin.v1.PlanRequest\x1a\x17.moulin.v1.PlanResponse\x12:\n\x05Infer\x12\x17.moulin.v1.InferRequest\x1a\x18.moulin.v1.InferResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moulin.v1.job_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUBMITREQUEST']._serialized_start=119
-  _globals['_SUBMITREQUEST']._serialized_end=235
-  _globals['_SUBMITRESPONSE']._serialized_start=237
-  _globals['_SUBMITRESPONSE']._serialized_end=299
-  _globals['_GETREQUEST']._serialized_start=301
-  _globals['_GETREQUEST']._serialized_end=329
-  _globals['_GETRESPONSE']._serialized_start=331
-  _globals['_GETRESPONSE']._serialized_end=373
-  _globals['_WATCHREQUEST']._serialized_start=375
-  _globals['_WATCHREQUEST']._serialized_end=450
-  _globals['_WATCHRESPONSE']._serialized_start=452
-  _globals['_WATCHRESPONSE']._serialized_end=496
-  _globals['_CANCELREQUEST']._serialized_start=498
-  _globals['_CANCELREQUEST']._serialized_end=560
-  _globals['_CANCELRESPONSE']._serialized_start=562
-  _globals['_CANCELRESPONSE']._serialized_end=607
-  _globals['_LISTREQUEST']._serialized_start=609
-  _globals['_LISTREQUEST']._serialized_end=729
-  _globals['_LISTRESPONSE']._serialized_start=731
-  _globals['_LISTRESPONSE']._serialized_end=800
-  _globals['_PLANREQUEST']._serialized_start=802
-  _globals['_PLANREQUEST']._serialized_end=849
-  _globals['_PLANRESPONSE']._serialized_start=851
-  _globals['_PLANRESPONSE']._serialized_end=899
-  _globals['_INFERREQUEST']._serialized_start=901
-  _globals['_INFERREQUEST']._serialized_end=950
-  _globals['_INFERRESPONSE']._serialized_start=953
-  _globals['_INFERRESPONSE']._serialized_end=1126
-  _globals['_INFERREDCOLUMN']._serialized_start=1129
-  _globals['_INFERREDCOLUMN']._serialized_end=1262
-  _globals['_JOBSERVICE']._serialized_start=1265
-  _globals['_JOBSERVICE']._serialized_end=1693
+  _globals['_SUBMITREQUEST']._serialized_start=120
+  _globals['_SUBMITREQUEST']._serialized_end=268
+  _globals['_SUBMITRESPONSE']._serialized_start=270
+  _globals['_SUBMITRESPONSE']._serialized_end=332
+  _globals['_GETREQUEST']._serialized_start=334
+  _globals['_GETREQUEST']._serialized_end=362
+  _globals['_GETRESPONSE']._serialized_start=364
+  _globals['_GETRESPONSE']._serialized_end=406
+  _globals['_WATCHREQUEST']._serialized_start=408
+  _globals['_WATCHREQUEST']._serialized_end=483
+  _globals['_WATCHRESPONSE']._serialized_start=485
+  _globals['_WATCHRESPONSE']._serialized_end=529
+  _globals['_CANCELREQUEST']._serialized_start=531
+  _globals['_CANCELREQUEST']._serialized_end=593
+  _globals['_CANCELRESPONSE']._serialized_start=595
+  _globals['_CANCELRESPONSE']._serialized_end=640
+  _globals['_LISTREQUEST']._serialized_start=642
+  _globals['_LISTREQUEST']._serialized_end=762
+  _globals['_LISTRESPONSE']._serialized_start=764
+  _globals['_LISTRESPONSE']._serialized_end=833
+  _globals['_PLANREQUEST']._serialized_start=835
+  _globals['_PLANREQUEST']._serialized_end=882
+  _globals['_PLANRESPONSE']._serialized_start=884
+  _globals['_PLANRESPONSE']._serialized_end=932
+  _globals['_INFERREQUEST']._serialized_start=934
+  _globals['_INFERREQUEST']._serialized_end=983
+  _globals['_INFERRESPONSE']._serialized_start=986
+  _globals['_INFERRESPONSE']._serialized_end=1159
+  _globals['_INFERREDCOLUMN']._serialized_start=1162
+  _globals['_INFERREDCOLUMN']._serialized_end=1295
+  _globals['_JOBSERVICE']._serialized_start=1298
+  _globals['_JOBSERVICE']._serialized_end=1726
 # @@protoc_insertion_point(module_scope)

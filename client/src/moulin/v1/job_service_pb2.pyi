@@ -23,10 +23,21 @@ class SubmitRequest(google.protobuf.message.Message):
     GENERATION_FIELD_NUMBER: builtins.int
     EPOCH_FIELD_NUMBER: builtins.int
     SPEC_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
+    POOL_FIELD_NUMBER: builtins.int
     generation: builtins.int
     """How often the user asked for this work anew. In Airflow: `max_tries - retries`."""
     epoch: builtins.int
     """The caller's try number. In Airflow: `try_number`."""
+    priority: builtins.int
+    """Which of the waiting jobs is begun first: that of the highest priority, and of several the oldest. A point counts as
+    a minute of waiting, so that no job waits for ever. In Airflow: the task's total `priority_weight`, whose default
+    is 1; 0 is a priority like any other. Of a job that is there already it changes nothing, unless it is begun again.
+    """
+    pool: builtins.str
+    """Only workers that serve this pool begin the job; without a setting of their own they serve every pool. In Airflow: the
+    task's `pool`. At the most 256 characters, no control characters. Empty: `default_pool`, as in Airflow.
+    """
     @property
     def key(self) -> moulin.v1.job_pb2.JobKey:
         """Who asks."""
@@ -42,9 +53,11 @@ class SubmitRequest(google.protobuf.message.Message):
         generation: builtins.int = ...,
         epoch: builtins.int = ...,
         spec: moulin.v1.job_pb2.JobSpec | None = ...,
+        priority: builtins.int = ...,
+        pool: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["key", b"key", "spec", b"spec"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["epoch", b"epoch", "generation", b"generation", "key", b"key", "spec", b"spec"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["epoch", b"epoch", "generation", b"generation", "key", b"key", "pool", b"pool", "priority", b"priority", "spec", b"spec"]) -> None: ...
 
 global___SubmitRequest = SubmitRequest
 

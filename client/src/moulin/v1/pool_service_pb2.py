@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmoulin/v1/pool_service.proto\x12\tmoulin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\" \n\x0f\x44\x65scribeRequest\x12\r\n\x05\x63heck\x18\x01 \x01(\x08\"\xd6\x02\n\x10\x44\x65scribeResponse\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\x12\r\n\x05slots\x18\x05 \x01(\r\x12\x0f\n\x07running\x18\x06 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\x16\n\x0epolars_version\x18\x08 \x01(\t\x12\x1d\n\x15python_polars_version\x18\t \x01(\t\x12\x1a\n\x12\x64\x61tafusion_version\x18\n \x01(\t\x12\x0f\n\x07\x63\x61talog\x18\x0b \x01(\t\x12\x11\n\twarehouse\x18\x0c \x01(\t\x12\r\n\x05store\x18\r \x01(\t\x12 \n\x06\x63hecks\x18\x0e \x03(\x0b\x32\x10.moulin.v1.Check\"Z\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\'\n\x04took\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0e\n\x0c\x44rainRequest\" \n\rDrainResponse\x12\x0f\n\x07running\x18\x01 \x01(\r2\x8e\x01\n\x0bPoolService\x12\x43\n\x08\x44\x65scribe\x12\x1a.moulin.v1.DescribeRequest\x1a\x1b.moulin.v1.DescribeResponse\x12:\n\x05\x44rain\x12\x17.moulin.v1.DrainRequest\x1a\x18.moulin.v1.DrainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmoulin/v1/pool_service.proto\x12\tmoulin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\" \n\x0f\x44\x65scribeRequest\x12\r\n\x05\x63heck\x18\x01 \x01(\x08\"\x88\x03\n\x10\x44\x65scribeResponse\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\x12\r\n\x05slots\x18\x05 \x01(\r\x12\x0f\n\x07running\x18\x06 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x04\x12\x16\n\x0epolars_version\x18\x08 \x01(\t\x12\x1d\n\x15python_polars_version\x18\t \x01(\t\x12\x1a\n\x12\x64\x61tafusion_version\x18\n \x01(\t\x12\x0f\n\x07\x63\x61talog\x18\x0b \x01(\t\x12\x11\n\twarehouse\x18\x0c \x01(\t\x12\r\n\x05store\x18\r \x01(\t\x12 \n\x06\x63hecks\x18\x0e \x03(\x0b\x32\x10.moulin.v1.Check\x12\r\n\x05pools\x18\x0f \x03(\t\x12\x0e\n\x06queued\x18\x10 \x01(\x04\x12\x11\n\taccepting\x18\x11 \x01(\x08\"Z\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\'\n\x04took\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0e\n\x0c\x44rainRequest\" \n\rDrainResponse\x12\x0f\n\x07running\x18\x01 \x01(\r2\x8e\x01\n\x0bPoolService\x12\x43\n\x08\x44\x65scribe\x12\x1a.moulin.v1.DescribeRequest\x1a\x1b.moulin.v1.DescribeResponse\x12:\n\x05\x44rain\x12\x17.moulin.v1.DrainRequest\x1a\x18.moulin.v1.DrainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,13 +36,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBEREQUEST']._serialized_start=108
   _globals['_DESCRIBEREQUEST']._serialized_end=140
   _globals['_DESCRIBERESPONSE']._serialized_start=143
-  _globals['_DESCRIBERESPONSE']._serialized_end=485
-  _globals['_CHECK']._serialized_start=487
-  _globals['_CHECK']._serialized_end=577
-  _globals['_DRAINREQUEST']._serialized_start=579
-  _globals['_DRAINREQUEST']._serialized_end=593
-  _globals['_DRAINRESPONSE']._serialized_start=595
-  _globals['_DRAINRESPONSE']._serialized_end=627
-  _globals['_POOLSERVICE']._serialized_start=630
-  _globals['_POOLSERVICE']._serialized_end=772
+  _globals['_DESCRIBERESPONSE']._serialized_end=535
+  _globals['_CHECK']._serialized_start=537
+  _globals['_CHECK']._serialized_end=627
+  _globals['_DRAINREQUEST']._serialized_start=629
+  _globals['_DRAINREQUEST']._serialized_end=643
+  _globals['_DRAINRESPONSE']._serialized_start=645
+  _globals['_DRAINRESPONSE']._serialized_end=677
+  _globals['_POOLSERVICE']._serialized_start=680
+  _globals['_POOLSERVICE']._serialized_end=822
 # @@protoc_insertion_point(module_scope)

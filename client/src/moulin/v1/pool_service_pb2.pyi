@@ -48,6 +48,9 @@ class DescribeResponse(google.protobuf.message.Message):
     WAREHOUSE_FIELD_NUMBER: builtins.int
     STORE_FIELD_NUMBER: builtins.int
     CHECKS_FIELD_NUMBER: builtins.int
+    POOLS_FIELD_NUMBER: builtins.int
+    QUEUED_FIELD_NUMBER: builtins.int
+    ACCEPTING_FIELD_NUMBER: builtins.int
     worker_id: builtins.str
     """Stable over restarts on the same state folder."""
     version: builtins.str
@@ -72,6 +75,12 @@ class DescribeResponse(google.protobuf.message.Message):
     """Where tables are made."""
     store: builtins.str
     """Where jobs are kept, without credentials."""
+    queued: builtins.int
+    """Jobs of all workers of this job store that wait to be begun."""
+    accepting: builtins.bool
+    """Whether a new job would be taken now. False: this worker drains, or `job.max_queued` jobs wait already; a submit is
+    then refused with RESOURCE_EXHAUSTED, unless its job is there already.
+    """
     @property
     def started_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the process began."""
@@ -79,6 +88,10 @@ class DescribeResponse(google.protobuf.message.Message):
     @property
     def checks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Check]:
         """One entry a thing checked; empty unless `check` was asked."""
+
+    @property
+    def pools(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Pools whose jobs it claims. Empty: of every pool."""
 
     def __init__(
         self,
@@ -97,9 +110,12 @@ class DescribeResponse(google.protobuf.message.Message):
         warehouse: builtins.str = ...,
         store: builtins.str = ...,
         checks: collections.abc.Iterable[global___Check] | None = ...,
+        pools: collections.abc.Iterable[builtins.str] | None = ...,
+        queued: builtins.int = ...,
+        accepting: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["started_at", b"started_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["catalog", b"catalog", "checks", b"checks", "datafusion_version", b"datafusion_version", "draining", b"draining", "memory_bytes", b"memory_bytes", "polars_version", b"polars_version", "python_polars_version", b"python_polars_version", "running", b"running", "slots", b"slots", "started_at", b"started_at", "store", b"store", "version", b"version", "warehouse", b"warehouse", "worker_id", b"worker_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accepting", b"accepting", "catalog", b"catalog", "checks", b"checks", "datafusion_version", b"datafusion_version", "draining", b"draining", "memory_bytes", b"memory_bytes", "polars_version", b"polars_version", "pools", b"pools", "python_polars_version", b"python_polars_version", "queued", b"queued", "running", b"running", "slots", b"slots", "started_at", b"started_at", "store", b"store", "version", b"version", "warehouse", b"warehouse", "worker_id", b"worker_id"]) -> None: ...
 
 global___DescribeResponse = DescribeResponse
 

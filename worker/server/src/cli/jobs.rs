@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use moulin_core::{Fault, FaultKind, Job, JobId};
+use moulin_core::{Fault, FaultKind, Job, JobId, JobState};
 use moulin_store::{CancelOutcome, JobFilter};
 
 use super::{From, say, show, to_json};
 use crate::config::Config;
-use crate::remote::Remote;
+use crate::job::presence;
+use crate::service::pool::without_credentials;
 use crate::worker;
 
 /// Prints one job.
@@ -18,20 +19,25 @@ pub(crate) async fn get(config: Config, id: String, from: &From) -> Result<ExitC
 }
 
 async fn find(config: Config, id: JobId, from: &From) -> Result<Job, Fault> {
-    if let Some(address) = &from.address {
-        return Remote::connect(address).await?.get(&id).await;
+    if let Some(mut worker) = from.reach.connect().await? {
+        return worker.get(&id).await;
     }
     let store = moulin_store::open(&config.store_url).await?;
-    store.get(&id).await?.map(worker::view).ok_or_else(|| {
-        Fault::new(FaultKind::NotFound, format!("no job {id} in {}", config.store_url))
+    let stored = store.get(&id).await?.ok_or_else(|| {
+        Fault::new(FaultKind::NotFound, format!("no job {id} in {}", without_credentials(&config.store_url)))
             .with_hint("`moulin list` shows what is there; --address asks a running worker instead")
-    })
+    })?;
+    let mut job = worker::view(stored);
+    if job.state == JobState::Queued {
+        job.waiting = presence::waiting(&store.live_workers(SystemTime::now()).await?, &job.pool);
+    }
+    Ok(job)
 }
 
 /// Prints the newest jobs.
 pub(crate) async fn list(config: Config, limit: u32, from: &From) -> Result<ExitCode, Fault> {
-    let jobs = match &from.address {
-        Some(address) => Remote::connect(address).await?.list(limit).await?,
+    let jobs = match from.reach.connect().await? {
+        Some(mut worker) => worker.list(limit).await?,
         None => {
             let store = moulin_store::open(&config.store_url).await?;
             let filter = JobFilter { page_size: limit, ..JobFilter::default() };
@@ -46,8 +52,8 @@ pub(crate) async fn list(config: Config, limit: u32, from: &From) -> Result<Exit
 /// Cancels a job by hand: a person's word stands over any try.
 pub(crate) async fn cancel(config: Config, id: String, reason: String, from: &From) -> Result<ExitCode, Fault> {
     let id = JobId(id);
-    if let Some(address) = &from.address {
-        let job = Remote::connect(address).await?.cancel(&id, reason).await?;
+    if let Some(mut worker) = from.reach.connect().await? {
+        let job = worker.cancel(&id, reason).await?;
         return print(&job, from.json);
     }
     let store = moulin_store::open(&config.store_url).await?;

@@ -43,8 +43,14 @@ pub(super) async fn run_spec(
     let run_id = key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let worker = Worker::open(config, Some(format!("run-{}", std::process::id()))).await?;
     let key = JobKey { dag_id: String::new(), run_id, task_id: task_id.to_owned(), map_index: -1 };
-    let request =
-        SubmitRequest { key: Some(encode::key(&key)), generation: 0, epoch: 1, spec: Some(encode::spec(&spec)) };
+    let request = SubmitRequest {
+        key: Some(encode::key(&key)),
+        generation: 0,
+        epoch: 1,
+        spec: Some(encode::spec(&spec)),
+        priority: 0,
+        pool: String::new(),
+    };
     let (job, _) = submit(&worker, request).await?;
 
     let stop = CancellationToken::new();

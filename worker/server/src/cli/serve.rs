@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
-use crate::job::{orphans, queue};
+use crate::job::{orphans, presence, queue};
 use crate::service::tls::Tls;
 use crate::service::{self, pool};
 use crate::telemetry;
@@ -39,6 +39,7 @@ pub(crate) async fn serve(mut config: Config, listen: Option<String>) -> Result<
 
     let (stop_queue, stop_serving) = (CancellationToken::new(), CancellationToken::new());
     let queue = tokio::spawn(queue::work(Arc::clone(&worker), None, stop_queue.clone()));
+    let announcing = tokio::spawn(presence::announced(Arc::clone(&worker), stop_queue.clone()));
     let sweeping = tokio::spawn(orphans::sweep_now_and_then(Arc::clone(&worker), stop_queue.clone()));
     let renewing = tls.clone().map(|tls| tokio::spawn(tls.keep_fresh(stop_serving.clone())));
     if let Some(open) = exposure(address.ip(), &worker.config) {
@@ -48,6 +49,10 @@ pub(crate) async fn serve(mut config: Config, listen: Option<String>) -> Result<
         let (worker, health, stop) = (Arc::clone(&worker), health.clone(), stop_serving.clone());
         async move { service::serve(worker, listener, tls, health, stop.cancelled_owned()).await }
     });
+    // Who hears that this worker listens may ask another one what becomes of his job.
+    if let Err(error) = presence::announce(&worker).await {
+        tracing::warn!(%error, "other workers do not hear of this one yet");
+    }
     announce(&worker.id, &address.to_string());
 
     terminated().await?;
@@ -57,6 +62,9 @@ pub(crate) async fn serve(mut config: Config, listen: Option<String>) -> Result<
     stop_queue.cancel();
     if let Err(error) = queue.await {
         tracing::error!(%error, "the queue ended badly");
+    }
+    if let Err(error) = announcing.await {
+        tracing::error!(%error, "the announcing ended badly");
     }
     // What it has not removed, the next sweep will.
     sweeping.abort();
@@ -79,9 +87,9 @@ pub(super) fn exposure(listens_on: IpAddr, config: &Config) -> Option<&'static s
     let checked = !config.auth.tokens.is_empty() || config.tls.client_ca.is_some();
     match (encrypted, checked) {
         (true, true) => None,
-        (true, false) => Some(
-            "whoever reaches the port can run and cancel jobs and read tables: set auth.tokens or tls.client_ca",
-        ),
+        (true, false) => {
+            Some("whoever reaches the port can run and cancel jobs and read tables: set auth.tokens or tls.client_ca")
+        }
         (false, true) => Some("tokens and rows travel unencrypted: set tls.certificate and tls.private_key"),
         (false, false) => Some(
             "whoever reaches the port can run and cancel jobs and read tables, and all of it travels unencrypted: set \

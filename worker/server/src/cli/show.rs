@@ -277,7 +277,10 @@ pub(super) fn job(job: &Job) -> String {
         job.epoch
     );
     line!(text, "asked by      {}", job.key);
-    line!(text, "submitted     {}", moment(job.submitted_at));
+    line!(text, "submitted     {} (pool {}, priority {})", moment(job.submitted_at), job.pool, job.priority);
+    if !job.waiting.is_empty() {
+        line!(text, "waits         {}", job.waiting);
+    }
     if !job.worker_id.is_empty() {
         line!(text, "worker        {}", job.worker_id);
     }

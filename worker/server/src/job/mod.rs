@@ -1,6 +1,7 @@
 //! What a worker does with jobs.
 //!
-//! [`admit`] says what a job would do before it is taken, [`queue`] claims jobs, [`lease`] keeps one while it runs,
+//! [`admit`] says what a job would do before it is taken, [`queue`] claims jobs, [`presence`] knows who else does,
+//! [`lease`] keeps one while it runs,
 //! [`loads`] says which of its files it takes,
 //! [`run`] knows the order of the rooms, [`land`] goes through them to data files, [`settle`] does everything around the commit that must survive a crash,
 //! [`redo`] knows what an earlier generation has landed, [`replay`] which rejects are read again. What becomes of rejects
@@ -13,6 +14,7 @@ mod land;
 pub(crate) mod lease;
 pub(crate) mod loads;
 pub(crate) mod orphans;
+pub(crate) mod presence;
 pub(crate) mod queue;
 pub(crate) mod redo;
 pub(crate) mod rejects;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use moulin_core::{Fault, JobId};
+use moulin_store::Which;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -64,5 +65,7 @@ async fn next(worker: &Worker, only: Option<&JobId>) -> Result<Option<moulin_sto
     if !worker.store.expire_deadlines(now).await?.is_empty() {
         worker.changed();
     }
-    Ok(worker.store.claim(&worker.id, worker.config.job.lease, only, now).await?)
+    let limits = &worker.config.job;
+    let which = only.map_or_else(|| Which::of(&limits.pools), Which::Job);
+    Ok(worker.store.claim(&worker.id, limits.lease, which, now).await?)
 }

@@ -16,7 +16,7 @@ use moulin_wire::{decode, encode, status};
 use prost::Message as _;
 use tonic::{Request, Response, Status};
 
-use crate::job::{admit, run, tables};
+use crate::job::{admit, presence, run, tables};
 use crate::worker::Worker;
 
 /// Shortest and usual time between two answers of `Watch`.
@@ -44,6 +44,7 @@ fn refuse(fault: impl Into<Fault>) -> Status {
 /// Takes a job: answers with the one that is there, or looks at the spec before it is stored.
 pub(crate) async fn submit(worker: &Worker, request: SubmitRequest) -> Result<(Job, bool), Fault> {
     let key = decode::key(request.key)?;
+    let pool = decode::pool(request.pool)?;
     let mut spec = decode::spec(request.spec)?;
     let id = Token::new(&key, request.generation).job_id();
     let there = worker.store.get(&id).await?;
@@ -54,6 +55,14 @@ pub(crate) async fn submit(worker: &Worker, request: SubmitRequest) -> Result<(J
                 FaultKind::ResourceExhausted,
                 format!("worker {} drains and takes no new jobs", worker.id),
             ));
+        }
+        let queued = worker.store.queued().await?;
+        if queued >= worker.config.job.max_queued {
+            return Err(Fault::new(
+                FaultKind::ResourceExhausted,
+                format!("{queued} jobs wait for a worker already, and job.max_queued takes no more"),
+            )
+            .with_hint("it is taken when some have begun; add workers, or raise job.max_queued"));
         }
         // Another try reads what the first one read.
         let before = there.as_ref().map(|job| run::decode(&job.spec)).transpose()?;
@@ -66,6 +75,8 @@ pub(crate) async fn submit(worker: &Worker, request: SubmitRequest) -> Result<(J
         generation: request.generation,
         epoch: request.epoch,
         table: spec.landing.table.to_string(),
+        priority: request.priority,
+        pool,
         deadline: Some(now + spec.deadline.unwrap_or(worker.config.job.deadline)),
         spec: encode::spec(&spec).encode_to_vec(),
     };
@@ -75,7 +86,12 @@ pub(crate) async fn submit(worker: &Worker, request: SubmitRequest) -> Result<(J
         FaultPoint::BeforeClaim.pass();
     }
     worker.changed();
-    Ok((worker.live(submitted.job), submitted.created))
+    let mut job = worker.live(submitted.job);
+    if !job.waiting.is_empty() && presence::look(worker).await.is_ok() {
+        // A worker of its pool may have come since the last look.
+        job.waiting = worker.waiting(&job);
+    }
+    Ok((job, submitted.created))
 }
 
 #[tonic::async_trait]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use moulin_core::Fault;
-use moulin_wire::encode;
 use moulin_wire::v1::job_service_server::JobServiceServer;
 use moulin_wire::v1::{
     Check, DescribeRequest, DescribeResponse, DrainRequest, DrainResponse, pool_service_server::PoolService,
 };
+use moulin_wire::{encode, status};
 use tonic::{Request, Response, Status};
 use tonic_health::server::HealthReporter;
 
@@ -60,6 +60,7 @@ async fn checks(worker: &Worker) -> Vec<Checked> {
 impl PoolService for Pool {
     async fn describe(&self, request: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
         let worker = &self.worker;
+        let queued = worker.store.queued().await.map_err(|e| status::from_fault(&Fault::from(e)))?;
         let versions = moulin_engine::transform::versions();
         let checked = if request.into_inner().check { checks(worker).await } else { Vec::new() };
         let checks: Vec<Check> =
@@ -79,6 +80,9 @@ impl PoolService for Pool {
             warehouse: without_credentials(&worker.config.catalog.warehouse),
             store: without_credentials(&worker.config.store_url),
             checks,
+            pools: worker.config.job.pools.clone(),
+            queued,
+            accepting: !worker.is_draining() && queued < worker.config.job.max_queued,
         }))
     }
 

@@ -31,7 +31,16 @@ pub(super) fn id(task: &str) -> JobId {
 }
 
 pub(super) fn job(task: &str) -> NewJob {
-    NewJob { key: key(task), generation: 0, epoch: 1, spec: b"spec".to_vec(), table: "a.b".into(), deadline: None }
+    NewJob {
+        key: key(task),
+        generation: 0,
+        epoch: 1,
+        spec: b"spec".to_vec(),
+        table: "a.b".into(),
+        priority: 1,
+        pool: "default_pool".into(),
+        deadline: None,
+    }
 }
 
 pub(super) fn fault(message: &str) -> Fault {

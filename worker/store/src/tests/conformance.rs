@@ -8,7 +8,7 @@ use moulin_core::{FaultKind, JobState, Progress, Token};
 use moulin_testkit::FakeClock;
 
 use super::build::{LEASE, entry, fault, id, job, key, receipt};
-use crate::{CancelOutcome, Claim, Error, JobFilter, JobStore, NewJob, Outcome, StagedFile, StoredJob};
+use crate::{CancelOutcome, Claim, Error, JobFilter, JobStore, NewJob, Outcome, StagedFile, StoredJob, Which};
 
 type Store = Arc<dyn JobStore>;
 
@@ -110,7 +110,7 @@ async fn a_newer_epoch_takes_over_and_an_older_one_attaches(store: Store) {
 async fn a_newer_try_begins_a_failed_job_again_and_the_same_try_does_not(store: Store) {
     let clock = FakeClock::default();
     store.submit(job("t"), clock.now()).await.unwrap();
-    let claim = store.claim("w", LEASE, None, clock.now()).await.unwrap().unwrap();
+    let claim = store.claim("w", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
     store.finish(&claim.lease, Outcome::Failed(fault("no file")), clock.now()).await.unwrap();
     let same = store.submit(NewJob { epoch: claim.job.epoch, ..job("t") }, clock.now()).await.unwrap();
     assert_eq!(same.job.state, JobState::Failed);
@@ -119,7 +119,7 @@ async fn a_newer_try_begins_a_failed_job_again_and_the_same_try_does_not(store: 
     assert!(!again.created);
     assert_eq!((again.job.state, again.job.spec.as_slice()), (JobState::Queued, &b"corrected"[..]));
     assert!(again.job.fault.is_none() && again.job.finished_at.is_none());
-    let second = store.claim("w", LEASE, None, clock.now()).await.unwrap().unwrap();
+    let second = store.claim("w", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
     assert_eq!(second.lease.attempt, claim.lease.attempt + 1);
 }
 
@@ -127,14 +127,14 @@ async fn a_newer_try_begins_a_cancelled_job_again_with_what_is_asked_now(store: 
     let clock = FakeClock::default();
     let first = Some(clock.now() + Duration::from_secs(30));
     store.submit(NewJob { deadline: first, ..job("t") }, clock.now()).await.unwrap();
-    let lease = store.claim("w", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
+    let lease = store.claim("w", LEASE, Which::Any, clock.now()).await.unwrap().unwrap().lease;
     store.cancel(&id("t"), 1, "task marked failed", clock.now()).await.unwrap();
     store.finish(&lease, Outcome::Cancelled(fault("stopped")), clock.now()).await.unwrap();
     let deadline = Some(clock.now() + Duration::from_secs(60));
     let newer = NewJob { epoch: 2, table: "c.d".into(), deadline, ..job("t") };
     let again = store.submit(newer, clock.now()).await.unwrap().job;
     assert_eq!((again.state, again.table.as_str(), again.deadline), (JobState::Queued, "c.d", deadline));
-    let claim = store.claim("w", LEASE, None, clock.now()).await.unwrap().unwrap();
+    let claim = store.claim("w", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
     assert_eq!(claim.job.cancel_requested, None, "the cancel was of the try before");
     store.record_intent(&claim.lease, &receipt(&claim.lease), clock.now()).await.unwrap();
 }
@@ -151,7 +151,7 @@ async fn a_newer_try_of_a_job_in_work_changes_nothing_of_it(store: Store) {
 async fn a_newer_try_of_a_job_that_succeeded_only_attaches(store: Store) {
     let clock = FakeClock::default();
     store.submit(job("t"), clock.now()).await.unwrap();
-    let claim = store.claim("w", LEASE, None, clock.now()).await.unwrap().unwrap();
+    let claim = store.claim("w", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
     store.finish(&claim.lease, Outcome::Succeeded(receipt(&claim.lease)), clock.now()).await.unwrap();
     let newer = NewJob { epoch: claim.job.epoch + 1, ..job("t") };
     let again = store.submit(newer, clock.now()).await.unwrap();
@@ -165,21 +165,21 @@ async fn jobs_are_claimed_oldest_first_and_once(store: Store) {
         store.submit(job(task), clock.now()).await.unwrap();
     }
     clock.advance(Duration::from_secs(3));
-    let first = store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap();
-    let second = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap();
+    let first = store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
+    let second = store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
     assert_eq!((first.job.id, second.job.id), (id("a"), id("b")));
     assert_eq!((first.job.state, first.lease.attempt, second.lease.attempt), (JobState::Running, 1, 1));
     assert_eq!((first.job.worker_id.as_deref(), first.job.started_at), (Some("w1"), Some(clock.now())));
-    assert_eq!(store.claim("w1", LEASE, None, clock.now()).await.unwrap(), None);
+    assert_eq!(store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap(), None);
 }
 
 async fn a_job_is_claimed_again_when_its_lease_ran_out(store: Store) {
     let clock = FakeClock::default();
     claim_new(&store, &clock, "t").await;
     clock.advance(LEASE - Duration::from_micros(1));
-    assert_eq!(store.claim("w2", LEASE, None, clock.now()).await.unwrap(), None);
+    assert_eq!(store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap(), None);
     clock.advance(Duration::from_micros(1));
-    let second = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap();
+    let second = store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
     assert_eq!((second.lease.attempt, second.lease.worker.as_str()), (2, "w2"));
     assert_eq!(second.job.started_at, Some(clock.now()));
 }
@@ -189,9 +189,9 @@ async fn only_the_job_that_is_named_is_claimed(store: Store) {
     for task in ["a", "b"] {
         store.submit(job(task), clock.now()).await.unwrap();
     }
-    let claim = store.claim("w1", LEASE, Some(&id("b")), clock.now()).await.unwrap().unwrap();
+    let claim = store.claim("w1", LEASE, Which::Job(&id("b")), clock.now()).await.unwrap().unwrap();
     assert_eq!(claim.job.id, id("b"));
-    assert_eq!(store.claim("w1", LEASE, Some(&id("b")), clock.now()).await.unwrap(), None);
+    assert_eq!(store.claim("w1", LEASE, Which::Job(&id("b")), clock.now()).await.unwrap(), None);
 }
 
 async fn a_new_attempt_has_no_progress_yet(store: Store) {
@@ -200,7 +200,7 @@ async fn a_new_attempt_has_no_progress_yet(store: Store) {
     let progress = Progress { rows_read: 1, ..Progress::default() };
     store.renew(&first.lease, LEASE, &progress, clock.now()).await.unwrap();
     clock.advance(LEASE);
-    let second = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap();
+    let second = store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
     assert_eq!(second.job.progress, Progress::default());
 }
 
@@ -216,7 +216,7 @@ async fn a_lost_lease_changes_nothing(store: Store) {
     let clock = FakeClock::default();
     let old = claim_new(&store, &clock, "t").await.lease;
     clock.advance(LEASE);
-    let new = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap();
+    let new = store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
     let (now, token) = (clock.now(), new.job.token());
     let progress = Progress::default();
     is_lost(store.renew(&old, LEASE, &progress, now).await);
@@ -240,20 +240,20 @@ async fn a_renewed_lease_holds_and_tells_progress(store: Store) {
     assert_eq!((renewed.cancel, renewed.deadline_passed), (None, false));
     assert_eq!(store.get(&id("t")).await.unwrap().unwrap().progress, progress);
     clock.advance(LEASE - Duration::from_secs(1));
-    assert_eq!(store.claim("w2", LEASE, None, clock.now()).await.unwrap(), None);
+    assert_eq!(store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap(), None);
 }
 
 async fn a_restarted_worker_gives_its_jobs_back(store: Store) {
     let clock = FakeClock::default();
     let mine = claim_new(&store, &clock, "mine").await;
     store.submit(job("theirs"), clock.now()).await.unwrap();
-    store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap();
+    store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
     assert_eq!(store.release_worker("w1", clock.now()).await.unwrap(), 1);
     is_lost(store.renew(&mine.lease, LEASE, &Progress::default(), clock.now()).await);
     assert_eq!(store.get(&id("mine")).await.unwrap().unwrap().state, JobState::Queued);
-    let again = store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap();
+    let again = store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
     assert_eq!((again.job.id, again.lease.attempt), (id("mine"), 2));
-    assert_eq!(store.claim("w1", LEASE, None, clock.now()).await.unwrap(), None);
+    assert_eq!(store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap(), None);
 }
 
 async fn an_attempt_to_be_repeated_waits_until_then(store: Store) {
@@ -265,9 +265,9 @@ async fn an_attempt_to_be_repeated_waits_until_then(store: Store) {
     let why = Some(fault("the store does not answer"));
     assert_eq!((stored.state, stored.fault, stored.finished_at), (JobState::Queued, why, None));
     clock.advance(Duration::from_secs(59));
-    assert_eq!(store.claim("w1", LEASE, None, clock.now()).await.unwrap(), None);
+    assert_eq!(store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap(), None);
     clock.advance(Duration::from_secs(1));
-    let again = store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap();
+    let again = store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
     assert_eq!((again.lease.attempt, again.job.fault), (2, None));
 }
 
@@ -287,7 +287,7 @@ async fn an_old_attempt_has_no_part_in_the_end_of_a_newer_one(store: Store) {
     let clock = FakeClock::default();
     let old = claim_new(&store, &clock, "t").await.lease;
     clock.advance(LEASE);
-    let new = store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
+    let new = store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap().unwrap().lease;
     store.finish(&new, Outcome::Succeeded(receipt(&new)), clock.now()).await.unwrap();
     is_lost(store.finish(&old, Outcome::Succeeded(receipt(&old)), clock.now()).await);
 }
@@ -299,7 +299,7 @@ async fn staged_files_are_known_until_forgotten(store: Store) {
         store.stage_file(&first, uri, clock.now()).await.unwrap();
     }
     clock.advance(LEASE);
-    let second = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
+    let second = store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap().unwrap().lease;
     store.stage_file(&second, "file:///2", clock.now()).await.unwrap();
     let file = |attempt, uri: &str| StagedFile { attempt, uri: uri.into() };
     let all = [file(1, "file:///1a"), file(1, "file:///1b"), file(2, "file:///2")];
@@ -327,7 +327,7 @@ async fn a_later_attempt_records_the_commit_of_an_earlier_one(store: Store) {
     let first = claim_new(&store, &clock, "t").await;
     let commit = entry(&first.lease, &first.job.token(), 7);
     clock.advance(LEASE);
-    let second = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap();
+    let second = store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
     store.record_commit(&second.lease, &commit, clock.now()).await.unwrap();
     assert_eq!(store.ledger(&commit.token).await.unwrap().unwrap().attempt, 1);
 }
@@ -350,7 +350,7 @@ async fn a_job_nobody_began_is_cancelled_at_once(store: Store) {
     let fault = cancelled.fault.unwrap();
     assert_eq!(fault.kind, FaultKind::Cancelled);
     assert!(fault.message.contains("task marked failed"), "{}", fault.message);
-    assert_eq!(store.claim("w1", LEASE, None, clock.now()).await.unwrap(), None);
+    assert_eq!(store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap(), None);
     let unknown = store.cancel(&id("nobody"), 1, "", clock.now()).await;
     assert!(matches!(unknown, Err(Error::NotFound { .. })), "{unknown:?}");
 }
@@ -382,7 +382,7 @@ async fn a_job_past_its_deadline_may_not_commit(store: Store) {
     let clock = FakeClock::default();
     let deadline = Some(clock.now() + Duration::from_secs(10));
     store.submit(NewJob { deadline, ..job("t") }, clock.now()).await.unwrap();
-    let lease = store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
+    let lease = store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap().unwrap().lease;
     clock.advance(Duration::from_secs(9));
     store.record_intent(&lease, &receipt(&lease), clock.now()).await.unwrap();
     clock.advance(Duration::from_secs(1));
@@ -397,7 +397,8 @@ async fn a_job_that_may_have_committed_is_not_cancelled_unseen(store: Store) {
     store.finish(&lease, Outcome::Again { fault: fault("x"), not_before }, clock.now()).await.unwrap();
     let outcome = store.cancel(&id("t"), 1, "enough", clock.now()).await.unwrap();
     assert!(matches!(&outcome, CancelOutcome::Requested(job) if job.state == JobState::Queued), "{outcome:?}");
-    let claim = store.claim("w1", LEASE, None, clock.now()).await.unwrap().expect("a requested cancel does not wait");
+    let claim =
+        store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap().expect("a requested cancel does not wait");
     assert_eq!(claim.job.cancel_requested.as_deref(), Some("enough"));
 }
 
@@ -426,8 +427,8 @@ async fn a_passed_deadline_ends_what_was_not_begun_and_stops_what_was(store: Sto
     }
     store.submit(job("forever"), clock.now()).await.unwrap();
     store.submit(NewJob { deadline, ..job("waiting") }, clock.now()).await.unwrap();
-    let lease = store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
-    let waiting = store.claim("w1", LEASE, Some(&id("waiting")), clock.now()).await.unwrap().unwrap().lease;
+    let lease = store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap().unwrap().lease;
+    let waiting = store.claim("w1", LEASE, Which::Job(&id("waiting")), clock.now()).await.unwrap().unwrap().lease;
     let again = Outcome::Again { fault: fault("x"), not_before: clock.now() };
     store.finish(&waiting, again, clock.now()).await.unwrap();
     clock.advance(Duration::from_secs(9));
@@ -481,7 +482,7 @@ async fn the_check_counts_open_jobs(store: Store) {
 
 async fn claim_new(store: &Store, clock: &FakeClock, task: &str) -> Claim {
     store.submit(job(task), clock.now()).await.unwrap();
-    store.claim("w1", LEASE, None, clock.now()).await.unwrap().unwrap()
+    store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap().unwrap()
 }
 
 /// Task names page by page.
@@ -506,7 +507,7 @@ async fn a_commit_keeps_the_names_of_its_files_and_is_found_by_the_next_generati
     let first = claim_new(&store, &clock, "t").await.lease;
     store.stage_file(&first, "file:///lost", clock.now()).await.unwrap();
     clock.advance(LEASE);
-    let second = store.claim("w2", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
+    let second = store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap().unwrap().lease;
     for uri in ["file:///b", "file:///a"] {
         store.stage_file(&second, uri, clock.now()).await.unwrap();
     }

@@ -9,7 +9,7 @@ use moulin_testkit::FakeClock;
 use proptest::prelude::*;
 
 use super::build::{LEASE, entry, fault, id, job, postgres_store, receipt, sqlite_store};
-use crate::{CancelOutcome, Error, JobFilter, JobStore, Lease, NewJob, Outcome, StoredJob};
+use crate::{CancelOutcome, Error, JobFilter, JobStore, Lease, NewJob, Outcome, StoredJob, Which};
 
 const TASKS: [&str; 3] = ["a", "b", "c"];
 const WORKERS: [&str; 2] = ["w1", "w2"];
@@ -200,7 +200,7 @@ impl World {
             job => job.state == JobState::Running && self.lease_ends[*id] <= now,
         };
         let expected = self.order.iter().find(free).cloned();
-        let claim = self.store.claim(worker, LEASE, None, now).await.unwrap();
+        let claim = self.store.claim(worker, LEASE, Which::Any, now).await.unwrap();
         assert_eq!(claim.as_ref().map(|claim| claim.job.id.clone()), expected);
         if let Some(claim) = claim {
             assert!(

@@ -6,7 +6,7 @@ use moulin_core::{JobId, PlannedFile};
 use moulin_testkit::FakeClock;
 
 use super::build::{LEASE, fault, job, key, receipt};
-use crate::{Claimed, Error, FileLoad, JobStore, Lease, LoadFilter, LoadState, NewJob, Outcome, Wanted};
+use crate::{Claimed, Error, FileLoad, JobStore, Lease, LoadFilter, LoadState, NewJob, Outcome, Wanted, Which};
 
 on_every_store!(
     a_file_that_one_job_has_loaded_is_left_out_by_the_next,
@@ -75,8 +75,10 @@ async fn files_of_a_job_that_is_not_over_are_waited_for_and_none_is_claimed(stor
     assert_eq!(world.loads().await.len(), 1);
     // Its attempt is lost and the next one begins: still nobody knows what came of it.
     world.clock.advance(LEASE * 2);
-    let again = world.store.claim("w2", LEASE, Some(&first.job_id), world.clock.now()).await.unwrap().unwrap().lease;
-    let second = world.store.claim("w", LEASE, Some(&second.job_id), world.clock.now()).await.unwrap().unwrap().lease;
+    let again =
+        world.store.claim("w2", LEASE, Which::Job(&first.job_id), world.clock.now()).await.unwrap().unwrap().lease;
+    let second =
+        world.store.claim("w", LEASE, Which::Job(&second.job_id), world.clock.now()).await.unwrap().unwrap().lease;
     assert_eq!(world.claim(&second, &wanted("two", 0, &["a", "b"])).await, Err(first.job_id.clone()));
     // It fails: its files are free.
     world.finish(&again, Outcome::Failed(fault("x"))).await;
@@ -88,7 +90,7 @@ async fn of_two_attempts_the_one_that_committed_says_which_files_are_loaded(stor
     let first = world.begin("one", 0).await;
     world.claim(&first, &wanted("one", 0, &["a", "b"])).await.unwrap();
     world.clock.advance(LEASE * 2);
-    let second = world.store.claim("w2", LEASE, None, world.clock.now()).await.unwrap().unwrap().lease;
+    let second = world.store.claim("w2", LEASE, Which::Any, world.clock.now()).await.unwrap().unwrap().lease;
     // A new file has come meanwhile.
     assert_eq!(world.claim(&second, &wanted("one", 0, &["a", "b", "c"])).await, Ok(vec![]));
     assert!(matches!(
@@ -183,7 +185,7 @@ impl World {
     async fn begin(&mut self, task: &str, generation: u32) -> Lease {
         let new = NewJob { generation, ..job(task) };
         let id = self.store.submit(new, self.clock.now()).await.unwrap().job.id;
-        self.store.claim("w", LEASE, Some(&id), self.clock.now()).await.unwrap().unwrap().lease
+        self.store.claim("w", LEASE, Which::Job(&id), self.clock.now()).await.unwrap().unwrap().lease
     }
 
     /// The files that are loaded already, or the job in the way.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moulin_testkit::FakeClock;
 
 use super::build::{LEASE, id, job, receipt};
-use crate::{Claim, Error, JobStore, Outcome};
+use crate::{Claim, Error, JobStore, Outcome, Which};
 
 const JOBS: usize = 20;
 
@@ -30,7 +30,7 @@ async fn ends_restarts_and_deadlines_at_once_all_come_to_an_end() {
         one.submit(crate::NewJob { deadline, ..job(&task.to_string()) }, now).await.unwrap();
     }
     let mut claims = Vec::new();
-    while let Some(claim) = one.claim("w", LEASE, None, now).await.unwrap() {
+    while let Some(claim) = one.claim("w", LEASE, Which::Any, now).await.unwrap() {
         claims.push(claim);
     }
     let mut calls = tokio::task::JoinSet::new();
@@ -72,7 +72,7 @@ async fn each_job_is_claimed_once(url: &str) {
 // Until there is nothing: a worker that met others at one job goes on to the next.
 async fn claim_all(store: Arc<dyn JobStore>, worker: String) -> Vec<moulin_core::JobId> {
     let mut claimed = Vec::new();
-    while let Some(claim) = store.claim(&worker, LEASE, None, FakeClock::default().now()).await.unwrap() {
+    while let Some(claim) = store.claim(&worker, LEASE, Which::Any, FakeClock::default().now()).await.unwrap() {
         claimed.push(claim.lease.job_id);
     }
     claimed

@@ -1,6 +1,7 @@
 mod build;
 #[macro_use]
 mod conformance;
+mod claiming;
 mod interleaving;
 mod loads;
 mod many_workers;

@@ -5,7 +5,7 @@ use moulin_testkit::{FakeClock, postgres_schema};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use super::build::{LEASE, job};
-use crate::Error;
+use crate::{Error, Which};
 
 #[tokio::test]
 async fn eight_workers_may_open_a_new_store_at_once() {
@@ -41,7 +41,7 @@ async fn what_gave_way_to_others_is_done_again() {
              CREATE TRIGGER broken BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION broken();"
         );
         connection.execute(broken.as_str()).await.unwrap();
-        let claim = store.claim("w", LEASE, None, now).await.unwrap().unwrap();
+        let claim = store.claim("w", LEASE, Which::Any, now).await.unwrap().unwrap();
         assert_eq!(claim.lease.attempt, 1);
         store.renew(&claim.lease, LEASE, &Default::default(), now).await.unwrap();
     }
@@ -53,7 +53,7 @@ async fn a_name_for_a_file_waits_for_a_claim_that_takes_the_lease_away() {
     let (zombie, heir) = (crate::open(&url).await.unwrap(), PgConnection::connect(&url).await.unwrap());
     let clock = FakeClock::default();
     zombie.submit(job("t"), clock.now()).await.unwrap();
-    let lease = zombie.claim("zombie", LEASE, None, clock.now()).await.unwrap().unwrap().lease;
+    let lease = zombie.claim("zombie", LEASE, Which::Any, clock.now()).await.unwrap().unwrap().lease;
     // The claim of another worker stands half-way.
     let mut heir = heir;
     heir.execute("BEGIN; UPDATE jobs SET attempt = 2, worker_id = 'heir'").await.unwrap();

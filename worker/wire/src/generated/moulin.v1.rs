@@ -1084,6 +1084,16 @@ pub struct Job {
     /// Present when state is FAILED or CANCELLED.
     #[prost(message, optional, tag = "14")]
     pub fault: ::core::option::Option<Fault>,
+    /// The higher, the earlier it is begun.
+    #[prost(int32, tag = "15")]
+    pub priority: i32,
+    /// Only workers that serve this pool begin it.
+    #[prost(string, tag = "16")]
+    pub pool: ::prost::alloc::string::String,
+    /// Why a queued job is not begun although workers may have slots free, and what to do, e.g. that no live worker serves
+    /// its pool. Empty: it waits its turn, or it is not queued.
+    #[prost(string, tag = "17")]
+    pub waiting: ::prost::alloc::string::String,
 }
 /// How far the running attempt is. All figures count from the start of the attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1550,6 +1560,15 @@ pub struct SubmitRequest {
     /// What to do. Not looked at when the job is there already.
     #[prost(message, optional, tag = "4")]
     pub spec: ::core::option::Option<JobSpec>,
+    /// Which of the waiting jobs is begun first: that of the highest priority, and of several the oldest. A point counts as
+    /// a minute of waiting, so that no job waits for ever. In Airflow: the task's total `priority_weight`, whose default
+    /// is 1; 0 is a priority like any other. Of a job that is there already it changes nothing, unless it is begun again.
+    #[prost(int32, tag = "5")]
+    pub priority: i32,
+    /// Only workers that serve this pool begin the job; without a setting of their own they serve every pool. In Airflow: the
+    /// task's `pool`. At the most 256 characters, no control characters. Empty: `default_pool`, as in Airflow.
+    #[prost(string, tag = "6")]
+    pub pool: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SubmitResponse {
@@ -2475,6 +2494,16 @@ pub struct DescribeResponse {
     /// One entry a thing checked; empty unless `check` was asked.
     #[prost(message, repeated, tag = "14")]
     pub checks: ::prost::alloc::vec::Vec<Check>,
+    /// Pools whose jobs it claims. Empty: of every pool.
+    #[prost(string, repeated, tag = "15")]
+    pub pools: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Jobs of all workers of this job store that wait to be begun.
+    #[prost(uint64, tag = "16")]
+    pub queued: u64,
+    /// Whether a new job would be taken now. False: this worker drains, or `job.max_queued` jobs wait already; a submit is
+    /// then refused with RESOURCE_EXHAUSTED, unless its job is there already.
+    #[prost(bool, tag = "17")]
+    pub accepting: bool,
 }
 /// Whether one thing the worker needs is in order.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,0 +1,181 @@
+"""Airflow's pool and priority go with the job, and a pool of workers that is full is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import uuid
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowException, TaskDeferred
+from airflow.providers.standard.operators.empty import EmptyOperator
+from local_stack import LocalWorker
+from moulin import Client, ResourceExhausted, csv, iceberg
+
+from moulin_provider.operators.moulin import MoulinLandOperator
+from moulin_provider.place_in_queue import PlaceInQueue, total_weight
+from moulin_provider.triggers import room
+from moulin_provider.triggers.room import MoulinRoomTrigger
+
+
+def chain(**changes) -> list[EmptyOperator]:
+    """Three tasks one after the other, of the weights 1, 10 and 100."""
+    with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+        tasks = [EmptyOperator(task_id=f"t{n}", priority_weight=10**n, **changes) for n in range(3)]
+        tasks[0] >> tasks[1] >> tasks[2]
+    return tasks
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [("downstream", [111, 110, 100]), ("upstream", [1, 11, 111]), ("absolute", [1, 10, 100]), (None, [111, 110, 100])],
+)
+def test_the_priority_is_the_total_weight_as_airflow_counts_it(rule, expected):
+    tasks = chain(**({} if rule is None else {"weight_rule": rule}))
+    assert [total_weight(task, None) for task in tasks] == expected
+    from airflow.task.priority_strategy import validate_and_load_priority_weight_strategy
+
+    strategy = validate_and_load_priority_weight_strategy(rule or "downstream")
+    assert [strategy.get_weight(SimpleNamespace(task=task)) for task in tasks] == expected
+
+
+def test_a_strategy_of_the_users_own_is_asked_and_may_fail():
+    (task, *_) = chain()
+    task.weight_rule = SimpleNamespace(get_weight=lambda ti: ti.try_number * 7)
+    assert total_weight(task, SimpleNamespace(try_number=3)) == 21
+    assert total_weight(task, SimpleNamespace()) == 1
+
+
+def test_a_weight_beyond_what_travels_is_held_to_it():
+    task = SimpleNamespace(priority_weight=2**40, weight_rule="absolute", pool="p", get_dag=lambda: None)
+    assert PlaceInQueue.of(task, None) == PlaceInQueue(2**31 - 1, "p")
+
+
+class Tries:
+    """Tasks of one run that read gated files."""
+
+    def __init__(self, files, state) -> None:
+        self.run_id = f"r_{uuid.uuid4().hex[:8]}"
+        self._files = files
+        self._folder = state
+
+    def operator(self, task_id: str, **changes) -> MoulinLandOperator:
+        values = {
+            "task_id": task_id,
+            "source": csv(self._files.add(f"{self.run_id}_{task_id}")),
+            "target": iceberg(f"room.{self.run_id}_{task_id}"),
+            "moulin_conn_id": "full",
+            "wait_for_completion": False,
+        }
+        return MoulinLandOperator(**{**values, **changes})
+
+    def context(self, task_id: str):
+        ti = SimpleNamespace(dag_id="d", run_id=self.run_id, task_id=task_id, map_index=-1, try_number=1, max_tries=0)
+        ti.xcom_push = lambda key, value: None
+        return {"ti": ti, "outlet_events": {}}
+
+    def open(self, task_id: str) -> None:
+        self._files.open(f"{self.run_id}_{task_id}")
+
+
+@pytest.fixture
+def full(worker, files, tmp_path, monkeypatch):
+    """A worker with one slot that lets one job wait, which both are taken; the tasks of its jobs."""
+    started = LocalWorker(
+        worker.binary, tmp_path / "full", env={"MOULIN_SLOTS": "1", "MOULIN_MAX_QUEUED": "1", "MOULIN_LEASE": "3s"}
+    )
+    started.start()
+    monkeypatch.setenv("AIRFLOW_CONN_FULL", f"moulin://{started.address}")
+    monkeypatch.setattr(room, "_LOOK", 0.1)
+    tries = Tries(files, tmp_path)
+    with Client(started.address) as client:
+        runs = tries.operator("runs").execute(tries.context("runs"))["job_id"]
+        next(job for job in client.watch(runs, timeout=30, interval=0.1) if job.state == "running")
+        tries.operator("waits").execute(tries.context("waits"))
+        assert not client.describe().accepting
+        yield SimpleNamespace(tries=tries, client=client)
+    for task_id in ("runs", "waits", "asks"):
+        tries.open(task_id)
+    started.stop_all()
+
+
+async def fired(trigger: MoulinRoomTrigger) -> dict:
+    async with asyncio.timeout(30):
+        (event,) = [event async for event in trigger.run()]
+    return event.payload
+
+
+def again(deferred: TaskDeferred) -> MoulinRoomTrigger:
+    """The trigger as another triggerer builds it."""
+    path, kwargs = deferred.trigger.serialize()
+    assert path == f"{MoulinRoomTrigger.__module__}.{MoulinRoomTrigger.__qualname__}"
+    return MoulinRoomTrigger(**kwargs)
+
+
+def test_a_deferrable_task_waits_in_the_triggerer_for_a_full_pool(full):
+    operator = full.tries.operator("asks", deferrable=True, wait_for_completion=True)
+    context = full.tries.context("asks")
+    with pytest.raises(TaskDeferred) as caught:
+        operator.execute(context)
+    deferred = caught.value
+    assert deferred.method_name == "execute_when_taken"
+    trigger = again(deferred)
+    trigger.not_before = 0.0
+
+    async def wait() -> dict:
+        waiting = asyncio.create_task(fired(trigger))
+        await asyncio.sleep(1)
+        assert not waiting.done(), "there is no room yet"
+        full.tries.open("runs")
+        return await waiting
+
+    event = asyncio.run(wait())
+    assert event == {"status": "room"}
+    with pytest.raises(TaskDeferred) as caught:
+        operator.execute_when_taken(context, event, **deferred.kwargs)
+    assert caught.value.method_name == "execute_complete"
+    (job,) = [job for job in full.client.list() if job.key.task_id == "asks"]
+    assert job.state in ("queued", "running")
+
+
+def test_a_task_in_its_slot_asks_until_there_is_room(full, caplog):
+    operator = full.tries.operator("asks", deferrable=False)
+    opening = threading.Timer(2, full.tries.open, ["runs"])
+    opening.start()
+    with caplog.at_level(logging.INFO):
+        assert operator.execute(full.tries.context("asks"))["state"] in ("queued", "running")
+    opening.join()
+
+
+async def test_the_wait_for_room_ends_with_the_time_of_the_task(full):
+    operator = full.tries.operator("asks", deferrable=True, execution_timeout=timedelta(seconds=1))
+    context = full.tries.context("asks")
+    with pytest.raises(TaskDeferred) as caught:
+        await asyncio.to_thread(operator.execute, context)
+    trigger = again(caught.value)
+    trigger.not_before = 0.0
+    assert await fired(trigger) == {"status": "timeout"}
+    with pytest.raises(AirflowException, match="took no new job within the execution_timeout of 0:00:01"):
+        operator.execute_when_taken(context, {"status": "timeout"}, **caught.value.kwargs)
+
+
+def test_pool_and_priority_of_the_task_are_those_of_its_job(full):
+    full.tries.open("runs")
+    full.tries.open("waits")
+    for job in full.client.list():
+        list(full.client.watch(job.job_id, timeout=60))
+    with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+        operator = full.tries.operator("asks", pool="reports", priority_weight=7)
+        operator >> EmptyOperator(task_id="after", priority_weight=5)
+    job = full.client.get(operator.execute(full.tries.context("asks"))["job_id"])
+    assert (job.pool, job.priority) == ("reports", 12)
+
+
+def test_a_full_pool_is_told_as_such(full):
+    spec = full.tries.operator("asks").job_spec()
+    with pytest.raises(ResourceExhausted, match="wait for a worker already") as caught:
+        full.client.submit(spec)
+    assert caught.value.retryable
