@@ -223,7 +223,7 @@ class MoulinJobOperator(BaseOperator):
         self.log.info("the workers take no new job now, waiting in the triggerer until they do: %s", error.message)
         self.defer(
             trigger=MoulinRoomTrigger(
-                self.moulin_conn_id, deadline=until, not_before=time.time() + _supervisor_seconds()
+                self.moulin_conn_id, deadline=until, not_before=time.time() + supervisor_seconds()
             ),
             method_name="execute_when_taken",
             kwargs={"room_until": until},
