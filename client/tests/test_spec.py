@@ -21,7 +21,9 @@ def test_the_shape_is_that_of_a_job_file() -> None:
     spec = JobSpec(
         source=csv("file:///data/flights.csv.gz", delimiter="|", null_values=["NA"], columns={"dep_delay": "double"}),
         transform=sql("SELECT * FROM input"),
-        target=iceberg("bronze.flights", partition_by=["month(time_hour)"], properties={"write.x": 1, "y": True}),
+        target=iceberg(
+            "bronze.flights", partition_by=["month(time_hour)", "void(tail.no)"], properties={"write.x": 1, "y": True}
+        ),
         on_bad_row="skip",
         deadline=timedelta(minutes=15),
     )
@@ -34,7 +36,7 @@ def test_the_shape_is_that_of_a_job_file() -> None:
         "transform": {"sql": "SELECT * FROM input"},
         "target": {
             "table": "bronze.flights",
-            "partition_by": ["month(time_hour)"],
+            "partition_by": ["month(time_hour)", "void(tail.no)"],
             "properties": {"write.x": "1", "y": "true"},
         },
         "on_bad_row": "skip",
@@ -288,6 +290,7 @@ def test_a_path_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         (lambda: iceberg("a..b"), "iceberg table"),
         (lambda: iceberg("a/b.c"), "iceberg table"),
         (lambda: iceberg("a.b", partition_by=["week(t)"]), r"iceberg partition_by\[0\]: found 'week\(t\)', expected"),
+        (lambda: iceberg("a.b", partition_by=["void()"]), r"partition_by\[0\]"),
         (lambda: iceberg("a.b", partition_by=["bucket(id)"]), r"partition_by\[0\]"),
         (lambda: iceberg("a.b", partition_by=["bucket(0, id)"]), r"partition_by\[0\]"),
         (lambda: sql("  "), "sql query: found '  ', expected a text that is not blank"),

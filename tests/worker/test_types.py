@@ -25,7 +25,7 @@ PARTITIONS = [
     "boolean", "int", "date", "time", "decimal", "string",
     "bucket(4, int)", "bucket(4, long)", "bucket(4, decimal)", "bucket(4, date)", "bucket(4, time)",
     "bucket(4, timestamp)", "bucket(4, timestamptz)", "bucket(4, string)", "bucket(4, binary)",
-    "truncate(1000000, int)", "truncate(4000000000, long)", "truncate(4000000000, decimal)", "truncate(1, string)",
+    "truncate(1000000, int)", "truncate(2000000000, long)", "truncate(2000000000, decimal)", "truncate(1, string)",
     "year(date)", "month(date)", "day(date)",
     "year(timestamp)", "month(timestamp)", "day(timestamp)", "hour(timestamp)",
     "year(timestamptz)", "month(timestamptz)", "day(timestamptz)", "hour(timestamptz)",

@@ -10,7 +10,7 @@ from typing import Any
 from moulin.errors import SpecError, SpecTypeError
 
 _WIDTH_FIELD = re.compile(r"(?:bucket|truncate)\s*\(\s*([1-9]\d*)\s*,\s*[^(),]+\)", re.IGNORECASE)
-_TIME_FIELD = re.compile(r"(?:identity|years?|months?|days?|hours?)\s*\(\s*[^(),\s][^(),]*\)", re.IGNORECASE)
+_PLAIN_FIELD = re.compile(r"(?:identity|void|years?|months?|days?|hours?)\s*\(\s*[^(),\s][^(),]*\)", re.IGNORECASE)
 
 
 def is_template(value: str) -> bool:
@@ -136,10 +136,10 @@ def partition_field(argument: str, value: object) -> str:
     """A column's name or a transform of one: `month(time_hour)`, `bucket(16, id)`."""
     field = text(argument, value).strip()
     plain = not any(c in "()," for c in field)
-    if plain or is_template(field) or _TIME_FIELD.fullmatch(field) or _WIDTH_FIELD.fullmatch(field):
+    if plain or is_template(field) or _PLAIN_FIELD.fullmatch(field) or _WIDTH_FIELD.fullmatch(field):
         return field
     raise SpecError.about(
-        argument, value, "a column, or year(c), month(c), day(c), hour(c), bucket(n, c), truncate(n, c)"
+        argument, value, "a column, or year(c), month(c), day(c), hour(c), bucket(n, c), truncate(n, c), void(c)"
     )
 
 

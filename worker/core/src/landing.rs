@@ -216,8 +216,12 @@ impl FromStr for PartitionField {
             Some((width, column)) => (Some(width.trim().parse::<u32>().map_err(|_| refused())?), column.trim()),
             None => (None, inner.trim()),
         };
-        if column.is_empty() || width == Some(0) {
+        if column.is_empty() {
             return Err(refused());
+        }
+        // Iceberg's Java library, and what is built on it, reads no wider ones.
+        if width.is_some_and(|width| !(1..=i32::MAX.unsigned_abs()).contains(&width)) {
+            return Err(format!("`{text}` is not a partition field: its number must be 1 to {}", i32::MAX));
         }
         let transform = match (function.trim().to_ascii_lowercase().as_str(), width) {
             ("identity", None) => PartitionTransform::Identity,
@@ -273,7 +277,9 @@ mod tests {
 
     #[test]
     fn wrong_partition_fields_are_refused() {
-        for text in ["", "month()", "bucket(id)", "bucket(0, id)", "week(d)", "month(d", "a,b"] {
+        for text in
+            ["", "month()", "bucket(id)", "bucket(0, id)", "truncate(2147483648, id)", "week(d)", "month(d", "a,b"]
+        {
             assert!(text.parse::<PartitionField>().is_err(), "{text}");
         }
     }

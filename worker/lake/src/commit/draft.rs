@@ -12,9 +12,10 @@ use moulin_core::TableName;
 use uuid::Uuid;
 
 use super::Commit;
+use super::changes::Changes;
 use super::manifests::{Manifests, Merging, is_live, manifest_list};
 use super::member::Member;
-use super::summary::{Changes, summary};
+use super::summary::summary;
 use crate::catalog::{Loaded, Swap};
 use crate::{Error, schema, warehouse::Warehouse};
 

@@ -10,6 +10,7 @@ use iceberg::spec::{
 use moulin_core::TableName;
 
 use super::Removed;
+use super::avro_name::{has_avro_names, with_avro_names};
 use crate::{Error, warehouse::Warehouse};
 
 /// Manifests read at once.
@@ -213,10 +214,10 @@ impl Manifests<'_> {
                 continue;
             }
             for bin in bins(small, merging.target_bytes) {
-                match bin.as_slice() {
-                    [_] => kept.extend(bin),
-                    _ => {
-                        let (location, manifest) = self.merge(metadata, &bin).await?;
+                let merged = if bin.len() > 1 { self.merge(metadata, &bin).await? } else { None };
+                match merged {
+                    None => kept.extend(bin),
+                    Some((location, manifest)) => {
                         written.push(location);
                         kept.push(manifest);
                     }
@@ -226,7 +227,12 @@ impl Manifests<'_> {
         Ok((kept, written))
     }
 
-    async fn merge(&mut self, metadata: &TableMetadata, bin: &[ManifestFile]) -> Result<(String, ManifestFile), Error> {
+    // `None`: one of them is of another engine and cannot be read as it has to be to be written again.
+    async fn merge(
+        &mut self,
+        metadata: &TableMetadata,
+        bin: &[ManifestFile],
+    ) -> Result<Option<(String, ManifestFile)>, Error> {
         let table = self.table;
         let failed = || Error::iceberg(table, "merge manifests");
         let mut loaded = Vec::with_capacity(bin.len());
@@ -237,6 +243,9 @@ impl Manifests<'_> {
                 reads.push(self.load(manifest));
             }
             loaded.extend(futures::future::try_join_all(reads).await?);
+        }
+        if loaded.iter().any(|manifest| !has_avro_names(&manifest.metadata().partition_spec)) {
+            return Ok(None);
         }
         // The newest one's schema: it has every column that the others' specs need.
         let Some(first) = loaded.first().map(Manifest::metadata) else {
@@ -253,7 +262,7 @@ impl Manifests<'_> {
                 writer.add_existing_file(file, added_by, sequence, file_sequence).map_err(failed())?;
             }
         }
-        Ok((location.clone(), self.close(location, writer).await?))
+        Ok(Some((location.clone(), self.close(location, writer).await?)))
     }
 
     async fn rewrite(
@@ -269,6 +278,15 @@ impl Manifests<'_> {
         // Its own schema and spec: the table's may have no column any more that the spec needs.
         let (schema, spec) = (loaded.metadata().schema.clone(), loaded.metadata().partition_spec.clone());
         let (location, mut writer) = self.writer(metadata.format_version(), &schema, &spec)?;
+        if !has_avro_names(&spec) {
+            let names: Vec<&str> = spec.fields().iter().map(|field| field.name.as_str()).collect();
+            return Err(Error::invalid(format!(
+                "{table}: the manifest {} is of another engine and has partition fields that this version adds to but cannot \
+                 rewrite ({}); land with on_rerun: append",
+                manifest.manifest_path,
+                names.join(", ")
+            )));
+        }
         let spec = PartitionSpecRef::new(spec);
         for entry in loaded.entries().iter().filter(|entry| entry.is_alive()) {
             let file = entry.data_file().clone();
@@ -302,7 +320,9 @@ impl Manifests<'_> {
         self.count += 1;
         let output = self.warehouse.io(&location).new_output(&location);
         let output = output.map_err(Error::iceberg(self.table, "write a manifest"))?;
-        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), schema.clone(), spec.clone());
+        let spec = with_avro_names(spec)
+            .map_err(|e| Error::invalid(format!("{}: its partition spec cannot be written: {e}", self.table)))?;
+        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), schema.clone(), spec.into_owned());
         let writer = match version {
             FormatVersion::V1 => builder.build_v1(),
             FormatVersion::V2 => builder.build_v2_data(),

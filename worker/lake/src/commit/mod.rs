@@ -7,6 +7,8 @@
 //! Commits that wait for one table at the same moment become one snapshot that carries all their tokens
 //! ([`Queues`]); each has its own answer.
 
+mod avro_name;
+mod changes;
 mod draft;
 mod fence;
 mod history;
@@ -23,6 +25,7 @@ use iceberg::spec::MAIN_BRANCH;
 use moulin_core::Token;
 
 use crate::Landed;
+pub(crate) use avro_name::has_avro_names;
 pub use fence::Fence;
 pub(crate) use history::{find_expired, rows_in};
 pub(crate) use manifests::manifest_list;

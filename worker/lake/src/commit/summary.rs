@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use iceberg::spec::{
-    DataFile, Operation, PartitionSpecRef, SchemaRef, Snapshot, SnapshotSummaryCollector, Summary, TableMetadata,
-};
+use iceberg::spec::{SchemaRef, Snapshot, Summary, TableMetadata};
 use moulin_core::Token;
 
 use super::Commit;
+use super::changes::Changes;
 use super::token::{ATTEMPT_KEY, Carried, JOBS_KEY};
 use crate::Error;
 
@@ -21,22 +20,6 @@ const TOTALS: [(&str, &str, &str); 6] = [
     ("total-equality-deletes", "added-equality-deletes", "removed-equality-deletes"),
 ];
 
-/// The data files that a snapshot adds and removes, each with the spec it was written with.
-pub(super) struct Changes<'a> {
-    pub(super) added: Vec<(&'a DataFile, PartitionSpecRef)>,
-    pub(super) removed: Vec<(DataFile, PartitionSpecRef)>,
-}
-
-impl Changes<'_> {
-    fn operation(&self) -> Operation {
-        match (self.added.is_empty(), self.removed.is_empty()) {
-            (_, true) => Operation::Append,
-            (true, false) => Operation::Delete,
-            (false, false) => Operation::Overwrite,
-        }
-    }
-}
-
 /// What is computed wins over what a caller passes.
 pub(super) fn summary(
     metadata: &TableMetadata,
@@ -45,17 +28,9 @@ pub(super) fn summary(
     commits: &[&Commit],
     changes: &Changes<'_>,
 ) -> Result<Summary, Error> {
-    let mut collector = SnapshotSummaryCollector::default();
     let limit = metadata.properties().get("write.summary.partition-limit").and_then(|text| text.parse().ok());
-    collector.set_partition_summary_limit(limit.unwrap_or_default());
-    for (file, spec) in &changes.added {
-        collector.add_file(file, schema.clone(), spec.clone());
-    }
-    for (file, spec) in &changes.removed {
-        collector.remove_file(file, schema.clone(), spec.clone());
-    }
     let mut properties = carried(commits)?;
-    properties.extend(collector.build());
+    properties.extend(changes.properties(schema, limit.unwrap_or_default()));
     let before = parent.map(|snapshot| &snapshot.summary().additional_properties);
     for (total, added, removed) in TOTALS {
         let number = |key: &str| properties.get(key).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();

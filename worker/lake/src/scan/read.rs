@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Scan, ScanCounts, TableSnapshot, filter};
-use crate::{Error, schema::Alignment};
+use crate::{Error, commit::has_avro_names, schema::Alignment};
 
 const BATCH_ROWS: usize = 8192;
 /// Batches of each file between its reader and whoever takes them.
@@ -111,7 +111,9 @@ impl TableSnapshot {
             metadata.snapshot_by_id(snapshot_id).ok_or_else(|| super::pin::no_snapshot(&self.name, snapshot_id))?;
         let of_snapshot = snapshot.schema(metadata).map_err(broken)?;
         let mut builder = self.table.scan().snapshot_id(snapshot_id).select_empty();
-        if let Some(predicate) = filter::predicate(&scan.filters, &self.columns, &of_snapshot) {
+        // Other engines write such names in another way, and the crate then takes the partitions of their files for null.
+        let is_sure = metadata.partition_specs_iter().all(|spec| has_avro_names(spec));
+        if let Some(predicate) = filter::predicate(&scan.filters, &self.columns, &of_snapshot).filter(|_| is_sure) {
             builder = builder.with_filter(predicate);
         }
         let tasks = builder.build().map_err(broken)?.plan_files().await.map_err(broken)?;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use iceberg::spec::{PartitionSpec, Schema, Transform, UnboundPartitionSpec};
 use moulin_core::{PartitionField, PartitionTransform, TableName};
 
+use super::nested::source_column;
 use crate::Error;
 
 /// The spec of a new table, with the field names that Spark and PyIceberg give.
@@ -15,16 +16,10 @@ pub(crate) fn partition_spec(schema: &Schema, fields: &[PartitionField]) -> Resu
     let mut builder = UnboundPartitionSpec::builder();
     let mut names = HashSet::new();
     for field in fields {
-        let column = schema.as_struct().fields().iter().find(|c| c.name == field.column).ok_or_else(|| {
-            let columns: Vec<&str> = schema.as_struct().fields().iter().map(|c| c.name.as_str()).collect();
-            Error::invalid(format!(
-                "partition_by `{field}`: there is no column `{}`; there are {}",
-                field.column,
-                columns.join(", ")
-            ))
-        })?;
+        let column = source_column(schema, &field.column)
+            .map_err(|words| Error::invalid(format!("partition_by `{field}`: {words}")))?;
         let transform = transform(field.transform);
-        if transform.result_type(&column.field_type).is_err() || !column.field_type.is_primitive() {
+        if transform.result_type(&column.field_type).is_err() {
             return Err(Error::invalid(format!(
                 "partition_by `{field}`: {transform} does not take {}",
                 column.field_type
@@ -63,7 +58,9 @@ pub(crate) fn check_spec(
         return Ok(());
     }
     let (found, asked) = (describe_spec(schema, spec), fields.iter().map(ToString::to_string).collect::<Vec<_>>());
-    if found == asked {
+    // A void field makes no partitions, and the table's are not told either.
+    let is_live = |field: &&PartitionField| field.transform != PartitionTransform::Void;
+    if found == fields.iter().filter(is_live).map(ToString::to_string).collect::<Vec<_>>() {
         return Ok(());
     }
     let found =

@@ -3,6 +3,7 @@
 use iceberg::spec::{NullOrder, Schema, SortDirection, SortField as IcebergField, SortOrder, Transform};
 use moulin_core::{SortField, TableName};
 
+use super::nested::source_column;
 use crate::Error;
 
 /// The sort order of a new table.
@@ -16,17 +17,8 @@ pub(crate) fn sort_order(schema: &Schema, fields: &[SortField]) -> Result<SortOr
     let mut builder = SortOrder::builder();
     builder.with_order_id(1);
     for field in fields {
-        let column = schema.as_struct().fields().iter().find(|c| c.name == field.column).ok_or_else(|| {
-            let columns: Vec<&str> = schema.as_struct().fields().iter().map(|c| c.name.as_str()).collect();
-            Error::invalid(format!(
-                "sort_by `{field}`: there is no column `{}`; there are {}",
-                field.column,
-                columns.join(", ")
-            ))
-        })?;
-        if !column.field_type.is_primitive() {
-            return Err(Error::invalid(format!("sort_by `{field}`: {} has no order", column.field_type)));
-        }
+        let column = source_column(schema, &field.column)
+            .map_err(|words| Error::invalid(format!("sort_by `{field}`: {words}")))?;
         builder.with_sort_field(IcebergField {
             source_id: column.id,
             transform: Transform::Identity,

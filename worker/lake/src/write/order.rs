@@ -7,14 +7,14 @@ use iceberg::arrow::type_to_arrow_type;
 use iceberg::spec::{NullOrder, SortDirection, Transform};
 use iceberg::transform::{BoxedTransformFunction, create_transform_function};
 
-use super::split::Splitter;
-use crate::{Error, Target};
+use super::split::{Splitter, lost_source};
+use crate::{Error, Target, schema::ColumnPath};
 
 /// Makes the keys that rows are sorted by.
 pub(super) struct Order {
     table: String,
     splitter: Option<Splitter>,
-    fields: Vec<(usize, BoxedTransformFunction)>,
+    fields: Vec<(ColumnPath, BoxedTransformFunction)>,
     rows: RowConverter,
 }
 
@@ -29,17 +29,14 @@ impl Order {
         let sort = target.metadata.default_sort_order();
         for field in sort.fields.iter().filter(|_| is_sorted) {
             let schema = target.metadata.current_schema();
-            let column = schema.as_struct().fields().iter().position(|c| c.id == field.source_id).ok_or_else(|| {
-                Error::invalid(format!(
-                    "{}: its sort order has a nested column, which this version cannot sort by",
-                    target.table
-                ))
-            })?;
+            let lost = || lost_source(target, "sort", &field.to_string());
+            let (column, source) =
+                ColumnPath::of(schema, field.source_id).zip(schema.field_by_id(field.source_id)).ok_or_else(lost)?;
             let ty = if field.transform == Transform::Identity {
-                target.alignment.schema().field(column).data_type().clone()
+                column.data_type(target.alignment.schema()).ok_or_else(lost)?.clone()
             } else {
-                let result = field.transform.result_type(&schema.as_struct().fields()[column].field_type);
-                type_to_arrow_type(&result.map_err(failed())?).map_err(failed())?
+                let result = field.transform.result_type(&source.field_type).map_err(failed())?;
+                type_to_arrow_type(&result).map_err(failed())?
             };
             let descending = field.direction == SortDirection::Descending;
             let nulls_first = field.null_order == NullOrder::First;
@@ -57,7 +54,8 @@ impl Order {
             None => Vec::new(),
         };
         for (column, function) in &self.fields {
-            let transformed = function.transform(batch.column(*column).clone());
+            let column = column.values(batch).map_err(|e| Error::encode(&self.table, e))?;
+            let transformed = function.transform(column);
             values.push(transformed.map_err(Error::iceberg(&self.table, "sort rows"))?);
         }
         self.rows.convert_columns(&values).map_err(|e| Error::encode(&self.table, e))

@@ -7,9 +7,10 @@ use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::row::{RowConverter, SortField};
 use iceberg::arrow::{arrow_primitive_to_literal, type_to_arrow_type};
-use iceberg::spec::{Datum, Literal, PartitionSpecRef, PrimitiveLiteral, Struct, Transform, Type};
+use iceberg::spec::{Literal, PartitionSpecRef, Struct, Transform, Type};
 use iceberg::transform::{BoxedTransformFunction, create_transform_function};
 
+use crate::schema::{ColumnPath, partition_text};
 use crate::{Error, Target};
 
 /// The rows of one partition in a batch.
@@ -29,9 +30,17 @@ pub(super) struct Splitter {
 }
 
 struct Field {
-    column: usize,
+    column: ColumnPath,
     function: BoxedTransformFunction,
     result: Type,
+}
+
+/// The error of a field that is made of a column which has no single value in a row, or is not there.
+pub(super) fn lost_source(target: &Target, kind: &str, field: &str) -> Error {
+    Error::invalid(format!(
+        "{}: its {kind} field {field} is made of a column that is not there, or inside of a list or map; such tables can be read but not landed into",
+        target.table
+    ))
 }
 
 impl fmt::Debug for Splitter {
@@ -47,14 +56,10 @@ impl Splitter {
         let mut fields = Vec::new();
         let mut sorts = Vec::new();
         for field in spec.fields() {
-            let column = schema.as_struct().fields().iter().position(|c| c.id == field.source_id).ok_or_else(|| {
-                Error::invalid(format!(
-                    "{}: partition field `{}` comes from a nested column, which this version cannot land into",
-                    target.table, field.name
-                ))
-            })?;
-            let result =
-                field.transform.result_type(&schema.as_struct().fields()[column].field_type).map_err(failed())?;
+            let (column, source) = ColumnPath::of(schema, field.source_id)
+                .zip(schema.field_by_id(field.source_id))
+                .ok_or_else(|| lost_source(target, "partition", &field.name))?;
+            let result = field.transform.result_type(&source.field_type).map_err(failed())?;
             sorts.push(SortField::new(type_to_arrow_type(&result).map_err(failed())?));
             fields.push(Field {
                 column,
@@ -108,7 +113,7 @@ impl Splitter {
     /// The partition values of each row.
     pub(super) fn values(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
         let transformed = self.fields.iter().map(|field| {
-            let values = field.function.transform(batch.column(field.column).clone())?;
+            let values = field.function.transform(field.column.values(batch)?)?;
             // The crate gives binary values back as they came, and expects its own Arrow type (large binary) later.
             let expected = type_to_arrow_type(&field.result)?;
             if *values.data_type() == expected { Ok(values) } else { Ok(arrow::compute::cast(&values, &expected)?) }
@@ -134,24 +139,9 @@ impl Splitter {
             if field.transform == Transform::Void {
                 continue;
             }
-            let text = match (field.transform, value) {
-                (
-                    Transform::Year | Transform::Month | Transform::Hour,
-                    Some(Literal::Primitive(PrimitiveLiteral::Int(n))),
-                ) => period(field.transform, *n),
-                _ => field.transform.to_human_string(&own.result, value),
-            };
+            let text = partition_text(field.transform, &own.result, value);
             folder.push_str(&format!("{}={}/", encode(&field.name), encode(&text)));
         }
         folder
-    }
-}
-
-// Counted from 1970, as people write it: `2013`, `2013-01`, `2013-01-31-23`.
-fn period(transform: Transform, number: i32) -> String {
-    match transform {
-        Transform::Year => format!("{:04}", 1970 + number),
-        Transform::Month => format!("{:04}-{:02}", 1970 + number.div_euclid(12), number.rem_euclid(12) + 1),
-        _ => format!("{}-{:02}", Datum::date(number.div_euclid(24)), number.rem_euclid(24)),
     }
 }
