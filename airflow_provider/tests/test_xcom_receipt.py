@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from moulin.job import FileCounts
+
 from moulin_provider.xcom_receipt import xcom_receipt
 
 
@@ -35,8 +37,12 @@ def test_the_worst_receipt_is_under_two_kilobytes(make_receipt, make_rejects):
             token="\\" * 4000,
             rejects=make_rejects(10, 4000),
             rows_rejected=2**63,
+            file_counts=FileCounts(
+                partitions=2**40, threads=2**40, target_bytes=2**63, full=2**63, made_way=2**63, spilled_bytes=2**63
+            ),
         )
     )
     assert size(found) < 2048
     assert found["rows_rejected"] == 2**63
+    assert found["file_counts"]["full"] == 2**63
     assert found["metadata_location"].endswith("é")

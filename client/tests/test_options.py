@@ -33,6 +33,7 @@ PAIRS: list[tuple[Any, type, dict[str, str]]] = [
     (job_pb2.Job, moulin.Job, {}),
     (job_pb2.Progress, moulin.Progress, {}),
     (job_pb2.Receipt, moulin.Receipt, {}),
+    (job_pb2.FileCounts, moulin.FileCounts, {}),
     (job_pb2.Reject, moulin.Reject, {}),
     (job_pb2.SkippedFile, moulin.SkippedFile, {}),
     (job_pb2.JobPlan, moulin.JobPlan, {}),

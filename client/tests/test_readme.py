@@ -28,6 +28,9 @@ def test_the_examples_run(
     for block in blocks:
         exec(compile(block.replace("localhost:7070", worker.address), str(README), "exec"), names)
     said = capsys.readouterr().out
-    assert "bronze.flights: 3 rows landed of 4 read from 1 file (0 rejected, 1 filtered), snapshot " in said
+    assert (
+        "bronze.flights: 3 rows landed of 4 read from 1 file (0 rejected, 1 filtered) "
+        "in 1 data file (1 thread), snapshot " in said
+    )
     assert "4 dep_delay type.long b'LGA,NA,70.25,2013-02-01 07:00:00'" in said
     assert "nowhere.csv" in said

@@ -236,6 +236,10 @@ def test_a_receipt_survives_json_with_its_64_bits() -> None:
     message.rooms.add(room=job_pb2.ROOM_READ, busy=encode_duration(timedelta(milliseconds=7)))
     message.skipped_files.add(uri="b.csv.gz", reason="it ends in the middle")
     message.files_skipped = 1
+    message.data_files = 1_900
+    counts = message.file_counts
+    counts.partitions, counts.threads, counts.target_bytes, counts.clustered = 1000, 2, 512 << 20, True
+    counts.full, counts.made_way, counts.spilled_bytes = 3, 40, 1_610_612_736
     message.rejects.add(code="type.int", reason="`x` is not an int", place=error_pb2.Place(uri="a", line=3))
     receipt = decode_job(job_pb2.Job(job_id="j", receipt=message)).receipt
     assert receipt is not None
@@ -243,3 +247,9 @@ def test_a_receipt_survives_json_with_its_64_bits() -> None:
     assert shown["snapshot_id"] == "9223372036854775807"
     assert shown["rows_filtered"] == 0
     assert Receipt.from_dict(shown) == receipt
+    # The same words as the worker's (`FileCounts::words`).
+    assert (
+        " in 1,900 data files (1,000 partitions, 2 threads, 3 at the target size of 512 MiB, 40 ended early to make "
+        "way for other partitions, rows sorted by partition, since there are many, 1.5 GiB sorted on disk), "
+        in str(receipt)
+    )

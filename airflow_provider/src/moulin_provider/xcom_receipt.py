@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def xcom_receipt(receipt: Receipt) -> dict[str, Any]:
         "bytes_read": receipt.bytes_read,
         "bytes_written": receipt.bytes_written,
         "data_files": receipt.data_files,
+        "file_counts": asdict(receipt.file_counts),
         "seconds": round(receipt.elapsed.total_seconds(), 3),
         "busy_seconds": {time.room.value: round(time.busy.total_seconds(), 3) for time in receipt.rooms},
         "attempt": receipt.attempt,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from moulin.frame import empty_frame
     from moulin.inference import InferredColumn, InferredSource
     from moulin.job import (
+        FileCounts,
         Job,
         JobState,
         Progress,
@@ -81,6 +82,7 @@ __all__ = [
     "CsvFormat",
     "Fault",
     "FaultKind",
+    "FileCounts",
     "Inference",
     "InferredColumn",
     "InferredSource",
@@ -160,7 +162,7 @@ _HOMES = {
     "frame": ("empty_frame",),
     "inference": ("InferredColumn", "InferredSource"),
     "job": (
-        "Job", "JobState", "Progress", "Receipt", "Reject", "Room", "RoomTime", "SkippedFile",
+        "FileCounts", "Job", "JobState", "Progress", "Receipt", "Reject", "Room", "RoomTime", "SkippedFile",
     ),
     "landing": ("Landing", "iceberg"),
     "plan": ("JobPlan", "PlannedColumn", "PlannedFile", "PlannedOption", "PlannedTable", "SchemaChange"),

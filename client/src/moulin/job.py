@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -99,6 +99,55 @@ class SkippedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileCounts:
+    """What made the number of data files. A file that ended for no reason given here is the last of its partition that
+    its thread wrote.
+    """
+
+    partitions: int = 0
+    """Partitions that rows went to; 0: the table is not partitioned."""
+    threads: int = 0
+    """Threads that wrote, each files of its own."""
+    target_bytes: int = 0
+    """Size at which a file ends: the table's `write.target-file-size-bytes`."""
+    full: int = 0
+    """Files that ended at that size."""
+    made_way: int = 0
+    """Files that ended early, for other partitions to be written: only so many are open at once."""
+    clustered: bool = False
+    """Whether partitions came to be more than are written side by side, so that rows were sorted by partition first."""
+    spilled_bytes: int = 0
+    """Of rows that were sorted, by partition or by the table's order, what went to the worker's disk meanwhile."""
+
+    def __str__(self) -> str:
+        """Why there are so many: `3 partitions, 2 threads, 1 at the target size of 512 MiB`."""
+        parts = [_many(self.partitions, "partition")] if self.partitions else []
+        parts.append(_many(self.threads, "thread"))
+        if self.full:
+            parts.append(f"{self.full:,} at the target size of {_binary_size(self.target_bytes)}")
+        if self.made_way:
+            parts.append(f"{self.made_way:,} ended early to make way for other partitions")
+        if self.clustered:
+            parts.append("rows sorted by partition, since there are many")
+        if self.spilled_bytes:
+            parts.append(f"{_binary_size(self.spilled_bytes)} sorted on disk")
+        return ", ".join(parts)
+
+
+def _many(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _binary_size(size: float) -> str:
+    """As table properties are thought of: 536870912 is 512 MiB."""
+    units = iter(("B", "KiB", "MiB", "GiB"))
+    unit = next(units)
+    while size >= 1024 and (larger := next(units, None)):
+        size, unit = size / 1024, larger
+    return f"{size:.1f}".removesuffix(".0") + f" {unit}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """Proof that every row is accounted for: read = landed + rejected + filtered, for row-wise transforms."""
 
@@ -146,6 +195,8 @@ class Receipt:
     """Rejects of the generation before that went from their table."""
     replay: ReplayCounts | None = None
     """What a replay found among the rejects, and what it took; None: the job is no replay."""
+    file_counts: FileCounts = FileCounts()
+    """Why there are `data_files` of them."""
 
     def to_dict(self) -> dict[str, Any]:
         """The receipt as JSON values. The snapshot id is a text: 64 bits do not survive JavaScript."""
@@ -167,6 +218,7 @@ class Receipt:
         found["tables"] = [one.to_dict() for one in self.tables]
         found["rejects_replaced"] = self.rejects_replaced
         found["replay"] = None if self.replay is None else self.replay.to_dict()
+        found["file_counts"] = asdict(self.file_counts)
         return found
 
     @classmethod
@@ -192,6 +244,7 @@ class Receipt:
             tables=tuple(TableRead.from_dict(one) for one in value.get("tables", ())),
             rejects_replaced=value.get("rejects_replaced", 0),
             replay=ReplayCounts.from_dict(value["replay"]) if value.get("replay") else None,
+            file_counts=FileCounts(**value.get("file_counts", {})),
         )
 
     def __str__(self) -> str:
@@ -200,14 +253,15 @@ class Receipt:
         skipped = f", {self.files_skipped:,} files left out" if self.files_skipped else ""
         replaced = f", {self.rows_replaced:,} rows replaced" if self.rows_replaced else ""
         attached = f", the result of {self.attached_to}" if self.attached_to else ""
-        files = "1 file" if self.files == 1 else f"{self.files:,} files"
+        files = _many(self.files, "file")
         if self.replay is not None:
             files = f"rejects ({self.replay})"
         if self.rejects_replaced:
             replaced += f", {self.rejects_replaced:,} rejects replaced"
+        written = f" in {_many(self.data_files, 'data file')} ({self.file_counts})" if self.data_files else ""
         return (
             f"{self.table}: {self.rows_landed:,} rows landed of {self.rows_read:,} read from {files} "
-            f"({self.rows_rejected:,} rejected{filtered}){skipped}{replaced}{attached}, {snapshot}, "
+            f"({self.rows_rejected:,} rejected{filtered}){written}{skipped}{replaced}{attached}, {snapshot}, "
             f"{self.elapsed.total_seconds():.1f} s"
         )
 

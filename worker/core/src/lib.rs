@@ -9,9 +9,11 @@ mod contract;
 mod duration_text;
 mod fault;
 pub mod fault_point;
+mod file_counts;
 mod job;
 mod key;
 mod landing;
+mod number_text;
 pub mod pool;
 mod progress;
 mod receipt;
@@ -29,9 +31,11 @@ pub use column::{Column, ColumnText, ColumnType, PrimitiveType, TypeField};
 pub use contract::{Contract, ContractMode};
 pub use fault::{Fault, FaultKind, Place};
 pub use fault_point::FaultPoint;
+pub use file_counts::FileCounts;
 pub use job::Job;
 pub use key::{JobId, JobKey, Token};
 pub use landing::{Landing, Nanoseconds, OnLoadedFile, OnRerun, PartitionField, PartitionTransform, TableName};
+pub use number_text::grouped;
 pub use progress::{Counters, Progress, Room};
 pub use receipt::{
     InferReport, InferredColumn, JobPlan, ListedFile, PlannedColumn, PlannedFile, PlannedOption, Receipt, Reject,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Fault, FaultKind, OnRerun, Place, PlannedTable, RejectsChange, ReplayCounts, ReplayedFiles, SchemaChange,
-    TableRead, Token, progress::Room,
+    Fault, FaultKind, FileCounts, OnRerun, Place, PlannedTable, RejectsChange, ReplayCounts, ReplayedFiles,
+    SchemaChange, TableRead, Token, progress::Room,
 };
 
 /// Proof that every row is accounted for. Written once, when a job succeeds.
@@ -33,6 +33,9 @@ pub struct Receipt {
     pub bytes_written: u64,
     /// Data files written.
     pub data_files: u64,
+    /// Why there are so many.
+    #[serde(default)]
+    pub file_counts: FileCounts,
     /// The snapshot that made the rows visible; `None`: no row landed.
     pub snapshot_id: Option<i64>,
     /// Where the table's metadata stands after the commit.
@@ -335,6 +338,7 @@ mod tests {
             bytes_read: 0,
             bytes_written: 0,
             data_files: 1,
+            file_counts: FileCounts::default(),
             snapshot_id: Some(1),
             metadata_location: String::new(),
             elapsed: Duration::ZERO,

@@ -166,6 +166,7 @@ fn receipt(receipt: v1::Receipt) -> core::Receipt {
         bytes_read: receipt.bytes_read,
         bytes_written: receipt.bytes_written,
         data_files: receipt.data_files,
+        file_counts: receipt.file_counts.map(file_counts).unwrap_or_default(),
         snapshot_id: receipt.snapshot_id,
         metadata_location: receipt.metadata_location,
         elapsed: receipt.elapsed.map(from_duration).unwrap_or_default(),
@@ -205,6 +206,11 @@ fn replay_counts(counts: v1::ReplayCounts) -> core::ReplayCounts {
         other_format: counts.other_format,
         empty: counts.empty,
     }
+}
+
+fn file_counts(counts: v1::FileCounts) -> core::FileCounts {
+    let v1::FileCounts { partitions, threads, target_bytes, full, made_way, clustered, spilled_bytes } = counts;
+    core::FileCounts { partitions, threads, target_bytes, full, made_way, clustered, spilled_bytes }
 }
 
 fn room_time(time: v1::RoomTime) -> Option<core::RoomTime> {

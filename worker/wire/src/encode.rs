@@ -73,6 +73,7 @@ pub fn receipt(receipt: &core::Receipt) -> v1::Receipt {
         bytes_read: receipt.bytes_read,
         bytes_written: receipt.bytes_written,
         data_files: receipt.data_files,
+        file_counts: Some(file_counts(receipt.file_counts)),
         snapshot_id: receipt.snapshot_id,
         metadata_location: receipt.metadata_location.clone(),
         elapsed: Some(duration(receipt.elapsed)),
@@ -99,6 +100,11 @@ pub fn receipt(receipt: &core::Receipt) -> v1::Receipt {
         rejects_replaced: receipt.rejects_replaced,
         replay: receipt.replay.as_ref().map(replay_counts),
     }
+}
+
+fn file_counts(counts: core::FileCounts) -> v1::FileCounts {
+    let core::FileCounts { partitions, threads, target_bytes, full, made_way, clustered, spilled_bytes } = counts;
+    v1::FileCounts { partitions, threads, target_bytes, full, made_way, clustered, spilled_bytes }
 }
 
 /// A row that did not fit.

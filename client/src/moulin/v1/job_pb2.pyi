@@ -461,6 +461,7 @@ class Receipt(google.protobuf.message.Message):
     TABLES_FIELD_NUMBER: builtins.int
     REJECTS_REPLACED_FIELD_NUMBER: builtins.int
     REPLAY_FIELD_NUMBER: builtins.int
+    FILE_COUNTS_FIELD_NUMBER: builtins.int
     job_id: builtins.str
     """The job's name."""
     table: builtins.str
@@ -531,6 +532,10 @@ class Receipt(google.protobuf.message.Message):
     def replay(self) -> global___ReplayCounts:
         """What a replay found among the rejects, and what it took. Absent: the job is no replay."""
 
+    @property
+    def file_counts(self) -> global___FileCounts:
+        """Why there are `data_files` of them. Absent: the worker is an older one."""
+
     def __init__(
         self,
         *,
@@ -561,9 +566,10 @@ class Receipt(google.protobuf.message.Message):
         tables: collections.abc.Iterable[moulin.v1.table_input_pb2.TableRead] | None = ...,
         rejects_replaced: builtins.int = ...,
         replay: global___ReplayCounts | None = ...,
+        file_counts: global___FileCounts | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id", "_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "elapsed", b"elapsed", "rejects_snapshot_id", b"rejects_snapshot_id", "replaced_snapshot_id", b"replaced_snapshot_id", "replay", b"replay", "rows_filtered", b"rows_filtered", "snapshot_id", b"snapshot_id"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id", "_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "attached_to", b"attached_to", "attempt", b"attempt", "bytes_read", b"bytes_read", "bytes_written", b"bytes_written", "data_files", b"data_files", "elapsed", b"elapsed", "files", b"files", "files_skipped", b"files_skipped", "job_id", b"job_id", "metadata_location", b"metadata_location", "rejects", b"rejects", "rejects_replaced", b"rejects_replaced", "rejects_snapshot_id", b"rejects_snapshot_id", "rejects_table", b"rejects_table", "replaced_snapshot_id", b"replaced_snapshot_id", "replay", b"replay", "rooms", b"rooms", "rows_filtered", b"rows_filtered", "rows_landed", b"rows_landed", "rows_read", b"rows_read", "rows_rejected", b"rows_rejected", "rows_replaced", b"rows_replaced", "skipped_files", b"skipped_files", "snapshot_id", b"snapshot_id", "table", b"table", "tables", b"tables", "token", b"token"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id", "_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "elapsed", b"elapsed", "file_counts", b"file_counts", "rejects_snapshot_id", b"rejects_snapshot_id", "replaced_snapshot_id", b"replaced_snapshot_id", "replay", b"replay", "rows_filtered", b"rows_filtered", "snapshot_id", b"snapshot_id"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id", "_replaced_snapshot_id", b"_replaced_snapshot_id", "_rows_filtered", b"_rows_filtered", "_snapshot_id", b"_snapshot_id", "attached_to", b"attached_to", "attempt", b"attempt", "bytes_read", b"bytes_read", "bytes_written", b"bytes_written", "data_files", b"data_files", "elapsed", b"elapsed", "file_counts", b"file_counts", "files", b"files", "files_skipped", b"files_skipped", "job_id", b"job_id", "metadata_location", b"metadata_location", "rejects", b"rejects", "rejects_replaced", b"rejects_replaced", "rejects_snapshot_id", b"rejects_snapshot_id", "rejects_table", b"rejects_table", "replaced_snapshot_id", b"replaced_snapshot_id", "replay", b"replay", "rooms", b"rooms", "rows_filtered", b"rows_filtered", "rows_landed", b"rows_landed", "rows_read", b"rows_read", "rows_rejected", b"rows_rejected", "rows_replaced", b"rows_replaced", "skipped_files", b"skipped_files", "snapshot_id", b"snapshot_id", "table", b"table", "tables", b"tables", "token", b"token"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_rejects_snapshot_id", b"_rejects_snapshot_id"]) -> typing.Literal["rejects_snapshot_id"] | None: ...
     @typing.overload
@@ -622,6 +628,50 @@ class ReplayCounts(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_snapshot_id", b"_snapshot_id"]) -> typing.Literal["snapshot_id"] | None: ...
 
 global___ReplayCounts = ReplayCounts
+
+@typing.final
+class FileCounts(google.protobuf.message.Message):
+    """What made the number of data files. A file that ended for no reason given here is the last of its partition that its
+    thread wrote.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PARTITIONS_FIELD_NUMBER: builtins.int
+    THREADS_FIELD_NUMBER: builtins.int
+    TARGET_BYTES_FIELD_NUMBER: builtins.int
+    FULL_FIELD_NUMBER: builtins.int
+    MADE_WAY_FIELD_NUMBER: builtins.int
+    CLUSTERED_FIELD_NUMBER: builtins.int
+    SPILLED_BYTES_FIELD_NUMBER: builtins.int
+    partitions: builtins.int
+    """Partitions that rows went to. 0: the table is not partitioned."""
+    threads: builtins.int
+    """Threads that wrote, each files of its own."""
+    target_bytes: builtins.int
+    """Size at which a file ends, in bytes: the table's `write.target-file-size-bytes`."""
+    full: builtins.int
+    """Files that ended at that size."""
+    made_way: builtins.int
+    """Files that ended early, for other partitions to be written: only so many are open at once."""
+    clustered: builtins.bool
+    """Partitions came to be more than are written side by side: rows were sorted by partition before they were written."""
+    spilled_bytes: builtins.int
+    """Of rows that were sorted, by partition or by the table's sort order, what went to the worker's local disk meanwhile."""
+    def __init__(
+        self,
+        *,
+        partitions: builtins.int = ...,
+        threads: builtins.int = ...,
+        target_bytes: builtins.int = ...,
+        full: builtins.int = ...,
+        made_way: builtins.int = ...,
+        clustered: builtins.bool = ...,
+        spilled_bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["clustered", b"clustered", "full", b"full", "made_way", b"made_way", "partitions", b"partitions", "spilled_bytes", b"spilled_bytes", "target_bytes", b"target_bytes", "threads", b"threads"]) -> None: ...
+
+global___FileCounts = FileCounts
 
 @typing.final
 class RoomTime(google.protobuf.message.Message):

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::Int64Type;
+use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray, StructArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use moulin_core::Landing;
 
 use super::fixture::{FROZEN, Place, commit, landing, numbers, options, write};
@@ -44,6 +45,9 @@ async fn each_file_is_sorted_also_when_the_rows_do_not_fit_in_memory() {
     options.spill_dir = place.folder.path().join("spill");
     let landed = write(&lake, &target, options, &batches).await.unwrap();
     assert_eq!((landed.rows(), landed.files()), (1_600_000, 2));
+    let counts = landed.counts();
+    assert_eq!((counts.partitions, counts.threads, counts.full, counts.clustered), (2, 1, 0, false));
+    assert!(counts.spilled_bytes > 20 << 20, "{counts:?}");
     assert!(place.folder.path().join("spill").exists(), "nothing was spilled");
     assert_eq!(std::fs::read_dir(place.folder.path().join("spill")).unwrap().count(), 0);
     for path in place.files(".parquet") {
@@ -68,6 +72,9 @@ async fn more_partitions_than_are_written_side_by_side_are_one_file_each() {
     assert!(partitions.len() == 500, "{}", partitions.len());
     // Of the partitions that were met before it was known how many there are, some have another file.
     assert!(landed.files() < partitions.len() as u64 + 70, "{} files", landed.files());
+    let counts = landed.counts();
+    assert_eq!((counts.partitions, counts.threads, counts.clustered), (500, 1, true));
+    assert_eq!(landed.files(), counts.partitions + counts.made_way, "{counts:?}");
     assert!(landed.data_files().iter().all(|file| file.sort_order_id().is_none()));
 }
 
@@ -82,4 +89,39 @@ async fn a_sort_order_is_for_a_table_that_is_made_and_a_column_that_is_there() {
     lake.plan(&sorted_by(&[], &["n desc"]), &schema, &FROZEN).await.unwrap();
     let error = lake.plan(&sorted_by(&[], &["n"]), &schema, &FROZEN).await.unwrap_err().to_string();
     assert_eq!(error, "bronze.t: the table is sorted by n desc, but the job says sort_by n; leave sort_by out");
+}
+
+#[tokio::test]
+async fn rows_are_sorted_by_a_field_of_a_struct_and_a_null_struct_is_null() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let flat = rows(0, 1_000, 4);
+    let fields = Fields::from(vec![Field::new("n", DataType::Int64, true)]);
+    let there = NullBuffer::from((0..1_000).map(|n| n % 7 != 0).collect::<Vec<bool>>());
+    let at: ArrayRef = Arc::new(StructArray::new(fields, vec![flat["n"].clone()], Some(there)));
+    let batch = RecordBatch::try_from_iter_with_nullable([("at", at, true)]).unwrap();
+    let target = lake.target(&sorted_by(&[], &["at.n desc"]), &batch.schema()).await.unwrap();
+    let landed = write(&lake, &target, options("a", 1), std::slice::from_ref(&batch)).await.unwrap();
+    assert_eq!(landed.data_files()[0].sort_order_id(), Some(1));
+    let path = place.files(".parquet").remove(0);
+    let reader =
+        parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(std::fs::File::open(path).unwrap(), 1 << 20);
+    let found: Vec<Option<i64>> = reader
+        .unwrap()
+        .flat_map(|batch| {
+            let batch = batch.unwrap();
+            let at = batch["at"].as_struct().clone();
+            let inner = at.column(0).as_primitive::<Int64Type>().clone();
+            let value = |row| {
+                (arrow::array::Array::is_valid(&at, row) && arrow::array::Array::is_valid(&inner, row))
+                    .then(|| inner.value(row))
+            };
+            (0..batch.num_rows()).map(value).collect::<Vec<_>>()
+        })
+        .collect();
+    let nulls = found.iter().filter(|value| value.is_none()).count();
+    assert!(nulls > 140 && found[found.len() - nulls..].iter().all(Option::is_none), "{nulls} nulls");
+    assert!(found[..found.len() - nulls].is_sorted_by(|a, b| a >= b));
+    let error = lake.plan(&sorted_by(&[], &["at"]), &batch.schema(), &FROZEN).await.unwrap_err().to_string();
+    assert!(error.contains("the table is sorted by at.n desc"), "{error}");
 }

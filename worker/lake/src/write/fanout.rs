@@ -76,6 +76,7 @@ impl Fanout {
         self.waiting_bytes = 0;
         let (mut waiting, mut files) = (Vec::new(), Vec::new());
         for partition in std::mem::take(&mut self.partitions).into_values() {
+            shared.tally.made_way(usize::from(partition.files.is_open()));
             waiting.extend(partition.waiting);
             files.extend(partition.files.close(shared)?);
         }
@@ -121,7 +122,10 @@ impl Fanout {
             return Ok(());
         }
         let longest = self.partitions.values_mut().filter(|p| p.files.is_open()).min_by_key(|p| p.used);
-        longest.map_or(Ok(()), |partition| partition.files.end_file(shared))
+        longest.map_or(Ok(()), |partition| {
+            shared.tally.made_way(1);
+            partition.files.end_file(shared)
+        })
     }
 }
 

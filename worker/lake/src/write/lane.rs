@@ -75,6 +75,7 @@ impl Lane {
         let mut sorted = Box::new(Sorted::new(&self.shared)?);
         if let Files::Partitioned(fanout) = &mut self.files {
             let (waiting, files) = fanout.end(&self.shared)?;
+            self.shared.tally.clustered();
             self.done.extend(files);
             for batch in waiting {
                 sorted.write(batch)?;
@@ -107,6 +108,7 @@ impl Rolling {
         };
         file.write(batch)?;
         if file.bytes() >= *target_file_bytes {
+            shared.tally.full();
             self.done.push(file.close(shared)?);
             return Ok(());
         }

@@ -17,6 +17,7 @@ mod sorted;
 mod sorter;
 mod split;
 mod stored;
+mod tally;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -25,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{Array as _, RecordBatch};
 use futures::future::BoxFuture;
 use iceberg::spec::DataFile;
-use moulin_core::{Counters, Fault, JobId};
+use moulin_core::{Counters, Fault, FileCounts, JobId};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -33,6 +34,7 @@ use tokio::task::JoinHandle;
 use crate::{Error, Target, warehouse::Warehouse};
 use lane::Lane;
 pub(crate) use settings::FileSettings;
+use tally::Tally;
 
 /// Batches that wait for a lane.
 const QUEUE: usize = 2;
@@ -65,6 +67,7 @@ pub struct WriteOptions {
 #[derive(Debug, Clone, Default)]
 pub struct Landed {
     files: Vec<DataFile>,
+    counts: FileCounts,
 }
 
 impl Landed {
@@ -86,9 +89,15 @@ impl Landed {
         self.files.len() as u64
     }
 
-    /// Takes the files of another writer of the same table with its own.
+    /// Takes the files of another writer of the same table with its own; the counts stay those of the first.
     pub fn add(&mut self, other: Self) {
         self.files.extend(other.files);
+    }
+
+    /// Why there are so many; nothing of files that were read back from text.
+    #[must_use]
+    pub fn counts(&self) -> FileCounts {
+        self.counts
     }
 
     /// Where the files are.
@@ -109,6 +118,7 @@ struct Shared {
     runtime: Handle,
     lane_bytes: usize,
     files: AtomicU32,
+    tally: Arc<Tally>,
     finishing: AtomicBool,
 }
 
@@ -135,6 +145,7 @@ impl Writer {
             warehouse,
             runtime: Handle::current(),
             files: AtomicU32::new(0),
+            tally: Arc::default(),
             finishing: AtomicBool::new(false),
         };
         Self {
@@ -185,17 +196,23 @@ impl Writer {
     pub async fn finish(mut self) -> Result<Landed, Error> {
         self.shared.finishing.store(true, Ordering::SeqCst);
         self.sender = None;
-        let mut files = Vec::new();
+        let (mut files, mut threads) = (Vec::new(), 0);
         let mut failure = None;
         for lane in std::mem::take(&mut self.lanes) {
             match joined(lane).await {
-                Ok(more) => files.extend(more),
+                Ok(more) => {
+                    threads += u64::from(!more.is_empty());
+                    files.extend(more);
+                }
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
         match failure {
             Some(error) => Err(error),
-            None => Ok(Landed { files }),
+            None => {
+                let counts = self.shared.tally.counts(&self.shared.target, &files, threads);
+                Ok(Landed { files, counts })
+            }
         }
     }
 

@@ -27,7 +27,8 @@ impl Sorted {
     pub(super) fn new(shared: &Shared) -> Result<Self, Error> {
         let target = &shared.target;
         let order = Order::new(target, Self::is_asked_for(target))?;
-        let sorter = Sorter::new(order, shared.options.spill_dir.clone(), shared.lane_bytes / RUNS_OF_LANE);
+        let sorter = Sorter::new(order, shared.options.spill_dir.clone(), shared.lane_bytes / RUNS_OF_LANE)
+            .counted_by(shared.tally.clone());
         let partitioned = !target.metadata.default_partition_spec().is_unpartitioned();
         Ok(Self { sorter, splitter: if partitioned { Some(Splitter::new(target)?) } else { None } })
     }

@@ -16,6 +16,7 @@ use arrow::row::Rows;
 
 use super::batch_bytes;
 use super::order::Order;
+use super::tally::Tally;
 use crate::Error;
 
 /// Rows of a batch that comes out.
@@ -31,20 +32,26 @@ pub(super) struct Sorter {
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
     runs: Vec<File>,
+    tally: Arc<Tally>,
 }
 
 impl Sorter {
     /// `run_bytes`: held before a run goes to a file in `folder`.
     pub(super) fn new(order: Order, folder: PathBuf, run_bytes: usize) -> Self {
-        Self { order, folder, run_bytes, waiting: Vec::new(), waiting_bytes: 0, runs: Vec::new() }
+        let tally = Arc::default();
+        Self { order, folder, run_bytes, waiting: Vec::new(), waiting_bytes: 0, runs: Vec::new(), tally }
+    }
+
+    /// Tells `tally` what goes to the disk.
+    pub(super) fn counted_by(self, tally: Arc<Tally>) -> Self {
+        Self { tally, ..self }
     }
 
     pub(super) fn push(&mut self, batch: RecordBatch) -> Result<(), Error> {
         self.waiting_bytes += batch_bytes(&batch);
         self.waiting.push(batch);
         if self.waiting_bytes >= self.run_bytes {
-            let run = self.run()?;
-            self.runs.push(spill(&run, &self.folder)?);
+            self.spill()?;
         }
         Ok(())
     }
@@ -56,10 +63,17 @@ impl Sorter {
             return slices(&run, ROWS_OUT).try_for_each(|batch| emit(&batch));
         }
         if !self.waiting.is_empty() {
-            let run = self.run()?;
-            self.runs.push(spill(&run, &self.folder)?);
+            self.spill()?;
         }
         Merge::new(&self.order, std::mem::take(&mut self.runs))?.run(emit)
+    }
+
+    fn spill(&mut self) -> Result<(), Error> {
+        let run = self.run()?;
+        let (file, bytes) = spill(&run, &self.folder)?;
+        self.tally.spilled(bytes);
+        self.runs.push(file);
+        Ok(())
     }
 
     // What waits, sorted. Equal rows stay as they came.
@@ -81,8 +95,8 @@ fn slices(batch: &RecordBatch, rows: usize) -> impl Iterator<Item = RecordBatch>
     (0..batch.num_rows()).step_by(rows).map(move |from| batch.slice(from, rows.min(batch.num_rows() - from)))
 }
 
-// The file has no name from the beginning: nothing is left of it, however this process ends.
-fn spill(run: &RecordBatch, folder: &Path) -> Result<File, Error> {
+// The file, and its size. It has no name from the beginning: nothing is left of it, however this process ends.
+fn spill(run: &RecordBatch, folder: &Path) -> Result<(File, u64), Error> {
     let path = folder.join(format!("sort-{}", uuid::Uuid::new_v4().simple()));
     let place = path.display().to_string();
     let failed = |e: std::io::Error| Error::storage("write", &place, e);
@@ -97,8 +111,9 @@ fn spill(run: &RecordBatch, folder: &Path) -> Result<File, Error> {
     writer.finish().map_err(encoded)?;
     writer.into_inner().map_err(encoded)?.flush().map_err(failed)?;
     let mut file = file;
+    let bytes = file.stream_position().map_err(failed)?;
     file.rewind().map_err(failed)?;
-    Ok(file)
+    Ok((file, bytes))
 }
 
 /// One run while it is read.

@@ -70,7 +70,8 @@ impl Landed {
             deserialize_data_file_from_json(text, stored.partition_spec_id, &partitions, schema)
                 .map_err(Error::iceberg(&target.table, "read data files that were written down"))
         };
-        Ok(Self { files: stored.files.iter().map(read).collect::<Result<_, _>>()? })
+        let files = stored.files.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { files, ..Self::default() })
     }
 }
 

@@ -3,22 +3,11 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
+pub(super) use moulin_core::grouped as count;
 use moulin_core::{
     InferReport, Job, JobPlan, ListedFile, OnRerun, PlannedColumn, PlannedFile, PlannedOption, Progress, Receipt,
     ReplayCounts,
 };
-
-pub(super) fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
 
 #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
 fn bytes(n: u64) -> String {
@@ -62,7 +51,11 @@ pub(super) fn receipt(receipt: &Receipt) -> String {
         None => line!(text, "     filtered - (the transform is not row-wise: rows out are other rows than rows in)"),
     }
     line!(text, "bytes read    {}", bytes(receipt.bytes_read));
-    line!(text, "      written {} in {} data files", bytes(receipt.bytes_written), receipt.data_files);
+    let data_files = if receipt.data_files == 1 { "data file" } else { "data files" };
+    line!(text, "      written {} in {} {data_files}", bytes(receipt.bytes_written), count(receipt.data_files));
+    if receipt.data_files > 0 {
+        line!(text, "              ({})", receipt.file_counts.words(receipt.data_files));
+    }
     match receipt.snapshot_id {
         Some(id) => line!(text, "snapshot      {id}"),
         None => line!(text, "snapshot      none (no row landed)"),
@@ -340,8 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_numbers_are_grouped() {
-        assert_eq!([count(7), count(999), count(1_000), count(336_776)], ["7", "999", "1,000", "336,776"]);
+    fn large_sizes_have_a_unit() {
         assert_eq!([bytes(999), bytes(1_500), bytes(766_000_000)], ["999 B", "1.5 kB", "766.0 MB"]);
     }
 }

@@ -78,6 +78,7 @@ impl Attempt {
             bytes_read: counters.bytes_done.load(Relaxed),
             bytes_written: landed.bytes(),
             data_files: landed.files(),
+            file_counts: landed.counts(),
             snapshot_id: None,
             metadata_location: String::new(),
             elapsed: started.elapsed(),
@@ -118,6 +119,12 @@ pub(super) fn account(receipt: &Receipt) {
         };
         tracing::info!(room = time.room.name(), busy_ms, rows, bytes, "room");
     }
+    tracing::info!(
+        data_files = receipt.data_files,
+        bytes = receipt.bytes_written,
+        reason = receipt.file_counts.words(receipt.data_files),
+        "data files"
+    );
     tracing::info!(
         rows_read = receipt.rows_read,
         rows_landed = receipt.rows_landed,

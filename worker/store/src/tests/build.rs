@@ -70,6 +70,7 @@ pub(super) fn receipt(lease: &Lease) -> Receipt {
         bytes_read: 30,
         bytes_written: 20,
         data_files: 1,
+        file_counts: Default::default(),
         snapshot_id: Some(i64::MAX - 1),
         metadata_location: "file:///w/1.json".into(),
         elapsed: Duration::from_millis(1500),

@@ -1213,6 +1213,9 @@ pub struct Receipt {
     /// What a replay found among the rejects, and what it took. Absent: the job is no replay.
     #[prost(message, optional, tag = "27")]
     pub replay: ::core::option::Option<ReplayCounts>,
+    /// Why there are `data_files` of them. Absent: the worker is an older one.
+    #[prost(message, optional, tag = "30")]
+    pub file_counts: ::core::option::Option<FileCounts>,
 }
 /// Rejects that a replay looked at: matched = replayed + cut + without_bytes + other_format.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1241,6 +1244,32 @@ pub struct ReplayCounts {
     /// Of the replayed ones, those in whose bytes the source finds no record any more, such as a comment.
     #[prost(uint64, tag = "8")]
     pub empty: u64,
+}
+/// What made the number of data files. A file that ended for no reason given here is the last of its partition that its
+/// thread wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FileCounts {
+    /// Partitions that rows went to. 0: the table is not partitioned.
+    #[prost(uint64, tag = "1")]
+    pub partitions: u64,
+    /// Threads that wrote, each files of its own.
+    #[prost(uint64, tag = "2")]
+    pub threads: u64,
+    /// Size at which a file ends, in bytes: the table's `write.target-file-size-bytes`.
+    #[prost(uint64, tag = "3")]
+    pub target_bytes: u64,
+    /// Files that ended at that size.
+    #[prost(uint64, tag = "4")]
+    pub full: u64,
+    /// Files that ended early, for other partitions to be written: only so many are open at once.
+    #[prost(uint64, tag = "5")]
+    pub made_way: u64,
+    /// Partitions came to be more than are written side by side: rows were sorted by partition before they were written.
+    #[prost(bool, tag = "6")]
+    pub clustered: bool,
+    /// Of rows that were sorted, by partition or by the table's sort order, what went to the worker's local disk meanwhile.
+    #[prost(uint64, tag = "7")]
+    pub spilled_bytes: u64,
 }
 /// Time spent in one room.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
