@@ -38,16 +38,18 @@ pub(crate) fn generations<'m>(
     metadata: &'m TableMetadata,
     token: &'m Token,
 ) -> impl Iterator<Item = (u32, i64)> + use<'m> {
+    let key = token.key();
+    let quoted_key = json_text(key);
     let of_key = move |text: &str| {
-        let other = Token(text.to_owned());
-        (other.key() == token.key()).then(|| other.generation()).flatten()
+        // Nearly all are of other keys, and nothing is made of those.
+        let other = text.starts_with(key).then(|| Token(text.to_owned()))?;
+        (other.key() == key).then(|| other.generation()).flatten()
     };
     metadata.snapshots().flat_map(move |snapshot| {
         let id = snapshot.snapshot_id();
         let properties = &snapshot.summary().additional_properties;
         let one = properties.get(Token::SUMMARY_KEY).and_then(|text| of_key(text));
-        let key = json_text(token.key());
-        let several = properties.get(JOBS_KEY).filter(|text| text.contains(&key)).map(|text| carried(text));
+        let several = properties.get(JOBS_KEY).filter(|text| text.contains(&quoted_key)).map(|text| carried(text));
         let several = several.unwrap_or_default();
         one.into_iter().chain(several.into_iter().filter_map(move |c| of_key(&c.job))).map(move |g| (g, id))
     })

@@ -1,6 +1,9 @@
 //! What grows with the number of commits, and the properties that bound it.
 
-use super::fixture::{Place, added, land, landing, numbers, sorted, table};
+use arrow::array::RecordBatch;
+use moulin_core::Contract;
+
+use super::fixture::{Place, added, commit, land, landing, numbers, options, sorted, table, write};
 use crate::commit::manifest_list;
 
 const MERGE: [(&str, &str); 2] =
@@ -65,4 +68,45 @@ async fn a_property_that_cannot_be_is_named_before_anything_is_visible() {
     let error = land(&lake, &landing, "a", &[numbers(0..1)]).await.unwrap_err().to_string();
     assert_eq!(error, "table property commit.manifest-merge.enabled is `yes`, but must be true or false");
     assert!(lake.loaded(&table()).await.metadata.current_snapshot().is_none());
+}
+
+#[tokio::test]
+async fn a_metadata_file_that_is_made_of_the_one_before_is_what_the_table_is() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let properties = [("write.metadata.previous-versions-max", "3")];
+    for n in 0..8i64 {
+        // Another process writes in between, whose file is not known here.
+        let lake = if n == 4 { place.lake().await } else { lake.clone() };
+        let column = if n == 6 { "added" } else { "n" };
+        let rows =
+            RecordBatch::try_from_iter_with_nullable([(column, numbers(n..=n).column(0).clone(), true)]).unwrap();
+        let landing = landing(&[], &properties);
+        let target = lake.target_that_follows(&landing, &rows.schema(), &Contract::default()).await.unwrap();
+        let mut commit = commit(&format!("job-{n}"), write(&lake, &target, options("a", 1), &[rows]).await.unwrap());
+        if n == 2 {
+            commit.branch = "audit".to_owned();
+        }
+        if n == 5 {
+            commit.properties.insert("owner".into(), "a \"quoted\" name".into());
+        }
+        lake.commit(&target, commit).await.unwrap();
+        let known = lake.loaded(&table()).await;
+        let text = std::fs::read_to_string(known.location.trim_start_matches("file://")).unwrap();
+        let written: serde_json::Value = serde_json::from_str(&text).unwrap();
+        // The crate has no order for these.
+        let in_order = |mut value: serde_json::Value| {
+            for (array, by) in [("snapshots", "sequence-number"), ("schemas", "schema-id")] {
+                value[array].as_array_mut().unwrap().sort_by_key(|one| one[by].as_i64());
+            }
+            value
+        };
+        let whole = serde_json::to_value(&known.metadata).unwrap();
+        assert_eq!(in_order(written.clone()), in_order(whole), "after commit {n}");
+        assert_eq!(written["snapshots"].as_array().unwrap().len(), usize::try_from(n).unwrap() + 1);
+    }
+    // A reader that knows nothing of it sees the same.
+    let fresh = place.lake().await.loaded(&table()).await;
+    assert_eq!(fresh.metadata, lake.loaded(&table()).await.metadata);
+    assert_eq!(fresh.metadata.snapshot_for_ref("audit").unwrap().sequence_number(), 3);
 }

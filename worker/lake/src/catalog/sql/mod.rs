@@ -3,6 +3,7 @@
 //! SQLite and PostgreSQL read the same statements; what differs between them is in [`database`].
 
 mod database;
+mod document;
 mod known;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use super::{CatalogSettings, Loaded, Swap, Swapped, next_metadata_location, with
 use crate::{Error, warehouse::Warehouse};
 use database::Database;
 pub(crate) use database::Failure;
+use document::Document;
 use known::Known;
 
 // As PyIceberg 0.12 creates them (its schema "v1").
@@ -93,7 +95,7 @@ impl Sql {
         let metadata = TableMetadata::read_from(&self.warehouse.io(&location), &location)
             .await
             .map_err(Error::iceberg(format!("{table} ({location})"), "read its metadata"))?;
-        self.known.put(table, &location, &metadata);
+        self.known.put(table, &location, &metadata, None);
         Ok(Some(Loaded { metadata, location }))
     }
 
@@ -114,7 +116,7 @@ impl Sql {
             .await
             .map_err(|e| self.failed(&format!("create the namespace {namespace}"), e))?;
         let location = MetadataLocation::new_with_metadata(metadata.location(), metadata);
-        self.write_metadata(table, metadata, &location).await?;
+        self.write_metadata(table, metadata, &location, None).await?;
         let location = location.to_string();
         let (columns, values) = if self.has_type { (", iceberg_type", ", 'TABLE'") } else { ("", "") };
         let statement = format!(
@@ -152,7 +154,9 @@ impl Sql {
             requirement.check(Some(&base.metadata)).map_err(Error::iceberg(table, "commit"))?;
         }
         let location = next_metadata_location(base, &swap.metadata);
-        self.write_metadata(table, &swap.metadata, &location).await?;
+        let before = self.known.take_document(table, &base.location);
+        let next = before.and_then(|before| before.next(&base.location, swap));
+        let document = self.write_metadata(table, &swap.metadata, &location, next).await?;
         let location = location.to_string();
         let statement = format!(
             "UPDATE iceberg_tables SET metadata_location = $1, previous_metadata_location = $2
@@ -163,7 +167,7 @@ impl Sql {
         let doing = format!("commit to {table}");
         let refused = match self.database.execute(&statement, &values.map(String::as_str)).await {
             Ok(1..) => {
-                self.known.put(table, &location, &swap.metadata);
+                self.known.put(table, &location, &swap.metadata, document);
                 return Ok(Swapped::Done(location));
             }
             Ok(0) | Err(Failure::GaveWay(_)) => None,
@@ -174,22 +178,29 @@ impl Sql {
         refused.map_or(Ok(Swapped::Conflict), Err)
     }
 
+    /// Writes a metadata file, `next` if that is known to be it; gives what the one after it is made of.
     async fn write_metadata(
         &self,
         table: &TableName,
         metadata: &TableMetadata,
         location: &MetadataLocation,
-    ) -> Result<(), Error> {
+        next: Option<(String, Document)>,
+    ) -> Result<Option<Document>, Error> {
         let text = location.to_string();
         if text.ends_with(".gz.metadata.json") {
             metadata
                 .write_to(&self.warehouse.io(&text), location)
                 .await
                 .map_err(Error::iceberg(table, "write its metadata"))?;
-            return self.warehouse.sync(&text).await;
+            self.warehouse.sync(&text).await?;
+            return Ok(None);
         }
-        let json = serde_json::to_vec(metadata).map_err(|e| Error::storage("write", &text, e))?;
-        self.warehouse.write(&text, Bytes::from(json)).await
+        let (json, document) = match next {
+            Some((json, document)) => (json, Some(document)),
+            None => Document::of(metadata).map_err(|e| Error::storage("write", &text, e))?,
+        };
+        self.warehouse.write(&text, Bytes::from(json)).await?;
+        Ok(document)
     }
 
     fn only_tables(&self) -> &'static str {
