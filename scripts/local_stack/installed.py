@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,18 @@ def go_program(module: str, version: str) -> Path:
         _run(["go", "install", f"{module}@{version}"], folder, GOBIN=str(folder), GOFLAGS="")
 
     return _installed(name, f"{module}@{version}", build) / name
+
+
+def python_of(requirements: Path) -> Path:
+    """A Python that has the packages of a file of requirements, in which each has its checksum."""
+
+    def install(folder: Path) -> None:
+        _run([sys.executable, "-m", "venv", "--without-pip", "."], folder)
+        uv = Path(sys.executable).parent / "uv"
+        into = ["--python", "bin/python", "--require-hashes", "--requirement", str(requirements)]
+        _run([str(uv), "pip", "install", "--quiet", *into], folder)
+
+    return _installed(requirements.stem, requirements.read_text(), install) / "bin" / "python"
 
 
 def unpacked(name: str, source: Path, unpack: Callable[[Path, Path], None]) -> Path:
