@@ -44,7 +44,7 @@ fmt: setup ## Format Rust and Python
 	@.venv/bin/ruff format --quiet .
 	@.venv/bin/ruff check --quiet --fix-only --select I .
 
-bench: setup ## Compare with Polars, DuckDB and pandas; SCALE=1 FORMATS=csv,ndjson,parquet REPEAT=3 TOOLS=...
+bench: setup ## Compare with Polars, DuckDB, pandas and dlt; SCALE=1 FORMATS=csv,ndjson,parquet REPEAT=3 TOOLS=...
 	@$(PYTHON) -m benches --scale "$(or $(SCALE),1)" --formats "$(or $(FORMATS),csv,ndjson,parquet)" --repeat "$(or $(REPEAT),3)" --tools "$(or $(TOOLS),moulin,polars,duckdb,pandas)"
 
 fuzz: ## Feed the readers with inputs made by libFuzzer; TARGET=csv|ndjson|infer FUZZ_SECONDS=600 (a nightly toolchain, and minutes to build)

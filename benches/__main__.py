@@ -1,6 +1,8 @@
 """`make bench`: every tool lands the same file, in turns, and the figures stand side by side.
 
-    python -m benches --scale 1 --formats csv,ndjson,parquet --repeat 3 [--tools moulin,polars,duckdb,pandas] [--name NAME]
+    python -m benches --scale 1 --formats csv,ndjson,parquet --repeat 3 [--tools moulin,polars,duckdb,pandas,dlt] [--name NAME]
+
+Beside them stands the floor (`benches.floor`): the rows that Moulin landed, from memory to the same Parquet, nothing else.
 
 Figures go to `benches/results/<name>.json`; without a name to `<format>-sf<scale>-<time>.local.json`, which git
 does not see.
@@ -22,11 +24,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benches import lineitem, measure
+from benches import floor, lineitem, measure
 from benches.measure import ROOT, Measured
 
-PEERS = ("polars", "duckdb", "pandas")
+PEERS = ("polars", "duckdb", "pandas", "dlt")
 TOOLS = ("moulin", *PEERS)
+# What the project promises of CPU time: to encoding alone, and to the best peer.
+FLOOR_RATIO, PEER_RATIO = 1.5, 0.6
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -61,6 +65,9 @@ def compare(file_format: str, scale: str, repeat: int, tools: list[str], binary:
             pass
     runs: dict[str, list[Measured]] = {tool: [] for tool in tools}
     seen: dict[str, dict[str, Any]] = {}
+    bounds: dict[str, list[dict[str, Any]]] = {encoder: [] for encoder in floor.ENCODERS if "moulin" in tools}
+    encoder_binary = floor.example() if bounds else None
+    landed = lineitem.data_folder(scale) / f"landed-{os.getpid()}"
     for turn in range(repeat):
         for tool in tools:
             with tempfile.TemporaryDirectory(prefix="moulin-bench-", dir=lineitem.data_folder(scale)) as scratch:
@@ -68,6 +75,8 @@ def compare(file_format: str, scale: str, repeat: int, tools: list[str], binary:
                 run = land(tool, binary, file, file_format, folder)
                 if turn == 0:
                     seen[tool] = verify(folder)
+                    if tool == "moulin":
+                        floor.keep(folder, landed)
                 shutil.rmtree(folder)
             runs[tool].append(run)
             print(
@@ -75,6 +84,15 @@ def compare(file_format: str, scale: str, repeat: int, tools: list[str], binary:
                 f"rss {run.peak_rss_mb:6.0f} MB  anon {run.peak_anon_mb:6.0f} MB",
                 flush=True,
             )
+        for encoder, found in bounds.items():
+            assert encoder_binary is not None
+            found.append(floor.encode(encoder, encoder_binary, sorted(landed.iterdir()), landed.parent))
+            print(
+                f"  {file_format} sf{scale} {turn + 1}/{repeat} encoding alone, {encoder}: {found[-1]['wall_s']:.2f} s  "
+                f"cpu {found[-1]['cpu_s']:.2f} s  {found[-1]['bytes'] / 1e6:.0f} MB",
+                flush=True,
+            )
+    shutil.rmtree(landed, ignore_errors=True)
     expect_equal(seen)
     facts = seen[tools[0]]["facts"]
     return {
@@ -84,7 +102,13 @@ def compare(file_format: str, scale: str, repeat: int, tools: list[str], binary:
         "rows": facts["rows"],
         "facts": facts,
         "tools": {tool: summary(runs[tool], seen[tool], facts["rows"], file.stat().st_size) for tool in tools},
+        "floor": {encoder: lowest(found) for encoder, found in bounds.items()},
     }
+
+
+def lowest(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians of some encodings."""
+    return {**found[0], **{key: statistics.median(run[key] for run in found) for key in ("cpu_s", "wall_s")}}
 
 
 def expect_equal(seen: dict[str, dict[str, Any]]) -> None:
@@ -129,6 +153,22 @@ def table(result: dict[str, Any]) -> str:
             f"{name:<8}{tool['wall_s']:>9.2f}{tool['wall_s'] / best_wall:>8.2f}{tool['cpu_s']:>9.2f}{tool['cpu_s'] / best_cpu:>8.2f}"
             f"{tool['rows_per_s']:>13,.0f}{tool['mb_per_s']:>8.0f}{tool['peak_rss_mb']:>9.0f}{tool['peak_anon_mb']:>9.0f}"
             f"{tool['data_bytes'] / 1e6:>12.0f}"
+        )
+    for encoder, bound in result["floor"].items():
+        ratio = tools["moulin"]["cpu_s"] / bound["cpu_s"]
+        lines.append(
+            f"encoding alone, {encoder}: cpu {bound['cpu_s']:.2f} s, {bound['bytes'] / 1e6:,.0f} MB; moulin's whole landing is "
+            f"{ratio:.2f} of it (promised: {FLOOR_RATIO})"
+        )
+    if "moulin" in tools:
+        peers = {name: tool["cpu_s"] for name, tool in tools.items() if name != "moulin"}
+        if peers:
+            best = min(peers, key=lambda name: peers[name])
+            lines.append(
+                f"cpu, moulin to the best peer ({best}): {tools['moulin']['cpu_s'] / peers[best]:.2f} (promised: {PEER_RATIO})"
+            )
+        lines.append(
+            f"size of {result['format']} to the Parquet of it: {result['file_bytes'] / tools['moulin']['data_bytes']:.2f}"
         )
     return "\n".join(lines)
 

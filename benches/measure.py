@@ -65,9 +65,19 @@ class Memory:
         return self.rss_kb * 1024 / 1e6, self.anon_kb * 1024 / 1e6
 
 
+def interpreter(tool: str) -> Path:
+    """The Python that has the tool: this one, or for dlt one of its own, whose packages would not go with the rest."""
+    if tool != "dlt":
+        return Path(sys.executable)
+    sys.path[:0] = [str(ROOT / "scripts")]
+    from local_stack.installed import python_of
+
+    return python_of(ROOT / "requirements" / "dlt.txt")
+
+
 def peer(tool: str, file: Path, file_format: str, folder: Path) -> Measured:
     """One landing by a peer."""
-    command = [sys.executable, "-m", "benches.peer", tool, str(file), file_format, str(folder)]
+    command = [str(interpreter(tool)), "-m", "benches.peer", tool, str(file), file_format, str(folder)]
     with subprocess.Popen(
         command,
         cwd=ROOT,

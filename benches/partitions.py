@@ -1,6 +1,8 @@
 """What partitions cost and what they are good for: files, metadata and pruned reads of a table that one job landed.
 
-    python -m benches.partitions [--rows 10000000] [--partitions 1000] [--memory-limit-mb 768]
+    python -m benches.partitions [--rows 10000000] [--partitions 1000] [--memory-limit-mb 768] [--readings 3]
+
+`--partitions 10000` is the fan-out at its widest, `--rows 45000000` a GB of data files.
 
 Prints the size of the CSV, of the data files and of Iceberg's metadata, the peak memory of the landing, and how long
 PyIceberg takes for the whole table and for one partition of it.
@@ -31,7 +33,6 @@ sys.path[:0] = [str(ROOT / "scripts")]
 import build  # noqa: E402  # a script, not a package
 
 ROWS_AT_ONCE = 1_000_000
-READS = 3
 
 
 def write_csv(path: Path, rows: int, partitions: int) -> None:
@@ -70,32 +71,35 @@ def land(state: Path, csv: Path) -> Memory:
     return memory
 
 
-def seconds(read: Callable[[], object]) -> float:
+def seconds(read: Callable[[], object], readings: int) -> float:
     """The median time of some reads."""
     times = []
-    for _ in range(READS):
+    for _ in range(readings):
         begin = time.perf_counter()
         read()
         times.append(time.perf_counter() - begin)
     return statistics.median(times)
 
 
-def report(table: Table, warehouse: Path, csv: Path, memory: Memory, limit_mb: int, partitions: int) -> bool:
+def report(table: Table, warehouse: Path, csv: Path, memory: Memory, asked: argparse.Namespace) -> bool:
     """Prints the figures; whether they are as promised."""
     data = sum(file.stat().st_size for file in warehouse.rglob("*.parquet"))
     files = sum(1 for _ in warehouse.rglob("*.parquet"))
     # Only what the current snapshot needs: its metadata, list and manifests.
     metadata = sum(file.stat().st_size for file in warehouse.rglob("*.avro"))
     metadata += Path(table.metadata_location.removeprefix("file://")).stat().st_size
-    whole = seconds(lambda: table.scan().to_arrow())
-    one = seconds(lambda: table.scan(row_filter=f"part == {partitions // 2}").to_arrow())
+    whole = seconds(lambda: table.scan().to_arrow(), asked.readings)
+    wanted = f"part == {asked.partitions // 2}"
+    one = seconds(lambda: table.scan(row_filter=wanted).to_arrow(), asked.readings)
     peak_mb, _ = memory.stop()
     print(f"csv {csv.stat().st_size / 1e6:,.0f} MB, data {data / 1e6:,.0f} MB in {files:,} files "
           f"(1 : {csv.stat().st_size / data:.1f})")  # fmt: skip
     print(f"metadata {metadata / 1e6:.2f} MB, {100 * metadata / data:.3f} % of the data")
     print(f"peak memory of the landing {peak_mb:,.0f} MB")
-    print(f"whole table {whole:.2f} s, one of {partitions:,} partitions {one:.3f} s: {whole / one:.0f} times faster")
-    return metadata < data / 100 and whole > 10 * one and peak_mb < limit_mb
+    print(
+        f"whole table {whole:.2f} s, one of {asked.partitions:,} partitions {one:.3f} s: {whole / one:.0f} times faster"
+    )
+    return metadata < data / 100 and whole > 10 * one and peak_mb < asked.memory_limit_mb
 
 
 def main() -> None:
@@ -104,6 +108,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--partitions", type=int, default=1_000)
     parser.add_argument("--memory-limit-mb", type=int, default=768)
+    parser.add_argument(
+        "--readings", type=int, default=3, help="of the whole table and of one partition; the median counts"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="moulin-bench-") as folder:
         state, csv = Path(folder) / "state", Path(folder) / "in.csv"
@@ -112,7 +119,7 @@ def main() -> None:
         memory = land(state, csv)
         catalog = SqlCatalog("moulin", uri=f"sqlite:///{state}/catalog.db", warehouse=f"file://{state}/warehouse")
         table = catalog.load_table("bench.wide")
-        good = report(table, state / "warehouse", csv, memory, args.memory_limit_mb, args.partitions)
+        good = report(table, state / "warehouse", csv, memory, args)
     raise SystemExit(0 if good else 1)
 
 

@@ -3,7 +3,7 @@
 # and the Airflow provider. Does nothing when all of that is there already.
 #
 #   scripts/setup.sh           make it or bring it up to date
-#   scripts/setup.sh --lock    write requirements/dev.txt anew from requirements/dev.in
+#   scripts/setup.sh --lock    write requirements/*.txt anew from requirements/*.in
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -92,8 +92,14 @@ install_packages() {
 
 lock() {
   has_tools || make_venv
-  "$VENV/bin/uv" pip compile --quiet --universal --python-version 3.11 --upgrade \
-    --custom-compile-command "scripts/setup.sh --lock" --output-file requirements/dev.txt requirements/dev.in
+  local compile=("$VENV/bin/uv" pip compile --quiet --universal --python-version 3.11 --upgrade
+    --custom-compile-command "scripts/setup.sh --lock")
+  "${compile[@]}" --output-file requirements/dev.txt requirements/dev.in
+  # Binaries that nothing else vouches for: each with its checksum.
+  local name
+  for name in engines dlt; do
+    "${compile[@]}" --generate-hashes --output-file "requirements/$name.txt" "requirements/$name.in"
+  done
 }
 
 main() {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from benches import __main__ as bench
-from benches import lineitem
+from benches import floor, lineitem, measure
 from benches.peers import destination, duckdb_pyiceberg, pandas_pyiceberg, polars_pyiceberg
 from benches.verify import facts
 
@@ -14,12 +14,36 @@ ROWS = """l_orderkey,l_partkey,l_suppkey,l_linenumber,l_quantity,l_extendedprice
 """
 
 
-@pytest.mark.parametrize("peer", [polars_pyiceberg, duckdb_pyiceberg, pandas_pyiceberg], ids=bench.PEERS)
+@pytest.mark.parametrize("peer", [polars_pyiceberg, duckdb_pyiceberg, pandas_pyiceberg], ids=bench.PEERS[:3])
 def test_every_peer_lands_the_same_exact_rows(peer: object, tmp_path: Path) -> None:
     file = tmp_path / "lineitem.csv"
     file.write_text(ROWS)
     peer.land(file, "csv", tmp_path / "lake")  # type: ignore[attr-defined]
-    found = facts(tmp_path / "lake")
+    expect_the_rows(tmp_path / "lake")
+
+
+def test_the_peer_with_an_environment_of_its_own_lands_them_too(tmp_path: Path) -> None:
+    file = tmp_path / "lineitem.csv"
+    file.write_text(ROWS)
+    found = measure.peer("dlt", file, "csv", tmp_path / "lake")
+    assert found.cpu_s > 0
+    assert "dlt" in found.extra
+    expect_the_rows(tmp_path / "lake")
+
+
+def test_the_floor_writes_the_same_rows_again(tmp_path: Path) -> None:
+    file = tmp_path / "lineitem.csv"
+    file.write_text(ROWS)
+    polars_pyiceberg.land(file, "csv", tmp_path / "lake")
+    kept = floor.keep(tmp_path / "lake", tmp_path / "kept")
+    found = floor.encode("pyarrow's writer", Path("not run"), kept, tmp_path)
+    assert (found["rows"], found["files"]) == (2, 1)
+    assert found["bytes"] > 0
+
+
+def expect_the_rows(lake: Path) -> None:
+    """Checks what was landed of `ROWS`."""
+    found = facts(lake)
     assert found["rows"] == 2
     assert found["sum(l_extendedprice)"] == "10000000021168.22"
     assert found["sum(l_orderkey)"] == "9007199254740994"
