@@ -71,8 +71,8 @@ def _pyarrow(out: str, files: list[str]) -> dict[str, Any]:
     cpu, wall = cpu_seconds(), time.perf_counter()
     with pq.ParquetWriter(out, table.schema, compression="zstd", compression_level=1) as writer:
         writer.write_table(table, row_group_size=group_rows)
-    with Path(out).open("rb+") as file:
-        os.fsync(file.fileno())
+    with Path(out).open("rb+") as written:
+        os.fsync(written.fileno())
     return {
         "rows": table.num_rows, "files": 1, "bytes": Path(out).stat().st_size,
         "cpu_s": cpu_seconds() - cpu, "wall_s": time.perf_counter() - wall,
