@@ -79,6 +79,11 @@ class Case:
         """Generation, epoch and state of the run's jobs, oldest first."""
         return [(job.generation, job.epoch, job.state.value) for job in self.stack.jobs(self.run_id)]
 
+    def process_ended(self) -> bool:
+        """Whether the scheduler has heard that a process of the task has ended."""
+        log = (self.stack.airflow.home / "processes" / "scheduler.log").read_text(errors="replace")
+        return any("Received executor event" in line and self.run_id in line for line in log.splitlines())
+
     def mark(self, state: str) -> None:
         self.stack.airflow.set_task_state(self.dag_id, self.run_id, "land", state)
 

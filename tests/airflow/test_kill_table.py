@@ -82,6 +82,8 @@ def test_the_job_of_a_deferred_task_that_a_user_ended_is_ended_by_its_deadline(s
 @pytest.mark.skipif(AIRFLOW >= (3, 3), reason="the trigger is told and cancels the job")
 def test_a_deferred_task_that_is_cleared_while_it_runs_replaces_what_its_old_job_lands(start):
     case = begun(start, "waits_in_triggerer", "deferred")
+    # Cleared before the scheduler has heard that the first process ended well, Airflow takes the task for killed.
+    wait_until("the scheduler knows of the end of the process that deferred", case.process_ended, 120)
     case.clear()
     case.wait_log("submitted job", try_number=2)
     case.open()
