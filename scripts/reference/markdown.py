@@ -14,6 +14,7 @@ from moulin import (
     Landing,
     NdjsonFormat,
     ReadLimits,
+    Replay,
     Source,
 )
 from moulin.landing import Nanoseconds, OnLoadedFile, OnRerun
@@ -88,6 +89,7 @@ def job_page(protocol: Protocol) -> str:
             _words("OnRerun", protocol, OnRerun),
             _words("Nanoseconds", protocol, Nanoseconds),
             _words("OnLoadedFile", protocol, OnLoadedFile),
+            _section("Replay", protocol, Replay, "replay.", "Made by `moulin.replay(...)`.", "replay({}=)"),
             _section(
                 "SQL",
                 protocol,
