@@ -102,6 +102,7 @@ def test_every_option_is_an_argument_of_its_builder_with_its_default_and_meaning
     [
         (source_pb2.Compression, words.Compression),
         (source_pb2.Encoding, words.Encoding),
+        (source_pb2.Dialect, words.Dialect),
         (source_pb2.LineEnding, words.LineEnding),
         (source_pb2.RaggedRows, words.RaggedRows),
         (source_pb2.DuplicateKeys, words.DuplicateKeys),
@@ -114,7 +115,8 @@ def test_every_option_is_an_argument_of_its_builder_with_its_default_and_meaning
 )
 def test_every_value_of_an_enum_has_its_word(enum: Any, literal: Any) -> None:
     sent = {record.enum_word(enum.DESCRIPTOR, number) for number in enum.values()} - {"unknown"}
-    assert sent == set(words.words(literal)) - {"auto"}
+    # The zero of the others is a word of its own.
+    assert sent == set(words.words(literal)) - ({"auto"} if literal is not words.Dialect else set())
 
 
 def test_every_word_in_a_class_is_one_of_a_list() -> None:

@@ -87,8 +87,13 @@ def test_options_of_a_source_stand_where_job_files_have_them() -> None:
 
 
 def test_what_is_said_of_a_dialect_can_be_told_from_a_default() -> None:
-    assert csv("a", delimiter=",", auto_dialect=True) != csv("a", auto_dialect=True)
-    assert csv("a", escape='"', doubled_quotes=False, auto_dialect=True), "the quote is found in a sample"
+    assert csv("a", delimiter=",", dialect="auto") != csv("a", dialect="auto")
+    assert csv("a", escape='"', doubled_quotes=False, dialect="auto"), "the quote is found in a sample"
+
+
+def test_an_escape_may_be_the_quote() -> None:
+    assert csv("a", escape='"', doubled_quotes=False)
+    assert csv("a", escape="'", quote="'")
 
 
 def test_tabs_are_what_tells_tsv_from_csv() -> None:
@@ -216,7 +221,6 @@ def test_a_path_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         (lambda: csv("a", quote="é"), "csv quote: found 'é', expected one ASCII character"),
         (lambda: csv("a", quote=","), "csv quote: found ',', expected another character than the delimiter"),
         (lambda: csv("a", delimiter="||", escape="|"), "csv escape: found '|', expected another .* the delimiter"),
-        (lambda: csv("a", escape='"'), "csv escape: found '\"', expected another character than the quote"),
         (
             lambda: csv("a", comment='"x'),
             "csv comment: found '\"x', expected a text that does not start",
@@ -329,6 +333,8 @@ def test_a_key_that_is_no_key_says_what_one_is() -> None:
     assert isinstance(raised.value, TypeError)
     # Its fields do as well.
     assert request.submit(_spec(), {"task_id": "k"}, 0, 1).message.key.task_id == "k"
+    with pytest.raises(moulin.SpecError, match=r"key: found \['dag_id'\], expected a field `task_id`"):
+        request.submit(_spec(), {"dag_id": "d"}, 0, 1)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from moulin import (
 from moulin.source.words import (
     Compression,
     ContractMode,
+    Dialect,
     DuplicateKeys,
     Encoding,
     LineEnding,
@@ -99,7 +100,7 @@ csv_formats = st.builds(
     trailing_delimiter=st.booleans(),
     ragged_rows=st.sampled_from(words(RaggedRows)),
     trim=st.booleans(),
-    auto_dialect=st.booleans(),
+    dialect=st.sampled_from(words(Dialect)),
 )
 duplicate_keys = st.sampled_from(words(DuplicateKeys))
 pointers = st.just("") | texts.map("/".__add__)

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from moulin.source.column import Columns
 from moulin.source.policy import Contract, Inference, ReadLimits
 from moulin.source.source import Source
-from moulin.source.words import Compression, DuplicateKeys, Encoding, LineEnding, OnBadFile, ProvenanceColumn, RaggedRows
+from moulin.source.words import Compression, Dialect, DuplicateKeys, Encoding, LineEnding, OnBadFile, ProvenanceColumn, RaggedRows
 
 Uris = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 '''

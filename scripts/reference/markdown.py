@@ -43,7 +43,7 @@ _COLUMN_MORE = """In Python a dict of names and types is enough where columns sa
 `columns={"price": "decimal(12,2)"}`.""".replace("\n", " ")
 
 _WORDS = (
-    "Compression", "OnBadFile", "ProvenanceColumn", "ContractMode", "Encoding", "LineEnding", "RaggedRows",
+    "Compression", "OnBadFile", "ProvenanceColumn", "ContractMode", "Dialect", "Encoding", "LineEnding", "RaggedRows",
     "DuplicateKeys",
 )  # fmt: skip
 

@@ -131,3 +131,56 @@ def test_what_is_wrong_is_said_before_anything_is_written(tmp_path: Path) -> Non
         done = run_moulin(tmp_path, "convert", *arguments)
         assert (done.returncode, done.stdout) == (2, "")
         assert word in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("{format: cvs}", "no format `cvs`; there are csv, ndjson, json, parquet"),
+        ("{format: {csv: {encoding: ascii}}}", "csv.encoding: unknown variant `ascii`, expected one of `auto`"),
+        ("{format: {csv: {skip_lines: two}}}", 'csv.skip_lines: invalid type: string "two"'),
+        ("{format: {csv: {quote: ''}}}", "csv.quote: quote is empty; `quoting: false` reads files without quotes"),
+        ("{format: {csv: {delimeter: ','}}}", "csv: unknown field `delimeter`"),
+    ],
+)
+def test_an_option_that_is_wrong_is_quoted_back(spec: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    (tmp_path / "s.yaml").write_text(spec)
+    done = run_moulin(tmp_path, "convert", "a.csv", "-s", "s.yaml", "--to", "csv")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+def test_a_dialect_is_found_in_the_file_or_written_as_other_tools_write_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes('id;name\r\n1;"M\xfcller; ""A"""\r\n'.encode("latin1"))
+    for dialect in (
+        "dialect: auto",
+        "delimiter: ;, quote: '\"', escape: '\"', encoding: latin1, line_ending: crlf",
+        "delimiter: ;, escape: '', encoding: windows_1252, header: false, skip_lines: 1, column_names: [id, name]",
+    ):
+        (tmp_path / "s.yaml").write_text(f"{{format: {{csv: {{{dialect}}}}}}}")
+        done = _ok(tmp_path, "a.csv", "-s", "s.yaml", "--to", "ndjson")
+        assert json.loads(done.stdout) == {"id": 1, "name": 'Müller; "A"'}
+
+
+def test_a_reject_stands_in_the_file_where_it_says_whatever_its_encoding(tmp_path: Path) -> None:
+    file = "n,t\n1,ä\nbad,ö€\n2,\n".encode("utf-16")
+    (tmp_path / "a.csv").write_bytes(file)
+    (tmp_path / "s.yaml").write_text("{format: csv, columns: [{name: n, type: long}]}")
+    done = _ok(tmp_path, "a.csv", "-s", "s.yaml", "--to", "csv", "--rejects", "bad.ndjson")
+    assert done.stdout == 'n,t\n1,ä\n2,""\n'
+    (reject,) = (json.loads(line) for line in (tmp_path / "bad.ndjson").read_text().splitlines())
+    at, length = reject["byte_offset"], reject["length_bytes"]
+    assert file[at : at + length].decode("utf-16-le") == base64.b64decode(reject["raw"]).decode() == "bad,ö€"
+
+
+def test_too_many_rejects_end_the_conversion_and_those_so_far_are_written(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("n\n1\n" + "x\n" * 5)
+    (tmp_path / "s.yaml").write_text(
+        "{source: {uris: [a.csv], format: csv, columns: [{name: n, type: long}]}, max_bad_rows: 2}"
+    )
+    done = run_moulin(tmp_path, "convert", "-s", "s.yaml", "-o", "out.csv", "--rejects", "bad.ndjson")
+    assert done.returncode == 1
+    assert "3 of 4 rows do not fit, more than max_bad_rows = 2" in done.stderr
+    assert not (tmp_path / "out.csv").exists()
+    assert [json.loads(line)["line"] for line in (tmp_path / "bad.ndjson").read_text().splitlines()] == [3, 4, 5]

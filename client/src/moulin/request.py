@@ -61,7 +61,9 @@ def submit(
     if key is None:
         key = JobKey.fresh(made.target.table)
     elif isinstance(key, Mapping):
-        key = JobKey(**argument.fields("key", key, ("dag_id", "run_id", "task_id", "map_index")))
+        fields = argument.fields("key", key, ("dag_id", "run_id", "task_id", "map_index"))
+        argument.required("key", fields, "task_id")
+        key = JobKey(**fields)
     elif not isinstance(key, JobKey):
         raise SpecTypeError.about(
             "key", key, "a JobKey or its fields, such as JobKey(task_id='load', run_id='2026-01-01')"

@@ -45,7 +45,7 @@ pub use replay::{RejectsChange, RejectsMark, Replay, ReplayCounts, ReplayedFiles
 pub use schema_change::{SchemaChange, SchemaChangeKind, schema_changes};
 pub use sort_field::SortField;
 pub use source::{
-    Compression, CsvFormat, DuplicateKeys, Encoding, Format, Inference, JsonFormat, LineEnding, NdjsonFormat,
+    Compression, CsvFormat, Dialect, DuplicateKeys, Encoding, Format, Inference, JsonFormat, LineEnding, NdjsonFormat,
     OnBadFile, OnBadRow, ProvenanceColumn, RaggedRows, ReadLimits, Source,
 };
 pub use spec::{JobSpec, Ratio};

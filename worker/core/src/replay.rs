@@ -43,8 +43,8 @@ impl Replay {
                 "rows of Parquet files are kept without their bytes, so they cannot be replayed",
                 "load the files again with target.on_loaded_file: reload",
             ),
-            Format::Csv(csv) if csv.auto_dialect => wrong(
-                "csv.auto_dialect looks at files, and a replay has none",
+            Format::Csv(csv) if csv.dialect == crate::Dialect::Auto => wrong(
+                "csv.dialect auto looks at files, and a replay has none",
                 "say the delimiter, the quote and the escape that `moulin infer` shows for one of the files",
             ),
             _ => Ok(()),

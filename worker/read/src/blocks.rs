@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use moulin_core::ReadLimits;
 use parking_lot::Mutex;
 
-use super::csv::Cut;
+use super::code::Code;
+use super::csv::{Charset, Cut};
 use super::fetch::ByteStream;
 use super::json::Document;
 use super::ndjson::items;
@@ -24,6 +25,9 @@ pub(crate) const SLACK: usize = 32;
 /// Bytes after a block that a parser may load (and ignore).
 pub(crate) const TAIL: usize = 64;
 
+/// White space behind an element of an array that is held beside it.
+const BLANKS_AFTER: usize = 64 << 10;
+
 /// Whole records.
 #[derive(Debug)]
 pub(crate) struct Block {
@@ -34,6 +38,8 @@ pub(crate) struct Block {
     pub(crate) end: usize,
     /// Offset of the first byte in the decompressed file.
     pub(crate) offset: u64,
+    /// What the bytes of the file are; `None`: they stand here as they are.
+    pub(crate) charset: Option<Charset>,
     /// Whether a quote byte is in it.
     pub(crate) quotes: bool,
     /// Bytes of the last line end that are not the file's.
@@ -53,14 +59,19 @@ impl Block {
         let mut buffer = vec![0; SLACK + bytes.len() + TAIL];
         buffer[SLACK..SLACK + bytes.len()].copy_from_slice(bytes);
         let (start, end) = (SLACK, SLACK + bytes.len());
-        Self { buffer, start, end, offset, quotes: false, added: 0, long: None, pool: Pool::default() }
+        Self { buffer, start, end, offset, charset: None, quotes: false, added: 0, long: None, pool: Pool::default() }
     }
 
     /// Leaves out bytes at the front.
     pub(crate) fn advance_to(&mut self, start: usize) {
-        self.offset += (start - self.start) as u64;
+        self.offset += file_bytes(self.charset, &self.buffer[self.start..start]);
         self.start = start;
     }
+}
+
+/// How many bytes of the file became this text.
+fn file_bytes(charset: Option<Charset>, text: &[u8]) -> u64 {
+    charset.map_or(text.len() as u64, |charset| charset.file_bytes(text))
 }
 
 impl Drop for Block {
@@ -126,13 +137,13 @@ pub(crate) struct Splitter<R> {
     buffer: Vec<u8>,
     start: usize,
     filled: usize,
-    /// Offset of `start` in the file.
+    /// Where in the file stands what became `start`.
     offset: u64,
     at_end: bool,
     /// Whether the file goes on where the input ends.
     goes_on: bool,
-    /// Whether offsets are not those of the file.
-    recoded: bool,
+    /// What the bytes of the file are that the input is made of; `None`: it is the file.
+    charset: Option<Charset>,
     gaps: Vec<(usize, usize)>,
     cutting: Duration,
     /// `Some`: what is cut are the elements of an array of this document.
@@ -156,7 +167,7 @@ impl<R: Supply> Splitter<R> {
             offset: 0,
             at_end: false,
             goes_on: false,
-            recoded: false,
+            charset: None,
             gaps: Vec::new(),
             cutting: Duration::ZERO,
             document: None,
@@ -178,9 +189,9 @@ impl<R: Supply> Splitter<R> {
         self
     }
 
-    /// Where in the file stands what comes next; `None`: what is cut has other places than the file.
+    /// Where in the file stands what comes next; `None`: it cannot be read from there, for it is in another encoding.
     pub(crate) fn position(&self) -> Option<u64> {
-        (!self.recoded).then_some(self.offset)
+        self.charset.is_none().then_some(self.offset)
     }
 
     /// The bytes at hand, after reading until a block is full or the file has ended.
@@ -197,8 +208,8 @@ impl<R: Supply> Splitter<R> {
 
     /// Leaves out bytes at hand.
     pub(crate) fn consume(&mut self, count: usize) {
+        self.offset += file_bytes(self.charset, &self.buffer[self.start..self.start + count]);
         self.start += count;
-        self.offset += count as u64;
     }
 
     /// Leaves out whole lines; says how many there were. `next` says where the line after the first of a text starts.
@@ -267,9 +278,20 @@ impl<R: Supply> Splitter<R> {
                 return Err(damaged(document.ended_early()));
             }
             if length > self.record_bytes {
-                return Err(unheld(self.offset, self.record_bytes));
+                let text = &self.buffer[self.start..self.filled];
+                let blanks = length - text.trim_ascii_start().len();
+                if blanks > 0 {
+                    return Ok(Some(self.hand_out(self.start + blanks, true, 0)));
+                }
+                if text.trim_ascii_end().len() > self.record_bytes {
+                    return self.pass_over_element(document).map(Some);
+                }
+                if length > self.record_bytes.saturating_add(BLANKS_AFTER) {
+                    let offset = self.offset;
+                    return Err(damaged(format!("white space without end follows the element at byte {offset}")));
+                }
             }
-            want = (length * 2).min(self.record_bytes.saturating_add(1));
+            want = (length * 2).min(self.record_bytes.saturating_add(BLANKS_AFTER).saturating_add(1));
         }
         Ok(None)
     }
@@ -372,6 +394,7 @@ impl<R: Supply> Splitter<R> {
 
     fn hand_out(&mut self, end: usize, quotes: bool, added: usize) -> Block {
         let rest = if added > 0 { 0 } else { self.filled - end };
+        let in_file = file_bytes(self.charset, &self.buffer[self.start..end - added]);
         let mut next = self.pool.take(SLACK + self.block_bytes.max(rest) + TAIL);
         next[SLACK..SLACK + rest].copy_from_slice(&self.buffer[self.filled - rest..self.filled]);
         let buffer = std::mem::replace(&mut self.buffer, next);
@@ -380,12 +403,13 @@ impl<R: Supply> Splitter<R> {
             start: self.start,
             end,
             offset: self.offset,
+            charset: self.charset,
             quotes,
             added,
             long: None,
             pool: self.pool.clone(),
         };
-        self.offset += (end - self.start - added) as u64;
+        self.offset += in_file;
         self.start = SLACK;
         self.filled = SLACK + rest;
         block
@@ -438,18 +462,22 @@ impl Splitter<ByteStream> {
         matches!(self.input, ByteStream::Pieces(_))
     }
 
-    /// Puts a reader between the file and what is cut. Offsets are those of what it reads.
-    pub(crate) fn recode(&mut self, recoded: impl FnOnce(ByteStream) -> ByteStream) {
-        self.recoded = true;
+    /// Says what encoding the file has: its text in UTF-8 is what is cut. Offsets are those of the file.
+    pub(crate) fn recode(&mut self, charset: Charset) {
+        self.charset = Some(charset);
         let at_hand = self.buffer[self.start..self.filled].to_vec();
         let input = std::mem::replace(&mut self.input, ByteStream::new(io::empty()));
-        self.input = recoded(ByteStream::new(io::Cursor::new(at_hand).chain(input)));
+        self.input = charset.decoded(ByteStream::new(io::Cursor::new(at_hand).chain(input)));
         (self.start, self.filled, self.at_end) = (SLACK, SLACK, false);
     }
 }
 
-/// The error of a record that is longer than it may be, where nothing behind it can be read.
+/// The error of a record that is longer than it may be, where it cannot be told whether it is one of the footer.
 fn unheld(offset: u64, limit: usize) -> io::Error {
-    let reason = format!("the record at byte {offset} is longer than limits.record_bytes = {limit}");
+    let reason = format!(
+        "the record at byte {offset} is longer than limits.record_bytes = {limit} ({}); with \
+         skip_footer_rows nothing is read behind such a record",
+        Code::CsvRecordBytes
+    );
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }

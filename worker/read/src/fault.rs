@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use moulin_core::{Place, PrimitiveType, Reject, RejectedRow, RowShape};
 
+use crate::code::Code;
+
 /// What is wrong with a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bad {
     /// Empty: the row as a whole.
     pub(crate) column: String,
-    pub(crate) code: &'static str,
+    pub(crate) code: Code,
     pub(crate) reason: String,
     /// Whether it fails the job, whatever is done with bad rows: a contract says so, or a limit.
     pub(crate) stops: bool,
@@ -32,9 +34,8 @@ pub(crate) struct BadRow {
 }
 
 impl BadRow {
-    /// A bad row with the bytes of its record. Its line end is left out of them.
+    /// A bad row with the bytes of its record, which have no line end.
     pub(crate) fn new(bad: Bad, record: &[u8], records_before: u64, lines_before: u64, byte_offset: u64) -> Self {
-        let record = without_line_end(record);
         let raw = record[..record.len().min(RejectedRow::RAW_BYTES)].to_vec();
         let lines_before = Some(lines_before);
         Self { bad, records_before, lines_before, byte_offset, length_bytes: record.len() as u64, raw }
@@ -50,14 +51,14 @@ impl BadRow {
                 byte_offset: self.byte_offset,
                 column: self.bad.column,
             },
-            code: self.bad.code.to_owned(),
+            code: self.bad.code.as_str().to_owned(),
             reason: self.bad.reason,
         };
         RejectedRow { reject, length_bytes: self.length_bytes, raw: self.raw, shape: Arc::clone(shape) }
     }
 }
 
-/// A record without the line end that ends it.
+/// A line of JSON without what ends it: LF, and a CR before it, which is white space.
 pub(crate) fn without_line_end(record: &[u8]) -> &[u8] {
     match record {
         [rest @ .., b'\r', b'\n'] | [rest @ .., b'\n' | b'\r'] => rest,
@@ -67,7 +68,7 @@ pub(crate) fn without_line_end(record: &[u8]) -> &[u8] {
 
 impl Bad {
     /// About the row as a whole.
-    pub(crate) fn row(code: &'static str, reason: String) -> Self {
+    pub(crate) fn row(code: Code, reason: String) -> Self {
         Self { column: String::new(), code, reason, stops: false }
     }
 
@@ -80,35 +81,17 @@ impl Bad {
         if inferred {
             reason.push_str("; the type was inferred from a sample of the first file: declare the column's type");
         }
-        Self { column: column.to_owned(), code: type_code(ty), reason, stops: false }
+        Self { column: column.to_owned(), code: Code::of_type(ty), reason, stops: false }
     }
 
     /// A text that is not UTF-8.
     pub(crate) fn utf8(column: &str, text: &[u8]) -> Self {
         Self {
             column: column.to_owned(),
-            code: "utf8",
+            code: Code::Utf8,
             reason: format!("field {column} has value `{}`, which is not UTF-8", shown(text)),
             stops: false,
         }
-    }
-}
-
-/// The code of a text that is no value of a type.
-fn type_code(ty: PrimitiveType) -> &'static str {
-    match ty {
-        PrimitiveType::Boolean => "type.boolean",
-        PrimitiveType::Int => "type.int",
-        PrimitiveType::Long => "type.long",
-        PrimitiveType::Float => "type.float",
-        PrimitiveType::Double => "type.double",
-        PrimitiveType::Decimal { .. } => "type.decimal",
-        PrimitiveType::Date => "type.date",
-        PrimitiveType::Time => "type.time",
-        PrimitiveType::Timestamp => "type.timestamp",
-        PrimitiveType::Timestamptz => "type.timestamptz",
-        PrimitiveType::String => "type.string",
-        PrimitiveType::Binary => "type.binary",
     }
 }
 

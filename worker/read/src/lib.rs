@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 mod accounts;
 mod added;
 mod blocks;
+mod code;
 mod columns;
 mod condition;
 mod crew;
@@ -108,7 +109,7 @@ pub struct Sample {
     pub reasons: Vec<String>,
     /// Options that were found in the sample, not declared.
     pub sniffed: Vec<PlannedOption>,
-    /// The format with those options filled in; `None`: it was not looked for (`csv.auto_dialect`).
+    /// The format with those options filled in; `None`: it was not looked for (`csv.dialect`).
     pub dialect: Option<CsvFormat>,
 }
 

@@ -1,8 +1,8 @@
 //! The enums that stand one for one on both sides.
 
 use moulin_core::{
-    Compression, ContractMode, DuplicateKeys, Encoding, FaultKind, JobState, LineEnding, Nanoseconds, OnBadFile,
-    OnBadRow, OnLoadedFile, OnRerun, ProvenanceColumn, RaggedRows, Room, SchemaChangeKind,
+    Compression, ContractMode, Dialect, DuplicateKeys, Encoding, FaultKind, JobState, LineEnding, Nanoseconds,
+    OnBadFile, OnBadRow, OnLoadedFile, OnRerun, ProvenanceColumn, RaggedRows, Room, SchemaChangeKind,
 };
 
 use crate::v1;
@@ -52,6 +52,7 @@ one_for_one!(nanoseconds, from_nanoseconds, Nanoseconds { Refuse, Floor });
 one_for_one!(on_loaded_file, from_on_loaded_file, OnLoadedFile { Skip, Reload, Fail });
 one_for_one!(on_bad_file, from_on_bad_file, OnBadFile { Fail, Skip });
 one_for_one!(provenance_column, from_provenance_column, ProvenanceColumn { File, Row, Offset });
+one_for_one!(dialect, from_dialect, Dialect { Given, Auto });
 one_for_one!(ragged_rows, from_ragged_rows, RaggedRows { Reject, Pad, Truncate, Fit });
 one_for_one!(duplicate_keys, from_duplicate_keys, DuplicateKeys { Last, First, Reject });
 one_for_one!(contract_mode, from_contract_mode, ContractMode { Evolve, Freeze, DiscardRow, DiscardValue });

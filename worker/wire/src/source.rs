@@ -202,7 +202,7 @@ fn encode_csv(csv: &core::CsvFormat) -> v1::CsvFormat {
         trailing_delimiter: csv.trailing_delimiter,
         ragged_rows: enums::ragged_rows(csv.ragged_rows).into(),
         trim: csv.trim,
-        auto_dialect: csv.auto_dialect,
+        dialect: enums::dialect(csv.dialect).into(),
     }
 }
 
@@ -236,7 +236,7 @@ fn decode_csv(csv: v1::CsvFormat) -> Result<core::CsvFormat, Fault> {
         trailing_delimiter: csv.trailing_delimiter,
         ragged_rows: enums::from_ragged_rows(known("csv.ragged_rows", csv.ragged_rows)?).unwrap_or_default(),
         trim: csv.trim,
-        auto_dialect: csv.auto_dialect,
+        dialect: enums::from_dialect(known("csv.dialect", csv.dialect)?).unwrap_or_default(),
     })
 }
 
@@ -268,7 +268,7 @@ mod tests {
                 "false_values": ["nein"], "skip_lines": 3, "skip_rows": 4, "skip_footer_rows": 5, "comment": "--",
                 "decimal_separator": ",", "thousands_separator": ".", "date_format": "%d.%m.%Y", "time_format": "%H",
                 "timestamp_format": "%s", "timezone": "Europe/Berlin", "encoding": "windows_1252", "line_ending": "crlf",
-                "trailing_delimiter": true, "ragged_rows": "fit", "trim": true, "auto_dialect": true}},
+                "trailing_delimiter": true, "ragged_rows": "fit", "trim": true, "dialect": "auto"}},
             "columns": [{"name": "a", "type": "timestamptz", "null_values": ["-"], "format": "%s", "timezone": "UTC"},
                 {"name": "b", "type": "long", "decimal_separator": ",", "thousands_separator": "_"},
                 {"name": "c", "type": "boolean", "true_values": ["x"], "false_values": ["y"]}],

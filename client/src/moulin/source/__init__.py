@@ -10,6 +10,7 @@ from moulin.source.source import Source
 from moulin.source.words import (
     Compression,
     ContractMode,
+    Dialect,
     DuplicateKeys,
     Encoding,
     LineEnding,
@@ -26,6 +27,7 @@ __all__ = [
     "Contract",
     "ContractMode",
     "CsvFormat",
+    "Dialect",
     "DuplicateKeys",
     "Encoding",
     "Format",

@@ -13,6 +13,7 @@ from moulin.source.policy import Contract, Inference, ReadLimits
 from moulin.source.source import Source
 from moulin.source.words import (
     Compression,
+    Dialect,
     DuplicateKeys,
     Encoding,
     LineEnding,
@@ -53,7 +54,7 @@ def csv(
     trailing_delimiter: bool = False,
     ragged_rows: RaggedRows = "reject",
     trim: bool = False,
-    auto_dialect: bool = False,
+    dialect: Dialect = "given",
     compression: Compression = "auto",
     columns: Columns = (),
     provenance_columns: Iterable[ProvenanceColumn] = (),
@@ -73,15 +74,16 @@ def csv(
         delimiter: One or more characters between fields. Default: `,`.
         quote: One character around fields that hold delimiters, quotes or line ends. Default: `"`.
         quoting: `False`: no quoting at all: a quote is a character like any other. `quote` is not looked at.
-        escape: One character that makes the one after it plain, in quoted fields and outside.
+        escape: One character that makes the one after it plain, in quoted fields and outside. The quote
+            itself says that quotes in quoted fields are doubled, as they are anyway.
         doubled_quotes: `False`: a doubled quote in a quoted field is not one quote. With `escape` only.
         header: `False`: the first row is data, not names. Columns are then named by `column_names`, by the
             declared columns, or `column_1`, `column_2`, ...
         header_lines: Lines that the header takes; the names of a column in them are joined with `_`, empty
             ones left out.
-        column_names: Names of all columns in the order of the file, in place of those of the header. Without
-            it a name that comes again gets a number (`a`, `a_1`), and a column without a name is called by
-            its place (`column_3`).
+        column_names: Names of all columns in the order of the file, in place of those of the header, however
+            many it has. Without it a name that comes again gets a number (`a`, `a_1`), and a column without a
+            name is called by its place (`column_3`).
         null_values: Unquoted fields that mean null, compared as they are written, besides the empty field for
             columns that are not strings.
         true_values: Texts that mean true. Default: `true`, `t`, `yes`, `y`, `1` in any case.
@@ -99,13 +101,14 @@ def csv(
         timestamp_format: How timestamps are written. Default: ISO 8601, with `T` or a space.
         timezone: Zone of timestamptz values that name none, from the IANA database. An hour that the clock
             shows twice is the first one; one that it skips is a bad value. Default: UTC.
-        encoding: How characters are written as bytes. Offsets are those of the text in UTF-8.
+        encoding: How characters are written as bytes. Offsets and lengths are those of the file.
         line_ending: What ends a line.
         trailing_delimiter: A delimiter at the end of a line opens no field.
         ragged_rows: What to do with rows that have more or fewer fields than there are columns.
         trim: Spaces and tabs around fields are no part of them; those in quotes are.
-        auto_dialect: Find delimiter, quote, escape, header, encoding and line end in a sample of the first
-            file; what is set here wins. `Plan` says what was chosen and why.
+        dialect: Where delimiter, quote, escape, header, encoding or line end come from when they are not set:
+            the defaults, or with `auto` a sample of the first file. `moulin plan` and `moulin infer` say what
+            was chosen and why.
         compression: Compression of the files (text formats only; Parquet carries its own).
         columns: Declared columns: a name and a type. A column named here has this type; the rest is inferred
             from a sample. A name that the files do not have is an error. A dict of names and types, or
@@ -162,7 +165,7 @@ def csv(
                     "trailing_delimiter": trailing_delimiter,
                     "ragged_rows": ragged_rows,
                     "trim": trim,
-                    "auto_dialect": auto_dialect,
+                    "dialect": dialect,
                 }
             },
             "compression": compression,
@@ -207,7 +210,7 @@ def tsv(
     trailing_delimiter: bool = False,
     ragged_rows: RaggedRows = "reject",
     trim: bool = False,
-    auto_dialect: bool = False,
+    dialect: Dialect = "given",
     compression: Compression = "auto",
     columns: Columns = (),
     provenance_columns: Iterable[ProvenanceColumn] = (),
@@ -226,15 +229,16 @@ def tsv(
             match within one path segment, `**` over several. A pattern that matches nothing is an error.
         quote: One character around fields that hold delimiters, quotes or line ends. Default: `"`.
         quoting: `False`: no quoting at all: a quote is a character like any other. `quote` is not looked at.
-        escape: One character that makes the one after it plain, in quoted fields and outside.
+        escape: One character that makes the one after it plain, in quoted fields and outside. The quote
+            itself says that quotes in quoted fields are doubled, as they are anyway.
         doubled_quotes: `False`: a doubled quote in a quoted field is not one quote. With `escape` only.
         header: `False`: the first row is data, not names. Columns are then named by `column_names`, by the
             declared columns, or `column_1`, `column_2`, ...
         header_lines: Lines that the header takes; the names of a column in them are joined with `_`, empty
             ones left out.
-        column_names: Names of all columns in the order of the file, in place of those of the header. Without
-            it a name that comes again gets a number (`a`, `a_1`), and a column without a name is called by
-            its place (`column_3`).
+        column_names: Names of all columns in the order of the file, in place of those of the header, however
+            many it has. Without it a name that comes again gets a number (`a`, `a_1`), and a column without a
+            name is called by its place (`column_3`).
         null_values: Unquoted fields that mean null, compared as they are written, besides the empty field for
             columns that are not strings.
         true_values: Texts that mean true. Default: `true`, `t`, `yes`, `y`, `1` in any case.
@@ -252,13 +256,14 @@ def tsv(
         timestamp_format: How timestamps are written. Default: ISO 8601, with `T` or a space.
         timezone: Zone of timestamptz values that name none, from the IANA database. An hour that the clock
             shows twice is the first one; one that it skips is a bad value. Default: UTC.
-        encoding: How characters are written as bytes. Offsets are those of the text in UTF-8.
+        encoding: How characters are written as bytes. Offsets and lengths are those of the file.
         line_ending: What ends a line.
         trailing_delimiter: A delimiter at the end of a line opens no field.
         ragged_rows: What to do with rows that have more or fewer fields than there are columns.
         trim: Spaces and tabs around fields are no part of them; those in quotes are.
-        auto_dialect: Find delimiter, quote, escape, header, encoding and line end in a sample of the first
-            file; what is set here wins. `Plan` says what was chosen and why.
+        dialect: Where delimiter, quote, escape, header, encoding or line end come from when they are not set:
+            the defaults, or with `auto` a sample of the first file. `moulin plan` and `moulin infer` say what
+            was chosen and why.
         compression: Compression of the files (text formats only; Parquet carries its own).
         columns: Declared columns: a name and a type. A column named here has this type; the rest is inferred
             from a sample. A name that the files do not have is an error. A dict of names and types, or
@@ -314,7 +319,7 @@ def tsv(
                     "trailing_delimiter": trailing_delimiter,
                     "ragged_rows": ragged_rows,
                     "trim": trim,
-                    "auto_dialect": auto_dialect,
+                    "dialect": dialect,
                     "delimiter": "\t",
                 }
             },

@@ -9,7 +9,7 @@ from typing import Any
 from moulin import _argument as argument
 from moulin import _options as options
 from moulin.errors import SpecError
-from moulin.source.words import Encoding, LineEnding, RaggedRows, words
+from moulin.source.words import Dialect, Encoding, LineEnding, RaggedRows, words
 
 _U32 = 2**32 - 1
 
@@ -26,9 +26,7 @@ def _one_of(literal: object) -> Callable[[str, object], str]:
 _CHECKS: dict[str, Callable[[str, object], object]] = {
     **dict.fromkeys(("delimiter", "comment"), argument.characters),
     **dict.fromkeys(("quote", "escape", "decimal_separator", "thousands_separator"), argument.one_character),
-    **dict.fromkeys(
-        ("quoting", "doubled_quotes", "header", "trailing_delimiter", "trim", "auto_dialect"), argument.flag
-    ),
+    **dict.fromkeys(("quoting", "doubled_quotes", "header", "trailing_delimiter", "trim"), argument.flag),
     **dict.fromkeys(("skip_lines", "skip_rows", "skip_footer_rows"), argument.count),
     **dict.fromkeys(("date_format", "time_format", "timestamp_format", "timezone"), argument.text),
     **dict.fromkeys(("null_values", "true_values", "false_values", "column_names"), _texts),
@@ -36,6 +34,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "encoding": _one_of(Encoding),
     "line_ending": _one_of(LineEnding),
     "ragged_rows": _one_of(RaggedRows),
+    "dialect": _one_of(Dialect),
 }
 
 
@@ -43,7 +42,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
 class CsvFormat:
     """RFC 4180 and its relatives. `moulin.csv` says what every option means.
 
-    None is what was not said: the default, or with `auto_dialect` what a sample shows.
+    None is what was not said: the default, or with `dialect="auto"` what a sample shows.
     """
 
     delimiter: str | None = None
@@ -72,7 +71,7 @@ class CsvFormat:
     trailing_delimiter: bool = False
     ragged_rows: RaggedRows = "reject"
     trim: bool = False
-    auto_dialect: bool = False
+    dialect: Dialect = "given"
 
     def __post_init__(self) -> None:
         self._check_each()
@@ -80,7 +79,7 @@ class CsvFormat:
         if self.thousands_separator is not None and self.thousands_separator == self.decimal_separator:
             expected = "another character than the decimal_separator"
             raise SpecError.about("csv thousands_separator", self.thousands_separator, expected)
-        if self.quoting and not self.doubled_quotes and self.escape is None and not self.auto_dialect:
+        if self.quoting and not self.doubled_quotes and self.escape is None and self.dialect == "given":
             expected = "True, or an escape for the quotes that stand in fields"
             raise SpecError.about("csv doubled_quotes", self.doubled_quotes, expected)
 
@@ -92,11 +91,12 @@ class CsvFormat:
     def _check_marks(self) -> None:
         """Delimiter, quote, escape and comment can be told apart."""
         # What was not said may be found in a sample, and then it is not the default.
-        comma, double_quote = (None, None) if self.auto_dialect else (",", '"')
+        comma, double_quote = (None, None) if self.dialect == "auto" else (",", '"')
         said = {
             "delimiter": comma if self.delimiter is None else self.delimiter,
             "quote": (double_quote if self.quote is None else self.quote) if self.quoting else None,
-            "escape": self.escape,
+            # An escape that is the quote says that quotes are doubled.
+            "escape": None if self.escape == (self.quote or double_quote) else self.escape,
         }
         marks = {name: mark for name, mark in said.items() if mark is not None and not argument.is_template(mark)}
         taken: dict[str, str] = {}

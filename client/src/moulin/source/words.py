@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 Compression = Literal["auto", "none", "gzip", "zstd"]
 Encoding = Literal["auto", "utf8", "utf16", "utf16_le", "utf16_be", "latin1", "windows_1252"]
+Dialect = Literal["given", "auto"]
 LineEnding = Literal["auto", "lf", "crlf", "cr", "any"]
 RaggedRows = Literal["reject", "pad", "truncate", "fit"]
 DuplicateKeys = Literal["last", "first", "reject"]

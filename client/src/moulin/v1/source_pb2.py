@@ -24,47 +24,49 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16moulin/v1/source.proto\x12\tmoulin.v1\"\xbb\x04\n\x06Source\x12\x0c\n\x04uris\x18\x01 \x03(\t\x12#\n\x03\x63sv\x18\x02 \x01(\x0b\x32\x14.moulin.v1.CsvFormatH\x00\x12)\n\x06ndjson\x18\x03 \x01(\x0b\x32\x17.moulin.v1.NdjsonFormatH\x00\x12+\n\x07parquet\x18\x04 \x01(\x0b\x32\x18.moulin.v1.ParquetFormatH\x00\x12%\n\x04json\x18\x07 \x01(\x0b\x32\x15.moulin.v1.JsonFormatH\x00\x12+\n\x0b\x63ompression\x18\x05 \x01(\x0e\x32\x16.moulin.v1.Compression\x12\"\n\x07\x63olumns\x18\x06 \x03(\x0b\x32\x11.moulin.v1.Column\x12\x37\n\x12provenance_columns\x18\x08 \x03(\x0e\x32\x1b.moulin.v1.ProvenanceColumn\x12\x19\n\x11partition_columns\x18\t \x01(\x08\x12)\n\x0bon_bad_file\x18\n \x01(\x0e\x32\x14.moulin.v1.OnBadFile\x12%\n\x08\x63ontract\x18\x0b \x01(\x0b\x32\x13.moulin.v1.Contract\x12\x16\n\x0erescued_column\x18\x0c \x01(\t\x12\'\n\tinference\x18\r \x01(\x0b\x32\x14.moulin.v1.Inference\x12%\n\x06limits\x18\x0e \x01(\x0b\x32\x15.moulin.v1.ReadLimits\x12\x16\n\x0epreserve_order\x18\x0f \x01(\x08\x42\x08\n\x06\x66ormat\"\xbe\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x13\n\x0bnull_values\x18\x03 \x03(\t\x12\x0e\n\x06\x66ormat\x18\x04 \x01(\t\x12\x10\n\x08timezone\x18\x05 \x01(\t\x12\x13\n\x0btrue_values\x18\x06 \x03(\t\x12\x14\n\x0c\x66\x61lse_values\x18\x07 \x03(\t\x12\x19\n\x11\x64\x65\x63imal_separator\x18\x08 \x01(\t\x12\x1b\n\x13thousands_separator\x18\t \x01(\t\"\x8a\x05\n\tCsvFormat\x12\x11\n\tdelimiter\x18\x01 \x01(\t\x12\r\n\x05quote\x18\x02 \x01(\t\x12\x12\n\nno_quoting\x18\x03 \x01(\x08\x12\x11\n\tno_header\x18\x04 \x01(\x08\x12\x13\n\x0bnull_values\x18\x05 \x03(\t\x12\x12\n\nskip_lines\x18\x06 \x01(\x04\x12\x0f\n\x07\x63omment\x18\x07 \x01(\t\x12\x0e\n\x06\x65scape\x18\x08 \x01(\t\x12\x19\n\x11no_doubled_quotes\x18\t \x01(\x08\x12\x14\n\x0cheader_lines\x18\n \x01(\r\x12\x14\n\x0c\x63olumn_names\x18\x0b \x03(\t\x12\x11\n\tskip_rows\x18\x0c \x01(\x04\x12\x18\n\x10skip_footer_rows\x18\r \x01(\x04\x12\x13\n\x0btrue_values\x18\x0e \x03(\t\x12\x14\n\x0c\x66\x61lse_values\x18\x0f \x03(\t\x12\x19\n\x11\x64\x65\x63imal_separator\x18\x10 \x01(\t\x12\x1b\n\x13thousands_separator\x18\x11 \x01(\t\x12\x13\n\x0b\x64\x61te_format\x18\x12 \x01(\t\x12\x13\n\x0btime_format\x18\x13 \x01(\t\x12\x18\n\x10timestamp_format\x18\x14 \x01(\t\x12\x10\n\x08timezone\x18\x15 \x01(\t\x12%\n\x08\x65ncoding\x18\x16 \x01(\x0e\x32\x13.moulin.v1.Encoding\x12*\n\x0bline_ending\x18\x17 \x01(\x0e\x32\x15.moulin.v1.LineEnding\x12\x1a\n\x12trailing_delimiter\x18\x18 \x01(\x08\x12*\n\x0bragged_rows\x18\x19 \x01(\x0e\x32\x15.moulin.v1.RaggedRows\x12\x0c\n\x04trim\x18\x1a \x01(\x08\x12\x14\n\x0c\x61uto_dialect\x18\x1b \x01(\x08\"@\n\x0cNdjsonFormat\x12\x30\n\x0e\x64uplicate_keys\x18\x01 \x01(\x0e\x32\x18.moulin.v1.DuplicateKeys\"O\n\nJsonFormat\x12\x0f\n\x07pointer\x18\x01 \x01(\t\x12\x30\n\x0e\x64uplicate_keys\x18\x02 \x01(\x0e\x32\x18.moulin.v1.DuplicateKeys\"\x0f\n\rParquetFormat\"\x85\x01\n\x08\x43ontract\x12\'\n\x06tables\x18\x01 \x01(\x0e\x32\x17.moulin.v1.ContractMode\x12(\n\x07\x63olumns\x18\x02 \x01(\x0e\x32\x17.moulin.v1.ContractMode\x12&\n\x05types\x18\x03 \x01(\x0e\x32\x17.moulin.v1.ContractMode\"6\n\tInference\x12\x13\n\x0bsample_rows\x18\x01 \x01(\x04\x12\x14\n\x0csample_bytes\x18\x02 \x01(\x04\"\x88\x01\n\nReadLimits\x12\x13\n\x0b\x66ield_bytes\x18\x01 \x01(\x04\x12\x14\n\x0crecord_bytes\x18\x02 \x01(\x04\x12\x0f\n\x07\x63olumns\x18\x03 \x01(\r\x12\r\n\x05\x64\x65pth\x18\x04 \x01(\r\x12\x17\n\x0finflation_ratio\x18\x05 \x01(\r\x12\x16\n\x0einflated_bytes\x18\x06 \x01(\x04*l\n\x0b\x43ompression\x12\x1b\n\x17\x43OMPRESSION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMPRESSION_NONE\x10\x01\x12\x14\n\x10\x43OMPRESSION_GZIP\x10\x02\x12\x14\n\x10\x43OMPRESSION_ZSTD\x10\x03*\x8a\x01\n\x10ProvenanceColumn\x12!\n\x1dPROVENANCE_COLUMN_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROVENANCE_COLUMN_FILE\x10\x01\x12\x19\n\x15PROVENANCE_COLUMN_ROW\x10\x02\x12\x1c\n\x18PROVENANCE_COLUMN_OFFSET\x10\x03*\xa9\x01\n\x08\x45ncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x11\n\rENCODING_UTF8\x10\x01\x12\x12\n\x0e\x45NCODING_UTF16\x10\x02\x12\x15\n\x11\x45NCODING_UTF16_LE\x10\x03\x12\x15\n\x11\x45NCODING_UTF16_BE\x10\x04\x12\x13\n\x0f\x45NCODING_LATIN1\x10\x05\x12\x19\n\x15\x45NCODING_WINDOWS_1252\x10\x06*|\n\nLineEnding\x12\x1b\n\x17LINE_ENDING_UNSPECIFIED\x10\x00\x12\x12\n\x0eLINE_ENDING_LF\x10\x01\x12\x14\n\x10LINE_ENDING_CRLF\x10\x02\x12\x12\n\x0eLINE_ENDING_CR\x10\x03\x12\x13\n\x0fLINE_ENDING_ANY\x10\x04*\x85\x01\n\nRaggedRows\x12\x1b\n\x17RAGGED_ROWS_UNSPECIFIED\x10\x00\x12\x16\n\x12RAGGED_ROWS_REJECT\x10\x01\x12\x13\n\x0fRAGGED_ROWS_PAD\x10\x02\x12\x18\n\x14RAGGED_ROWS_TRUNCATE\x10\x03\x12\x13\n\x0fRAGGED_ROWS_FIT\x10\x04*}\n\rDuplicateKeys\x12\x1e\n\x1a\x44UPLICATE_KEYS_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44UPLICATE_KEYS_LAST\x10\x01\x12\x18\n\x14\x44UPLICATE_KEYS_FIRST\x10\x02\x12\x19\n\x15\x44UPLICATE_KEYS_REJECT\x10\x03*k\n\x08OnBadRow\x12\x1a\n\x16ON_BAD_ROW_UNSPECIFIED\x10\x00\x12\x13\n\x0fON_BAD_ROW_FAIL\x10\x01\x12\x13\n\x0fON_BAD_ROW_SKIP\x10\x02\x12\x19\n\x15ON_BAD_ROW_QUARANTINE\x10\x03*T\n\tOnBadFile\x12\x1b\n\x17ON_BAD_FILE_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_BAD_FILE_FAIL\x10\x01\x12\x14\n\x10ON_BAD_FILE_SKIP\x10\x02*\xa1\x01\n\x0c\x43ontractMode\x12\x1d\n\x19\x43ONTRACT_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONTRACT_MODE_EVOLVE\x10\x01\x12\x18\n\x14\x43ONTRACT_MODE_FREEZE\x10\x02\x12\x1d\n\x19\x43ONTRACT_MODE_DISCARD_ROW\x10\x03\x12\x1f\n\x1b\x43ONTRACT_MODE_DISCARD_VALUE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16moulin/v1/source.proto\x12\tmoulin.v1\"\xbb\x04\n\x06Source\x12\x0c\n\x04uris\x18\x01 \x03(\t\x12#\n\x03\x63sv\x18\x02 \x01(\x0b\x32\x14.moulin.v1.CsvFormatH\x00\x12)\n\x06ndjson\x18\x03 \x01(\x0b\x32\x17.moulin.v1.NdjsonFormatH\x00\x12+\n\x07parquet\x18\x04 \x01(\x0b\x32\x18.moulin.v1.ParquetFormatH\x00\x12%\n\x04json\x18\x07 \x01(\x0b\x32\x15.moulin.v1.JsonFormatH\x00\x12+\n\x0b\x63ompression\x18\x05 \x01(\x0e\x32\x16.moulin.v1.Compression\x12\"\n\x07\x63olumns\x18\x06 \x03(\x0b\x32\x11.moulin.v1.Column\x12\x37\n\x12provenance_columns\x18\x08 \x03(\x0e\x32\x1b.moulin.v1.ProvenanceColumn\x12\x19\n\x11partition_columns\x18\t \x01(\x08\x12)\n\x0bon_bad_file\x18\n \x01(\x0e\x32\x14.moulin.v1.OnBadFile\x12%\n\x08\x63ontract\x18\x0b \x01(\x0b\x32\x13.moulin.v1.Contract\x12\x16\n\x0erescued_column\x18\x0c \x01(\t\x12\'\n\tinference\x18\r \x01(\x0b\x32\x14.moulin.v1.Inference\x12%\n\x06limits\x18\x0e \x01(\x0b\x32\x15.moulin.v1.ReadLimits\x12\x16\n\x0epreserve_order\x18\x0f \x01(\x08\x42\x08\n\x06\x66ormat\"\xbe\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x13\n\x0bnull_values\x18\x03 \x03(\t\x12\x0e\n\x06\x66ormat\x18\x04 \x01(\t\x12\x10\n\x08timezone\x18\x05 \x01(\t\x12\x13\n\x0btrue_values\x18\x06 \x03(\t\x12\x14\n\x0c\x66\x61lse_values\x18\x07 \x03(\t\x12\x19\n\x11\x64\x65\x63imal_separator\x18\x08 \x01(\t\x12\x1b\n\x13thousands_separator\x18\t \x01(\t\"\x9f\x05\n\tCsvFormat\x12\x11\n\tdelimiter\x18\x01 \x01(\t\x12\r\n\x05quote\x18\x02 \x01(\t\x12\x12\n\nno_quoting\x18\x03 \x01(\x08\x12\x11\n\tno_header\x18\x04 \x01(\x08\x12\x13\n\x0bnull_values\x18\x05 \x03(\t\x12\x12\n\nskip_lines\x18\x06 \x01(\x04\x12\x0f\n\x07\x63omment\x18\x07 \x01(\t\x12\x0e\n\x06\x65scape\x18\x08 \x01(\t\x12\x19\n\x11no_doubled_quotes\x18\t \x01(\x08\x12\x14\n\x0cheader_lines\x18\n \x01(\r\x12\x14\n\x0c\x63olumn_names\x18\x0b \x03(\t\x12\x11\n\tskip_rows\x18\x0c \x01(\x04\x12\x18\n\x10skip_footer_rows\x18\r \x01(\x04\x12\x13\n\x0btrue_values\x18\x0e \x03(\t\x12\x14\n\x0c\x66\x61lse_values\x18\x0f \x03(\t\x12\x19\n\x11\x64\x65\x63imal_separator\x18\x10 \x01(\t\x12\x1b\n\x13thousands_separator\x18\x11 \x01(\t\x12\x13\n\x0b\x64\x61te_format\x18\x12 \x01(\t\x12\x13\n\x0btime_format\x18\x13 \x01(\t\x12\x18\n\x10timestamp_format\x18\x14 \x01(\t\x12\x10\n\x08timezone\x18\x15 \x01(\t\x12%\n\x08\x65ncoding\x18\x16 \x01(\x0e\x32\x13.moulin.v1.Encoding\x12*\n\x0bline_ending\x18\x17 \x01(\x0e\x32\x15.moulin.v1.LineEnding\x12\x1a\n\x12trailing_delimiter\x18\x18 \x01(\x08\x12*\n\x0bragged_rows\x18\x19 \x01(\x0e\x32\x15.moulin.v1.RaggedRows\x12\x0c\n\x04trim\x18\x1a \x01(\x08\x12#\n\x07\x64ialect\x18\x1c \x01(\x0e\x32\x12.moulin.v1.DialectJ\x04\x08\x1b\x10\x1c\"@\n\x0cNdjsonFormat\x12\x30\n\x0e\x64uplicate_keys\x18\x01 \x01(\x0e\x32\x18.moulin.v1.DuplicateKeys\"O\n\nJsonFormat\x12\x0f\n\x07pointer\x18\x01 \x01(\t\x12\x30\n\x0e\x64uplicate_keys\x18\x02 \x01(\x0e\x32\x18.moulin.v1.DuplicateKeys\"\x0f\n\rParquetFormat\"\x85\x01\n\x08\x43ontract\x12\'\n\x06tables\x18\x01 \x01(\x0e\x32\x17.moulin.v1.ContractMode\x12(\n\x07\x63olumns\x18\x02 \x01(\x0e\x32\x17.moulin.v1.ContractMode\x12&\n\x05types\x18\x03 \x01(\x0e\x32\x17.moulin.v1.ContractMode\"6\n\tInference\x12\x13\n\x0bsample_rows\x18\x01 \x01(\x04\x12\x14\n\x0csample_bytes\x18\x02 \x01(\x04\"\x88\x01\n\nReadLimits\x12\x13\n\x0b\x66ield_bytes\x18\x01 \x01(\x04\x12\x14\n\x0crecord_bytes\x18\x02 \x01(\x04\x12\x0f\n\x07\x63olumns\x18\x03 \x01(\r\x12\r\n\x05\x64\x65pth\x18\x04 \x01(\r\x12\x17\n\x0finflation_ratio\x18\x05 \x01(\r\x12\x16\n\x0einflated_bytes\x18\x06 \x01(\x04*l\n\x0b\x43ompression\x12\x1b\n\x17\x43OMPRESSION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMPRESSION_NONE\x10\x01\x12\x14\n\x10\x43OMPRESSION_GZIP\x10\x02\x12\x14\n\x10\x43OMPRESSION_ZSTD\x10\x03*\x8a\x01\n\x10ProvenanceColumn\x12!\n\x1dPROVENANCE_COLUMN_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROVENANCE_COLUMN_FILE\x10\x01\x12\x19\n\x15PROVENANCE_COLUMN_ROW\x10\x02\x12\x1c\n\x18PROVENANCE_COLUMN_OFFSET\x10\x03*G\n\x07\x44ialect\x12\x17\n\x13\x44IALECT_UNSPECIFIED\x10\x00\x12\x11\n\rDIALECT_GIVEN\x10\x01\x12\x10\n\x0c\x44IALECT_AUTO\x10\x02*\xa9\x01\n\x08\x45ncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x11\n\rENCODING_UTF8\x10\x01\x12\x12\n\x0e\x45NCODING_UTF16\x10\x02\x12\x15\n\x11\x45NCODING_UTF16_LE\x10\x03\x12\x15\n\x11\x45NCODING_UTF16_BE\x10\x04\x12\x13\n\x0f\x45NCODING_LATIN1\x10\x05\x12\x19\n\x15\x45NCODING_WINDOWS_1252\x10\x06*|\n\nLineEnding\x12\x1b\n\x17LINE_ENDING_UNSPECIFIED\x10\x00\x12\x12\n\x0eLINE_ENDING_LF\x10\x01\x12\x14\n\x10LINE_ENDING_CRLF\x10\x02\x12\x12\n\x0eLINE_ENDING_CR\x10\x03\x12\x13\n\x0fLINE_ENDING_ANY\x10\x04*\x85\x01\n\nRaggedRows\x12\x1b\n\x17RAGGED_ROWS_UNSPECIFIED\x10\x00\x12\x16\n\x12RAGGED_ROWS_REJECT\x10\x01\x12\x13\n\x0fRAGGED_ROWS_PAD\x10\x02\x12\x18\n\x14RAGGED_ROWS_TRUNCATE\x10\x03\x12\x13\n\x0fRAGGED_ROWS_FIT\x10\x04*}\n\rDuplicateKeys\x12\x1e\n\x1a\x44UPLICATE_KEYS_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44UPLICATE_KEYS_LAST\x10\x01\x12\x18\n\x14\x44UPLICATE_KEYS_FIRST\x10\x02\x12\x19\n\x15\x44UPLICATE_KEYS_REJECT\x10\x03*k\n\x08OnBadRow\x12\x1a\n\x16ON_BAD_ROW_UNSPECIFIED\x10\x00\x12\x13\n\x0fON_BAD_ROW_FAIL\x10\x01\x12\x13\n\x0fON_BAD_ROW_SKIP\x10\x02\x12\x19\n\x15ON_BAD_ROW_QUARANTINE\x10\x03*T\n\tOnBadFile\x12\x1b\n\x17ON_BAD_FILE_UNSPECIFIED\x10\x00\x12\x14\n\x10ON_BAD_FILE_FAIL\x10\x01\x12\x14\n\x10ON_BAD_FILE_SKIP\x10\x02*\xa1\x01\n\x0c\x43ontractMode\x12\x1d\n\x19\x43ONTRACT_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONTRACT_MODE_EVOLVE\x10\x01\x12\x18\n\x14\x43ONTRACT_MODE_FREEZE\x10\x02\x12\x1d\n\x19\x43ONTRACT_MODE_DISCARD_ROW\x10\x03\x12\x1f\n\x1b\x43ONTRACT_MODE_DISCARD_VALUE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moulin.v1.source_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COMPRESSION']._serialized_start=1952
-  _globals['_COMPRESSION']._serialized_end=2060
-  _globals['_PROVENANCECOLUMN']._serialized_start=2063
-  _globals['_PROVENANCECOLUMN']._serialized_end=2201
-  _globals['_ENCODING']._serialized_start=2204
-  _globals['_ENCODING']._serialized_end=2373
-  _globals['_LINEENDING']._serialized_start=2375
-  _globals['_LINEENDING']._serialized_end=2499
-  _globals['_RAGGEDROWS']._serialized_start=2502
-  _globals['_RAGGEDROWS']._serialized_end=2635
-  _globals['_DUPLICATEKEYS']._serialized_start=2637
-  _globals['_DUPLICATEKEYS']._serialized_end=2762
-  _globals['_ONBADROW']._serialized_start=2764
-  _globals['_ONBADROW']._serialized_end=2871
-  _globals['_ONBADFILE']._serialized_start=2873
-  _globals['_ONBADFILE']._serialized_end=2957
-  _globals['_CONTRACTMODE']._serialized_start=2960
-  _globals['_CONTRACTMODE']._serialized_end=3121
+  _globals['_COMPRESSION']._serialized_start=1973
+  _globals['_COMPRESSION']._serialized_end=2081
+  _globals['_PROVENANCECOLUMN']._serialized_start=2084
+  _globals['_PROVENANCECOLUMN']._serialized_end=2222
+  _globals['_DIALECT']._serialized_start=2224
+  _globals['_DIALECT']._serialized_end=2295
+  _globals['_ENCODING']._serialized_start=2298
+  _globals['_ENCODING']._serialized_end=2467
+  _globals['_LINEENDING']._serialized_start=2469
+  _globals['_LINEENDING']._serialized_end=2593
+  _globals['_RAGGEDROWS']._serialized_start=2596
+  _globals['_RAGGEDROWS']._serialized_end=2729
+  _globals['_DUPLICATEKEYS']._serialized_start=2731
+  _globals['_DUPLICATEKEYS']._serialized_end=2856
+  _globals['_ONBADROW']._serialized_start=2858
+  _globals['_ONBADROW']._serialized_end=2965
+  _globals['_ONBADFILE']._serialized_start=2967
+  _globals['_ONBADFILE']._serialized_end=3051
+  _globals['_CONTRACTMODE']._serialized_start=3054
+  _globals['_CONTRACTMODE']._serialized_end=3215
   _globals['_SOURCE']._serialized_start=38
   _globals['_SOURCE']._serialized_end=609
   _globals['_COLUMN']._serialized_start=612
   _globals['_COLUMN']._serialized_end=802
   _globals['_CSVFORMAT']._serialized_start=805
-  _globals['_CSVFORMAT']._serialized_end=1455
-  _globals['_NDJSONFORMAT']._serialized_start=1457
-  _globals['_NDJSONFORMAT']._serialized_end=1521
-  _globals['_JSONFORMAT']._serialized_start=1523
-  _globals['_JSONFORMAT']._serialized_end=1602
-  _globals['_PARQUETFORMAT']._serialized_start=1604
-  _globals['_PARQUETFORMAT']._serialized_end=1619
-  _globals['_CONTRACT']._serialized_start=1622
-  _globals['_CONTRACT']._serialized_end=1755
-  _globals['_INFERENCE']._serialized_start=1757
-  _globals['_INFERENCE']._serialized_end=1811
-  _globals['_READLIMITS']._serialized_start=1814
-  _globals['_READLIMITS']._serialized_end=1950
+  _globals['_CSVFORMAT']._serialized_end=1476
+  _globals['_NDJSONFORMAT']._serialized_start=1478
+  _globals['_NDJSONFORMAT']._serialized_end=1542
+  _globals['_JSONFORMAT']._serialized_start=1544
+  _globals['_JSONFORMAT']._serialized_end=1623
+  _globals['_PARQUETFORMAT']._serialized_start=1625
+  _globals['_PARQUETFORMAT']._serialized_end=1640
+  _globals['_CONTRACT']._serialized_start=1643
+  _globals['_CONTRACT']._serialized_end=1776
+  _globals['_INFERENCE']._serialized_start=1778
+  _globals['_INFERENCE']._serialized_end=1832
+  _globals['_READLIMITS']._serialized_start=1835
+  _globals['_READLIMITS']._serialized_end=1971
 # @@protoc_insertion_point(module_scope)

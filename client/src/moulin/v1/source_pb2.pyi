@@ -75,6 +75,30 @@ PROVENANCE_COLUMN_OFFSET: ProvenanceColumn.ValueType  # 3
 """`_offset`: long, the offset in bytes of the record in the decompressed file; null for Parquet."""
 global___ProvenanceColumn = ProvenanceColumn
 
+class _Dialect:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _DialectEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Dialect.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    DIALECT_UNSPECIFIED: _Dialect.ValueType  # 0
+    """GIVEN."""
+    DIALECT_GIVEN: _Dialect.ValueType  # 1
+    """The defaults."""
+    DIALECT_AUTO: _Dialect.ValueType  # 2
+    """A sample of the first file. What is set wins."""
+
+class Dialect(_Dialect, metaclass=_DialectEnumTypeWrapper):
+    """Where options of a dialect come from that are not set."""
+
+DIALECT_UNSPECIFIED: Dialect.ValueType  # 0
+"""GIVEN."""
+DIALECT_GIVEN: Dialect.ValueType  # 1
+"""The defaults."""
+DIALECT_AUTO: Dialect.ValueType  # 2
+"""A sample of the first file. What is set wins."""
+global___Dialect = Dialect
+
 class _Encoding:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -133,7 +157,9 @@ class _LineEndingEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     """Any of LF, CRLF and CR, mixed."""
 
 class LineEnding(_LineEnding, metaclass=_LineEndingEnumTypeWrapper):
-    """What ends a line of a text file."""
+    """What ends a line of a text file. Where the first 64 KiB of a file hold none of what is said, and something else that
+    ends lines, it is as with auto.
+    """
 
 LINE_ENDING_UNSPECIFIED: LineEnding.ValueType  # 0
 """LF or CRLF; CR when the first 64 KiB of the file hold a CR and no LF."""
@@ -489,7 +515,7 @@ class CsvFormat(google.protobuf.message.Message):
     TRAILING_DELIMITER_FIELD_NUMBER: builtins.int
     RAGGED_ROWS_FIELD_NUMBER: builtins.int
     TRIM_FIELD_NUMBER: builtins.int
-    AUTO_DIALECT_FIELD_NUMBER: builtins.int
+    DIALECT_FIELD_NUMBER: builtins.int
     delimiter: builtins.str
     """One or more characters between fields. Empty: `,`."""
     quote: builtins.str
@@ -505,7 +531,9 @@ class CsvFormat(google.protobuf.message.Message):
     comment: builtins.str
     """Lines that start with this text are no rows. Empty: none."""
     escape: builtins.str
-    """One character that makes the one after it plain, in quoted fields and outside. Empty: none."""
+    """One character that makes the one after it plain, in quoted fields and outside. The quote itself says that quotes in
+    quoted fields are doubled, as they are anyway. Empty: none.
+    """
     no_doubled_quotes: builtins.bool
     """A doubled quote in a quoted field is not one quote. With `escape` only."""
     header_lines: builtins.int
@@ -531,7 +559,7 @@ class CsvFormat(google.protobuf.message.Message):
     one; one that it skips is a bad value. Empty: UTC.
     """
     encoding: global___Encoding.ValueType
-    """How characters are written as bytes. Offsets are those of the text in UTF-8."""
+    """How characters are written as bytes. Offsets and lengths are those of the file."""
     line_ending: global___LineEnding.ValueType
     """What ends a line."""
     trailing_delimiter: builtins.bool
@@ -540,9 +568,9 @@ class CsvFormat(google.protobuf.message.Message):
     """What to do with rows that have more or fewer fields than there are columns."""
     trim: builtins.bool
     """Spaces and tabs around fields are no part of them; those in quotes are."""
-    auto_dialect: builtins.bool
-    """Find delimiter, quote, escape, header, encoding and line end in a sample of the first file; what is set here wins.
-    `Plan` says what was chosen and why.
+    dialect: global___Dialect.ValueType
+    """Where delimiter, quote, escape, header, encoding or line end come from when they are not set: the defaults, or with
+    AUTO a sample of the first file. `moulin plan` and `moulin infer` say what was chosen and why.
     """
     @property
     def null_values(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -552,8 +580,8 @@ class CsvFormat(google.protobuf.message.Message):
 
     @property
     def column_names(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Names of all columns in the order of the file, in place of those of the header. Without it a name that comes again
-        gets a number (`a`, `a_1`), and a column without a name is called by its place (`column_3`).
+        """Names of all columns in the order of the file, in place of those of the header, however many it has. Without it a
+        name that comes again gets a number (`a`, `a_1`), and a column without a name is called by its place (`column_3`).
         """
 
     @property
@@ -593,9 +621,9 @@ class CsvFormat(google.protobuf.message.Message):
         trailing_delimiter: builtins.bool = ...,
         ragged_rows: global___RaggedRows.ValueType = ...,
         trim: builtins.bool = ...,
-        auto_dialect: builtins.bool = ...,
+        dialect: global___Dialect.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["auto_dialect", b"auto_dialect", "column_names", b"column_names", "comment", b"comment", "date_format", b"date_format", "decimal_separator", b"decimal_separator", "delimiter", b"delimiter", "encoding", b"encoding", "escape", b"escape", "false_values", b"false_values", "header_lines", b"header_lines", "line_ending", b"line_ending", "no_doubled_quotes", b"no_doubled_quotes", "no_header", b"no_header", "no_quoting", b"no_quoting", "null_values", b"null_values", "quote", b"quote", "ragged_rows", b"ragged_rows", "skip_footer_rows", b"skip_footer_rows", "skip_lines", b"skip_lines", "skip_rows", b"skip_rows", "thousands_separator", b"thousands_separator", "time_format", b"time_format", "timestamp_format", b"timestamp_format", "timezone", b"timezone", "trailing_delimiter", b"trailing_delimiter", "trim", b"trim", "true_values", b"true_values"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["column_names", b"column_names", "comment", b"comment", "date_format", b"date_format", "decimal_separator", b"decimal_separator", "delimiter", b"delimiter", "dialect", b"dialect", "encoding", b"encoding", "escape", b"escape", "false_values", b"false_values", "header_lines", b"header_lines", "line_ending", b"line_ending", "no_doubled_quotes", b"no_doubled_quotes", "no_header", b"no_header", "no_quoting", b"no_quoting", "null_values", b"null_values", "quote", b"quote", "ragged_rows", b"ragged_rows", "skip_footer_rows", b"skip_footer_rows", "skip_lines", b"skip_lines", "skip_rows", b"skip_rows", "thousands_separator", b"thousands_separator", "time_format", b"time_format", "timestamp_format", b"timestamp_format", "timezone", b"timezone", "trailing_delimiter", b"trailing_delimiter", "trim", b"trim", "true_values", b"true_values"]) -> None: ...
 
 global___CsvFormat = CsvFormat
 
@@ -716,7 +744,7 @@ class ReadLimits(google.protobuf.message.Message):
     field_bytes: builtins.int
     """Bytes of one field; more make a bad row. Text formats only: a Parquet file is read in pages. 0: 16 MiB."""
     record_bytes: builtins.int
-    """Bytes of one record; more make a bad row (an element of a JSON document: a damaged file). Text formats only. 0: 64
+    """Bytes of one record; more make a bad row. Text formats only. 0: 64
     MiB.
     """
     columns: builtins.int

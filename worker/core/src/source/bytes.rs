@@ -30,10 +30,29 @@ pub(crate) mod optional_byte {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
-        match Option::<String>::deserialize(deserializer)?.as_deref().map(str::as_bytes) {
+        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        match text.as_bytes() {
+            [] => Ok(None),
+            [byte] => Ok(Some(*byte)),
+            _ => Err(D::Error::custom(format!("`{text}` is not one ASCII character"))),
+        }
+    }
+}
+
+/// [`optional_byte`], of which an empty text is none: it could mean that nothing was said, or that there are no quotes.
+pub(crate) mod quote {
+    use serde::{Deserialize, Deserializer, de::Error, de::IntoDeserializer};
+
+    pub(crate) use super::optional_byte::serialize;
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        match text {
             None => Ok(None),
-            Some([byte]) => Ok(Some(*byte)),
-            Some(_) => Err(D::Error::custom("expected one ASCII character")),
+            Some(text) if text.is_empty() => {
+                Err(D::Error::custom("quote is empty; `quoting: false` reads files without quotes"))
+            }
+            Some(text) => super::one_byte::deserialize(text.into_deserializer()).map(Some),
         }
     }
 }

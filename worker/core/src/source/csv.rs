@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bytes::{one_byte, optional_byte};
+use super::bytes::{one_byte, optional_byte, quote};
 use crate::{Fault, FaultKind};
 
 /// RFC 4180 and its relatives. `proto/moulin/v1/source.proto` says what each option does.
@@ -13,7 +13,7 @@ pub struct CsvFormat {
     pub delimiter: String,
     /// The byte around fields that hold delimiters, quotes or line ends. `None`: nothing was said, see
     /// [`CsvFormat::quote_byte`].
-    #[serde(with = "optional_byte")]
+    #[serde(with = "quote")]
     pub quote: Option<u8>,
     /// Whether a quote means anything.
     pub quoting: bool,
@@ -67,8 +67,8 @@ pub struct CsvFormat {
     pub ragged_rows: RaggedRows,
     /// Spaces and tabs around fields are no part of them.
     pub trim: bool,
-    /// Find the dialect in a sample.
-    pub auto_dialect: bool,
+    /// Where delimiter, quote, escape, header, encoding and line end come from when they are not set.
+    pub dialect: Dialect,
 }
 
 impl Default for CsvFormat {
@@ -100,9 +100,20 @@ impl Default for CsvFormat {
             trailing_delimiter: false,
             ragged_rows: RaggedRows::default(),
             trim: false,
-            auto_dialect: false,
+            dialect: Dialect::default(),
         }
     }
+}
+
+/// Where options of a dialect come from that are not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// The defaults.
+    #[default]
+    Given,
+    /// What a sample shows.
+    Auto,
 }
 
 /// How characters are written as bytes.
@@ -186,6 +197,18 @@ impl CsvFormat {
         self.quoting.then_some(self.quote.unwrap_or(b'"'))
     }
 
+    /// The byte that makes the one after it plain. An escape that is the quote is none: it says that quotes are doubled.
+    #[must_use]
+    pub fn escape_byte(&self) -> Option<u8> {
+        self.escape.filter(|escape| Some(*escape) != self.quote_byte())
+    }
+
+    /// Whether a doubled quote in a quoted field is one quote.
+    #[must_use]
+    pub fn doubles_quotes(&self) -> bool {
+        self.doubled_quotes || (self.escape.is_some() && self.escape_byte().is_none())
+    }
+
     pub(super) fn validate(&self) -> Result<(), Fault> {
         let wrong = |message: String| Err(Fault::new(FaultKind::InvalidSpec, message));
         if self.delimiter.contains(['\n', '\r', '\0']) {
@@ -193,23 +216,17 @@ impl CsvFormat {
         }
         let mut bytes = Vec::new();
         // What was not said may be found in a sample, and then it is not the default.
-        let said = |said: bool| said || !self.auto_dialect;
+        let said = |said: bool| said || self.dialect == Dialect::Given;
         let delimiter = if said(!self.delimiter.is_empty()) { self.delimiter_or_default() } else { "" };
         let quote = self.quote_byte().filter(|_| said(self.quote.is_some()));
         bytes.extend(quote.map(|byte| ("quote", byte)));
-        bytes.extend(self.escape.map(|byte| ("escape", byte)));
-        for (at, (name, byte)) in bytes.iter().enumerate() {
+        bytes.extend(self.escape_byte().map(|byte| ("escape", byte)));
+        for (name, byte) in &bytes {
             if matches!(byte, b'\n' | b'\r' | 0) || !byte.is_ascii() {
                 return wrong(format!("csv {name} must be one ASCII character, not a line end"));
             }
             if delimiter.as_bytes().contains(byte) {
                 return wrong(format!("csv {name} and delimiter are both `{}`", char::from(*byte)));
-            }
-            if let Some((other, _)) = bytes[..at].iter().find(|(_, b)| b == byte) {
-                return wrong(format!(
-                    "csv {name} and {other} are both `{}`; a doubled quote needs no escape",
-                    char::from(*byte)
-                ));
             }
         }
         if let Some(comment) = &self.comment {
@@ -224,7 +241,7 @@ impl CsvFormat {
             let byte = char::from(self.decimal_separator);
             return wrong(format!("csv thousands_separator and decimal_separator are both `{byte}`"));
         }
-        if !self.doubled_quotes && self.escape.is_none() && self.quoting && !self.auto_dialect {
+        if !self.doubles_quotes() && self.escape.is_none() && self.quoting && self.dialect == Dialect::Given {
             return wrong(
                 "csv doubled_quotes is false, so a quote in a field needs an escape: set csv escape".to_owned(),
             );

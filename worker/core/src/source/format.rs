@@ -83,13 +83,15 @@ impl<'de> Deserialize<'de> for Format {
             {
                 Ok(Self::Parquet)
             }
-            Some((name, _)) if matches!(name.as_str(), "csv" | "ndjson" | "json") => {
-                let name = name.clone();
-                match serde_json::from_value(value) {
+            Some((name, options)) if matches!(name.as_str(), "csv" | "ndjson" | "json") => {
+                match serde_json::from_value(value.clone()) {
                     Ok(Options::Csv(csv)) => Ok(Self::Csv(csv)),
                     Ok(Options::Ndjson(ndjson)) => Ok(Self::Ndjson(ndjson)),
                     Ok(Options::Json(json)) => Ok(Self::Json(json)),
-                    Err(error) => Err(D::Error::custom(format!("{name}: {error}"))),
+                    Err(error) => Err(D::Error::custom(match wrong_option(name, options) {
+                        Some(option) => format!("{name}.{option}: {error}"),
+                        None => format!("{name}: {error}"),
+                    })),
                 }
             }
             Some((name, _)) if Self::named(name).is_none() => {
@@ -102,9 +104,54 @@ impl<'de> Deserialize<'de> for Format {
     }
 }
 
+/// The option of a format that is known and has no value of its own.
+fn wrong_option<'a>(format: &str, options: &'a serde_json::Value) -> Option<&'a String> {
+    let is_wrong = |(option, value): &(&String, &serde_json::Value)| {
+        let alone = serde_json::json!({format: {option.as_str(): value}});
+        serde_json::from_value::<Options>(alone).is_err_and(|error| !error.to_string().starts_with("unknown field"))
+    };
+    options.as_object()?.iter().find(is_wrong).map(|(option, _)| option)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_option_with_a_wrong_value_is_named() {
+        let refused = |options: &str| {
+            serde_json::from_str::<Format>(&format!(r#"{{"csv":{{"delimiter":";",{options}}}}}"#))
+                .unwrap_err()
+                .to_string()
+        };
+        for (options, message) in [
+            (r#""escape":"ab""#, "csv.escape: `ab` is not one ASCII character"),
+            (r#""quote":"é""#, "csv.quote: `é` is not one ASCII character"),
+            (r#""quote":"""#, "csv.quote: quote is empty; `quoting: false` reads files without quotes"),
+            (r#""skip_lines":"two""#, "csv.skip_lines: invalid type: string \"two\", expected u64"),
+        ] {
+            assert_eq!(refused(options), message);
+        }
+        let message = refused(r#""encoding":"ascii""#);
+        assert!(message.starts_with("csv.encoding: unknown variant `ascii`, expected one of `auto`, "), "{message}");
+        let message = refused(r#""delimeter":",""#);
+        assert!(message.starts_with("csv: unknown field `delimeter`, expected one of "), "{message}");
+    }
+
+    #[test]
+    fn an_escape_may_be_the_quote_or_nothing() {
+        let read = |options: &str| match serde_json::from_str(&format!(r#"{{"csv":{{{options}}}}}"#)).unwrap() {
+            Format::Csv(csv) => csv,
+            other => panic!("{other:?}"),
+        };
+        let doubled = read(r#""escape":"\"","doubled_quotes":false"#);
+        doubled.validate().unwrap();
+        assert_eq!((doubled.escape_byte(), doubled.doubles_quotes()), (None, true));
+        let other = read(r#""escape":"\"","quote":"'","doubled_quotes":false"#);
+        other.validate().unwrap();
+        assert_eq!((other.escape_byte(), other.doubles_quotes()), (Some(b'"'), false));
+        assert_eq!(read(r#""escape":"","thousands_separator":"""#), CsvFormat::default());
+    }
 
     #[test]
     fn a_format_that_is_none_is_quoted() {

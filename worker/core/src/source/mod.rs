@@ -14,7 +14,7 @@ mod options;
 mod rows;
 
 pub(crate) use bytes::optional_byte;
-pub use csv::{CsvFormat, Encoding, LineEnding, RaggedRows};
+pub use csv::{CsvFormat, Dialect, Encoding, LineEnding, RaggedRows};
 pub use format::Format;
 pub use json::{DuplicateKeys, JsonFormat, NdjsonFormat};
 pub use rows::{Inference, OnBadFile, OnBadRow, ProvenanceColumn, ReadLimits};

@@ -10,6 +10,7 @@ use memchr::{memchr, memchr2, memrchr};
 use super::dialect::{Dialect, Lines, Marks};
 use super::follow::RecordWalk;
 use super::record::{self, Item};
+use crate::code::Code;
 
 /// How a text format ends records.
 #[derive(Debug, Clone)]
@@ -57,8 +58,8 @@ impl Cut {
     }
 
     /// The code of a record that is too long.
-    pub(crate) fn long_code(&self) -> &'static str {
-        if self.dialect().is_some() { "csv.record_bytes" } else { "json.record_bytes" }
+    pub(crate) fn long_code(&self) -> Code {
+        if self.dialect().is_some() { Code::CsvRecordBytes } else { Code::JsonRecordBytes }
     }
 
     /// A line end, for a file that lacks its last one.

@@ -19,10 +19,18 @@ pub(crate) enum Lines {
 }
 
 impl Lines {
-    /// What ends the lines of a file whose start is `text`.
+    /// What ends the lines of a file whose start is `text`. What was said holds where it is there, or nothing else is:
+    /// files change their line ends on their way more often than they are a single line.
     pub(super) fn new(ending: LineEnding, text: &[u8]) -> Self {
-        match ending {
-            LineEnding::Auto if memchr(b'\n', text).is_none() && memchr(b'\r', text).is_some() => Self::Cr,
+        let (lf, cr) = (memchr(b'\n', text).is_some(), memchr(b'\r', text).is_some());
+        let is_there = match ending {
+            LineEnding::Lf => lf,
+            LineEnding::Cr => cr,
+            LineEnding::Crlf => memchr::memmem::find(text, b"\r\n").is_some(),
+            LineEnding::Auto | LineEnding::Any => true,
+        };
+        match if is_there || !(lf || cr) { ending } else { LineEnding::Auto } {
+            LineEnding::Auto if cr && !lf => Self::Cr,
             LineEnding::Auto => Self::LfOrCrlf,
             LineEnding::Lf => Self::Lf,
             LineEnding::Crlf => Self::Crlf,
@@ -38,6 +46,18 @@ impl Lines {
             Self::Crlf => b"\r\n",
             Self::Cr => b"\r",
         }
+    }
+
+    /// A record without the line end that ends it.
+    pub(super) fn without_end(self, record: &[u8]) -> &[u8] {
+        let ends: &[&[u8]] = match self {
+            Self::LfOrCrlf => &[b"\r\n", b"\n"],
+            Self::Lf => &[b"\n"],
+            Self::Crlf => &[b"\r\n"],
+            Self::Cr => &[b"\r"],
+            Self::Any => &[b"\r\n", b"\n", b"\r"],
+        };
+        ends.iter().find_map(|end| record.strip_suffix(*end)).unwrap_or(record)
     }
 
     /// The byte by which a line end is found.
@@ -146,7 +166,7 @@ pub(crate) struct Marks {
 impl Dialect {
     pub(super) fn new(format: &CsvFormat, lines: Lines) -> Self {
         let delimiter = format.delimiter_or_default().as_bytes().to_vec();
-        let (first, escape) = (delimiter[0], format.escape);
+        let (first, escape) = (delimiter[0], format.escape_byte());
         let stops = match (lines, escape) {
             (Lines::Any, None) => Stops::Three(first, b'\n', b'\r'),
             (Lines::Any, Some(escape)) => Stops::Four(first, b'\n', b'\r', escape),
@@ -157,7 +177,7 @@ impl Dialect {
             delimiter,
             quote: format.quote_byte(),
             escape,
-            doubled: format.doubled_quotes,
+            doubled: format.doubles_quotes(),
             comment: format.comment.clone().unwrap_or_default().into_bytes(),
             lines,
             trim: format.trim,

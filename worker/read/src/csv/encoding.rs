@@ -1,7 +1,8 @@
-//! Text of other encodings becomes UTF-8 before it is cut: offsets are then those of the UTF-8 text.
+//! Text of other encodings becomes UTF-8 before it is cut, and every text says which bytes of the file it was.
 //!
 //! What is no character of its encoding becomes bytes that are no UTF-8, so that the row is refused (`utf8`) and nothing
-//! is replaced in silence: a lone surrogate, and half a unit at the end of a file. The five bytes that Windows code page
+//! is replaced in silence: a lone surrogate (the three bytes that UTF-8 forbids it), and half a unit at the end of a file
+//! ([`HALF`] and the character of its number). The five bytes that Windows code page
 //! 1252 leaves open are the control characters of the same number, as in the WHATWG's definition of it.
 
 use std::io::{self, Read};
@@ -13,9 +14,12 @@ use crate::fetch::ByteStream;
 /// Bytes that are decoded at once.
 const PIECE_BYTES: usize = 64 << 10;
 
+/// Stands before half a unit: no UTF-8 has this byte.
+const HALF: u8 = 0xff;
+
 /// An encoding that is not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Charset {
+pub(crate) enum Charset {
     Utf16Le,
     Utf16Be,
     Latin1,
@@ -32,7 +36,7 @@ const WINDOWS_1252: [char; 32] = [
 
 impl Charset {
     /// The encoding of a file that starts with these bytes; `None`: UTF-8.
-    pub(super) fn of(encoding: Encoding, start: &[u8]) -> Option<Self> {
+    pub(crate) fn of(encoding: Encoding, start: &[u8]) -> Option<Self> {
         let marked = match start {
             [0xff, 0xfe, ..] => Some(Self::Utf16Le),
             [0xfe, 0xff, ..] => Some(Self::Utf16Be),
@@ -50,12 +54,34 @@ impl Charset {
     }
 
     /// The UTF-8 text of a stream of this encoding.
-    pub(super) fn decoded(self, input: ByteStream) -> ByteStream {
+    pub(crate) fn decoded(self, input: ByteStream) -> ByteStream {
         ByteStream::new(Decoded { charset: self, input, waiting: Vec::new(), text: Vec::new(), at: 0, at_end: false })
     }
 
+    /// Bytes of the smallest unit: a line end takes one for each of its characters.
+    pub(crate) fn unit_bytes(self) -> u64 {
+        match self {
+            Self::Utf16Le | Self::Utf16Be => 2,
+            Self::Latin1 | Self::Windows1252 => 1,
+        }
+    }
+
+    /// How many bytes of the file became this text.
+    pub(crate) fn file_bytes(self, text: &[u8]) -> u64 {
+        let starts = |text: &[u8]| text.iter().filter(|byte| !matches!(byte, 0x80..=0xbf)).count() as u64;
+        if self.unit_bytes() == 1 {
+            return starts(text);
+        }
+        let (text, half) = match memchr::memchr(HALF, text) {
+            Some(at) => (&text[..at], 1),
+            None => (text, 0),
+        };
+        // A character of four bytes is two units.
+        2 * (starts(text) + text.iter().filter(|byte| **byte >= 0xf0).count() as u64) + half
+    }
+
     /// Appends the text of whole characters; says how many bytes they took. `at_end`: no more will come.
-    pub(super) fn decode(self, bytes: &[u8], at_end: bool, text: &mut Vec<u8>) -> usize {
+    pub(crate) fn decode(self, bytes: &[u8], at_end: bool, text: &mut Vec<u8>) -> usize {
         match self {
             Self::Latin1 => decode_bytes(bytes, char::from, text),
             Self::Windows1252 => {
@@ -114,8 +140,9 @@ fn decode_units(bytes: &[u8], unit_of: impl Fn([u8; 2]) -> u16, at_end: bool, te
             }
         }
     }
-    if at_end && !half.is_empty() {
-        text.push(0xff);
+    if at_end && let [half] = half {
+        text.push(HALF);
+        text.extend_from_slice(char::from(*half).encode_utf8(&mut [0; 4]).as_bytes());
         return bytes.len();
     }
     at * 2
@@ -182,11 +209,18 @@ mod tests {
         }
     }
 
+    /// The text of some bytes, which says which bytes it was, wherever it is cut.
     fn decoded(charset: Charset, bytes: &[u8]) -> Vec<u8> {
         let (mut text, mut drops) = (Vec::new(), Vec::new());
         charset.decoded(ByteStream::new(io::Cursor::new(bytes.to_vec()))).read_to_end(&mut text).unwrap();
         charset.decoded(ByteStream::new(Drops(bytes.to_vec(), 0))).read_to_end(&mut drops).unwrap();
         assert_eq!(text, drops);
+        assert_eq!(charset.file_bytes(&text), bytes.len() as u64, "{charset:?}");
+        let is_start = |at: usize| text.get(at).is_none_or(|byte| !matches!(byte, 0x80..=0xbf));
+        for at in (0..=text.len()).filter(|at| is_start(*at) && text[..*at].last() != Some(&HALF)) {
+            let parts = charset.file_bytes(&text[..at]) + charset.file_bytes(&text[at..]);
+            assert_eq!(parts, bytes.len() as u64, "{charset:?} at {at}");
+        }
         text
     }
 
@@ -205,7 +239,7 @@ mod tests {
     #[test]
     fn what_is_no_character_is_no_utf8_either() {
         assert_eq!(decoded(Charset::Utf16Le, b"a\0\x00\xd8b\0"), b"a\xed\xa0\x80b");
-        assert_eq!(decoded(Charset::Utf16Le, b"a\0\x00\xdc\x00"), b"a\xed\xb0\x80\xff");
+        assert_eq!(decoded(Charset::Utf16Le, b"a\0\x00\xdc\x00"), b"a\xed\xb0\x80\xff\0");
         assert_eq!(decoded(Charset::Utf16Be, b"\0a\xd8\x3d"), b"a\xed\xa0\xbd");
     }
 }

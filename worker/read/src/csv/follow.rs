@@ -144,7 +144,8 @@ impl<'a> RecordWalk<'a> {
 
     /// Takes the last bytes of the record into account. Answers how many of them are its line end.
     pub(crate) fn end(&mut self, bytes: &[u8]) -> usize {
-        let line_end = bytes.len() - without_line_end(bytes).len();
+        let record = if self.dialect.is_some() { self.lines.without_end(bytes) } else { without_line_end(bytes) };
+        let line_end = bytes.len() - record.len();
         self.count(&bytes[..bytes.len() - line_end]);
         self.count_lines(&bytes[bytes.len() - line_end..]);
         line_end

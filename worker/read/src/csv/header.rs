@@ -11,11 +11,14 @@ use super::record::{self, Field, Item};
 use super::{Cut, Target, cut_error};
 use crate::Error;
 use crate::blocks::{Block, Splitter};
-use crate::fault::without_line_end;
 use crate::fetch::ByteStream;
 
 /// Bytes of the file that say what ends its lines.
 const LINES_SEEN: usize = 64 << 10;
+
+/// What to do about a header that cannot be read.
+const LEAVE_OUT: &str = "leave it out with csv.skip_lines, set csv.header to false, and name the columns in \
+                         csv.column_names";
 
 /// What stands before the first record.
 pub(super) struct Head {
@@ -42,7 +45,7 @@ pub(super) fn read(
     let failed = |error| cut_error(uri, error);
     let charset = Charset::of(format.encoding, splitter.peek_up_to(3).map_err(failed)?);
     if let Some(charset) = charset {
-        splitter.recode(|input| charset.decoded(input));
+        splitter.recode(charset);
     }
     if splitter.peek_up_to(3).map_err(failed)? == b"\xef\xbb\xbf" {
         splitter.consume(3);
@@ -55,7 +58,9 @@ pub(super) fn read(
     let recoded = charset.is_some();
     let head = Head { dialect, cut, names: None, lines: skipped, records: 0, rest: None, recoded };
     let header_left = if format.header { format.header_lines } else { 0 };
-    let mut opening = Opening { uri, head, limits, header_left, skip_left: format.skip_rows, header: Vec::new() };
+    let is_replaced = !format.column_names.is_empty();
+    let skip_left = format.skip_rows;
+    let mut opening = Opening { uri, head, limits, is_replaced, header_left, skip_left, header: Vec::new() };
     opening.read(splitter)?;
     opening.finish(format)
 }
@@ -65,6 +70,8 @@ struct Opening<'a> {
     uri: &'a str,
     head: Head,
     limits: &'a ReadLimits,
+    /// Whether other names stand in place of those of the header: then it may be no good one.
+    is_replaced: bool,
     header_left: u32,
     skip_left: u64,
     /// The lines of the header.
@@ -99,11 +106,12 @@ impl Opening<'_> {
         }
         let (text, limit) = (&block.buffer[..block.end], self.limits.columns as usize);
         let walk = record::read(&self.head.dialect, text, block.start, fields, limit);
-        self.head.lines += self.head.dialect.lines.count(&text[block.start..walk.next]);
+        let lines = self.head.dialect.lines.count(&text[block.start..walk.next]);
+        self.head.lines += lines;
         match walk.item {
             Item::Nothing => {}
             _ if self.header_left > 0 => {
-                self.not_a_header(without_line_end(&text[block.start..walk.next]).len() as u64)?;
+                self.not_a_header(self.head.dialect.lines.without_end(&text[block.start..walk.next]).len() as u64)?;
             }
             _ => {}
         }
@@ -123,8 +131,15 @@ impl Opening<'_> {
                 self.header.push(names);
                 self.header_left -= 1;
             }
-            Item::Unclosed { .. } => return Err(self.damaged("has a quote that is not closed")),
-            Item::AfterQuote { .. } => return Err(self.damaged("has a field that goes on after its closing quote")),
+            // A row could be in the field of a header of several lines.
+            Item::AfterQuote { .. } if self.is_replaced && lines == 1 => {
+                self.header.push(Vec::new());
+                self.header_left -= 1;
+            }
+            Item::Unclosed { .. } => return Err(self.damaged(&format!("has a quote that is not closed; {LEAVE_OUT}"))),
+            Item::AfterQuote { .. } => {
+                return Err(self.damaged(&format!("has a field that goes on after its closing quote; {LEAVE_OUT}")));
+            }
         }
         Ok(walk.next)
     }
@@ -150,14 +165,6 @@ impl Opening<'_> {
         if format.column_names.is_empty() || (format.header && found.is_none()) {
             head.names = found;
             return Ok(head);
-        }
-        let (uri, named) = (self.uri, format.column_names.len());
-        if let Some(found) = found.filter(|found| found.len() != named) {
-            return Err(Error::Schema(format!(
-                "csv.column_names names {named} columns, and the header of {uri} has {}: {}",
-                found.len(),
-                found.join(", ")
-            )));
         }
         head.names = Some(format.column_names.clone());
         Ok(head)

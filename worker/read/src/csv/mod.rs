@@ -15,7 +15,7 @@
 //!   columns that the schema does not have, unless the contract makes them bad rows; null values and empty fields of them
 //!   are nothing.
 //! - The first file says the schema; a column without a name is called by its place, a name that was there before gets a
-//!   number. With `auto_dialect` it says the dialect of all files too ([`sniff`]).
+//!   number. With `dialect: auto` it says the dialect of all files too ([`sniff`]).
 //! - A record longer than `limits.record_bytes` is a reject, and reading goes on behind it; only when its end is out of
 //!   reach, because a quote is not closed, the file is damaged. A field longer than `limits.field_bytes` is a reject.
 //!
@@ -39,6 +39,7 @@ use super::notation::Notation;
 use super::pipeline::{Ask, Parsed, Sizes, Start, Text};
 use super::{InputSchema, Origin};
 use crate::Error;
+use crate::code::Code;
 use crate::fetch::{ByteStream, into_error};
 
 mod cut;
@@ -57,7 +58,7 @@ mod sniff;
 
 pub(crate) use cut::Cut;
 use dialect::{Dialect, Lines};
-use encoding::Charset;
+pub(crate) use encoding::Charset;
 use header::{Head, More};
 pub(crate) use rescue::Rescued;
 
@@ -118,7 +119,7 @@ impl Target {
     fn bad_value(&self, text: &[u8]) -> Bad {
         let mut bad = Bad::value(&self.name, self.ty, text, self.inferred);
         if let Some(expected) = self.notation.expected()
-            && bad.code != "utf8"
+            && bad.code != Code::Utf8
         {
             bad.reason.push_str(&format!(", {expected}"));
         }

@@ -12,8 +12,9 @@ use super::rescue::Rescued;
 use super::{Csv, Cut, Target};
 use crate::Error;
 use crate::blocks::{Block, too_long};
+use crate::code::Code;
 use crate::columns::Column;
-use crate::fault::{Bad, BadRow, without_line_end};
+use crate::fault::{Bad, BadRow};
 use crate::pipeline::{Ask, Parsed, Sizes, Start, batch_error};
 
 /// Bytes that are indexed at once: text, index and the ends of the columns stay in the second-level cache.
@@ -46,6 +47,8 @@ pub(super) struct Parser<'a> {
     offsets: Vec<i64>,
     /// Line ends counted so far, and up to where.
     lines: (u64, usize),
+    /// The offset in the file of a place of the block.
+    place: (u64, usize),
     ends: Vec<u32>,
     fields: Vec<Field>,
 }
@@ -80,6 +83,7 @@ impl<'a> Parser<'a> {
             stops: false,
             offsets: Vec::with_capacity(if ask.offsets { rows } else { 0 }),
             lines: (0, block.start),
+            place: (block.offset, block.start),
             ends: Vec::new(),
             fields: Vec::with_capacity(order.len()),
         })
@@ -124,8 +128,13 @@ impl<'a> Parser<'a> {
         self.stops || (self.ask.stop_at_first && !self.bad_after.is_empty())
     }
 
-    fn offset(&self, at: usize) -> u64 {
-        self.block.offset + (at - self.block.start) as u64
+    /// Where in the file a record stands. Asked in the order of the records.
+    fn offset(&mut self, at: usize) -> u64 {
+        let (offset, from) = self.place;
+        let passed = &self.text[from..at];
+        let in_file = self.block.charset.map_or(passed.len() as u64, |charset| charset.file_bytes(passed));
+        self.place = (offset + in_file, at);
+        self.place.0
     }
 
     /// Delimiters and line ends of a row.
@@ -183,11 +192,24 @@ impl<'a> Parser<'a> {
         self.forget();
         self.rescued.iter_mut().for_each(|rescued| rescued.end_records(rows));
         if self.ask.offsets {
-            let starts = self.ends.iter().step_by(self.stride().max(1)).take(rows);
-            let base = self.block.offset as i64 - self.block.start as i64 + 1;
-            self.offsets.extend(starts.map(|end| base + i64::from(*end)));
+            self.keep_offsets(rows);
         }
         true
+    }
+
+    /// Keeps the places of so many rows of the window.
+    fn keep_offsets(&mut self, rows: usize) {
+        let stride = self.stride().max(1);
+        if self.block.charset.is_some() {
+            for row in 0..rows {
+                let offset = self.offset(self.ends[row * stride] as usize + 1);
+                self.offsets.push(offset as i64);
+            }
+            return;
+        }
+        let starts = self.ends.iter().step_by(stride).take(rows);
+        let base = self.block.offset as i64 - self.block.start as i64 + 1;
+        self.offsets.extend(starts.map(|end| base + i64::from(*end)));
     }
 
     fn undo(&mut self) -> bool {
@@ -226,7 +248,7 @@ impl<'a> Parser<'a> {
     }
 
     fn length(&self, at: usize, next: usize) -> u64 {
-        without_line_end(&self.text[at..next]).len() as u64
+        self.dialect.lines.without_end(&self.text[at..next]).len() as u64
     }
 
     fn is_too_long(&self, at: usize, next: usize) -> bool {
@@ -257,7 +279,8 @@ impl<'a> Parser<'a> {
         self.rows += 1;
         self.forget();
         if self.ask.offsets {
-            self.offsets.push(self.offset(at) as i64);
+            let offset = self.offset(at);
+            self.offsets.push(offset as i64);
         }
         Ok(())
     }
@@ -317,7 +340,7 @@ impl<'a> Parser<'a> {
         if self.csv.contract.columns == ContractMode::DiscardRow {
             let reason =
                 format!("row has a value in `{name}`, which is no column, and contract.columns is discard_row");
-            return Err(Bad { column: name.clone(), ..Bad::row("contract.column", reason) });
+            return Err(Bad { column: name.clone(), ..Bad::row(Code::ContractColumn, reason) });
         }
         let Some(rescued) = &mut self.rescued else { return Ok(()) };
         let text = field.text(self.text, self.dialect);
@@ -343,18 +366,21 @@ impl<'a> Parser<'a> {
         let (ragged, expected) = (self.csv.format.ragged_rows, self.order.len());
         let limit = self.csv.limits.columns as usize;
         if count > expected.max(limit) {
-            return Err(Bad::row("csv.columns", format!("row has {count} fields, and limits.columns allows {limit}")));
+            return Err(Bad::row(
+                Code::CsvColumns,
+                format!("row has {count} fields, and limits.columns allows {limit}"),
+            ));
         }
         if (count < expected && ragged.pads()) || (count > expected && ragged.truncates()) {
             return Ok(());
         }
-        Err(Bad::row("csv.field_count", format!("row has {count} fields, expected {expected}")))
+        Err(Bad::row(Code::CsvFieldCount, format!("row has {count} fields, expected {expected}")))
     }
 
     fn unclosed(&self, at: usize, field: usize) -> Bad {
         let lines = self.count_lines(at, self.text.len()) - u64::from(self.block.added > 0);
         let mut bad = Bad::row(
-            "csv.unclosed_quote",
+            Code::CsvUnclosedQuote,
             format!(
                 "the quote of field {} is not closed before the end of the file; {lines} line ends follow it",
                 self.name(field)
@@ -367,7 +393,7 @@ impl<'a> Parser<'a> {
     fn after_quote(&self, at: usize, next: usize, field: usize) -> Bad {
         let text = super::super::fault::shown(self.text[at..next].trim_ascii_end());
         let mut bad = Bad::row(
-            "csv.quote",
+            Code::CsvQuote,
             format!("field {} goes on after its closing quote, in the row `{text}`", self.name(field)),
         );
         bad.column = self.name(field);
@@ -394,7 +420,12 @@ impl<'a> Parser<'a> {
             let (lines, counted) = self.lines;
             self.lines = (lines + self.count_lines(counted, at), at);
             let records_before = (self.rows + self.bad_after.len()) as u64;
-            let row = BadRow::new(bad, &self.text[at..next], records_before, self.lines.0, self.offset(at));
+            let offset = self.offset(at);
+            let record = self.dialect.lines.without_end(&self.text[at..next]);
+            let mut row = BadRow::new(bad, record, records_before, self.lines.0, offset);
+            if let Some(charset) = self.block.charset {
+                row.length_bytes = charset.file_bytes(record);
+            }
             self.kept.push(row);
         }
         self.bad_after.push(self.rows as u32);
@@ -424,5 +455,5 @@ impl<'a> Parser<'a> {
 
 fn too_large(column: &str, bytes: usize, limit: u64) -> Bad {
     let reason = format!("field {column} has {bytes} bytes, and limits.field_bytes allows {limit}");
-    Bad { column: column.to_owned(), code: "csv.field_bytes", reason, stops: false }
+    Bad { column: column.to_owned(), code: Code::CsvFieldBytes, reason, stops: false }
 }

@@ -24,7 +24,8 @@ pub(crate) fn schema(
     format: &CsvFormat,
     splitter: &mut Splitter<ByteStream>,
 ) -> Result<Option<InputSchema>, Error> {
-    let found = if format.auto_dialect { Some(sniff::sniff(uri, format, splitter)?) } else { None };
+    let found =
+        if format.dialect == moulin_core::Dialect::Auto { Some(sniff::sniff(uri, format, splitter)?) } else { None };
     let format = found.as_ref().map_or(format, |found| &found.format);
     let declared = source.columns.as_slice();
     let mut head = header::read(uri, format, &source.limits, splitter)?;

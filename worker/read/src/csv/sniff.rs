@@ -23,7 +23,7 @@ const SNIFFED_BYTES: usize = 64 << 10;
 const RECORDS: usize = 500;
 
 /// What may stand between fields, the more usual ones first.
-const DELIMITERS: [&str; 10] = [",", ";", "\t", "|", "||", "::", "~", "^", "\u{1}", ":"];
+const DELIMITERS: [&str; 11] = [",", ";", "\t", "|", "||", "::", ", ", "~", "^", "\u{1}", ":"];
 
 /// A dialect that was found: the format with all that was not said filled in, and why.
 pub(super) struct Sniffed {
@@ -35,7 +35,8 @@ pub(super) struct Sniffed {
 pub(super) fn sniff(uri: &str, format: &CsvFormat, splitter: &mut Splitter<ByteStream>) -> Result<Sniffed, Error> {
     let bytes = splitter.peek_up_to(SNIFFED_BYTES).map_err(|error| cut_error(uri, error))?;
     let is_whole = bytes.len() < SNIFFED_BYTES;
-    let mut sniffed = Sniffed { format: CsvFormat { auto_dialect: false, ..format.clone() }, options: Vec::new() };
+    let mut sniffed =
+        Sniffed { format: CsvFormat { dialect: moulin_core::Dialect::Given, ..format.clone() }, options: Vec::new() };
     let text = sniffed.encoding(bytes, is_whole);
     sniffed.line_ending(&text);
     let lines = Lines::new(sniffed.format.line_ending, &text);

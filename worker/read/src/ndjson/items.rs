@@ -68,3 +68,41 @@ fn string_end(text: &[u8], mut at: usize) -> Option<usize> {
         at += 2;
     }
 }
+
+/// Follows one element to its end without holding it: the same as [`item_end`], a stretch of text at a time.
+#[derive(Debug, Default)]
+pub(crate) struct ItemWalk {
+    depth: usize,
+    inside: Inside,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Inside {
+    #[default]
+    Nothing,
+    String,
+    /// The byte behind a `\`.
+    Escape,
+}
+
+impl ItemWalk {
+    /// Goes on in the text behind the last one. Answers where in it the comma or the bracket stands that ends the element.
+    pub(crate) fn go_on(&mut self, text: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(&byte) = text.get(at) {
+            match (self.inside, byte) {
+                (Inside::Escape, _) => self.inside = Inside::String,
+                (Inside::String, b'\\') => self.inside = Inside::Escape,
+                (Inside::String, b'"') => self.inside = Inside::Nothing,
+                (Inside::String, _) => at += memchr2(b'"', b'\\', &text[at..]).unwrap_or(text.len() - at) - 1,
+                (Inside::Nothing, b'"') => self.inside = Inside::String,
+                (Inside::Nothing, b'[' | b'{') => self.depth += 1,
+                (Inside::Nothing, b']' | b'}' | b',') if self.depth == 0 => return Some(at),
+                (Inside::Nothing, b']' | b'}') => self.depth -= 1,
+                (Inside::Nothing, _) => {}
+            }
+            at += 1;
+        }
+        None
+    }
+}

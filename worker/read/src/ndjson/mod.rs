@@ -32,6 +32,7 @@ use super::columns::kept;
 use super::csv::{Cut, cut_error};
 use super::pipeline::{Ask, Parsed, Sizes, Start, Text};
 use super::{InputSchema, Origin};
+use crate::code::Code;
 use crate::fault::Bad;
 use crate::fetch::ByteStream;
 use crate::{Error, iceberg_type_name};
@@ -116,7 +117,7 @@ impl Objects {
     }
 
     fn too_long(&self, length_bytes: u64) -> Bad {
-        too_long("json.record_bytes", length_bytes, self.record_bytes, false)
+        too_long(Code::JsonRecordBytes, length_bytes, self.record_bytes, false)
     }
 
     /// Columns that are checked.

@@ -173,17 +173,22 @@ impl<'a> Parser<'a> {
         end + 1
     }
 
-    /// Whether a line is longer than a record may be. The elements of an array never are: their file is damaged then.
+    /// Whether a record is longer than it may be.
     fn is_too_long(&self, at: usize, end: usize) -> bool {
-        self.format.layout == Layout::Lines && self.length(at, end) > self.format.record_bytes
+        self.bytes(at, end).len() as u64 > self.format.record_bytes
     }
 
-    fn length(&self, at: usize, end: usize) -> u64 {
-        without_line_end(&self.text[at..end]).len() as u64
+    /// The bytes of the record that stands there, without what ends it.
+    fn bytes(&self, at: usize, end: usize) -> &'a [u8] {
+        let record = &self.text[at..end];
+        match self.format.layout {
+            Layout::Lines => without_line_end(record),
+            Layout::Items => record.trim_ascii_end(),
+        }
     }
 
     fn too_long(&self, at: usize, end: usize) -> Bad {
-        self.format.too_long(self.length(at, end))
+        self.format.too_long(self.bytes(at, end).len() as u64)
     }
 
     /// Reads the value of a column.
@@ -352,8 +357,7 @@ impl<'a> Parser<'a> {
         let place = |(number, (at, good, bad)): (usize, (u32, u32, Bad))| {
             let at = at as usize;
             let offset = self.block.offset + (at - self.block.start) as u64;
-            let record = &self.text[at..self.record_end(at)];
-            let record = if self.format.layout == Layout::Items { record.trim_ascii_end() } else { record };
+            let record = self.bytes(at, self.record_end(at));
             BadRow::new(bad, record, u64::from(good) + number as u64, lines_to(at), offset)
         };
         let kept = bad.into_iter().enumerate();

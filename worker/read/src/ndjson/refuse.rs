@@ -6,6 +6,7 @@ use super::Objects;
 use super::scan::{Broken, Layout, Scan, Str};
 use super::shape::Shape;
 use super::value::{Misfit, Unfit};
+use crate::code::Code;
 use crate::fault::{Bad, shown};
 use crate::iceberg_type_name;
 
@@ -13,16 +14,16 @@ use crate::iceberg_type_name;
 pub(super) fn broken(format: &Objects, text: &[u8], at: usize, end: usize, broken: Broken) -> Bad {
     let record = text[at..end].trim_ascii_end();
     if std::str::from_utf8(record).is_err() {
-        return Bad::row("utf8", format!("row `{}` is not UTF-8", shown(record)));
+        return Bad::row(Code::Utf8, format!("row `{}` is not UTF-8", shown(record)));
     }
     let whole = if format.layout == Layout::Lines { "line" } else { "element" };
-    if broken.code() == "json.depth" {
+    if broken.code() == Code::JsonDepth {
         let reason = format!(
             "row has more than {} levels of objects and lists, at character {} of the {whole}",
             format.max_depth,
             broken.at - at + 1
         );
-        return Bad::row("json.depth", reason);
+        return Bad::row(Code::JsonDepth, reason);
     }
     let found = shown(&text[broken.at.min(end)..end]);
     let found = if found.trim().is_empty() { format!("the end of the {whole}") } else { format!("`{found}`") };
@@ -31,7 +32,7 @@ pub(super) fn broken(format: &Objects, text: &[u8], at: usize, end: usize, broke
         broken.at - at + 1,
         broken.expected
     );
-    Bad::row("json.syntax", reason)
+    Bad::row(Code::JsonSyntax, reason)
 }
 
 /// A record that starts with something else than a brace.
@@ -44,7 +45,7 @@ pub(super) fn not_an_object(scan: &Scan<'_>) -> Unfit {
         return Unfit::Broken(Broken { at: scan.at, expected: "an object" });
     }
     let reason = format!("row is `{}`, expected an object", shown(&scan.text[scan.at..end]));
-    Unfit::Bad(Box::new(Bad::row("json.not_an_object", reason)))
+    Unfit::Bad(Box::new(Bad::row(Code::JsonNotAnObject, reason)))
 }
 
 /// A value that is none of its column's type.
@@ -55,13 +56,13 @@ pub(super) fn misfit(format: &Objects, place: usize, text: &[u8], misfit: &Misfi
     if misfit.surrogate {
         let reason =
             format!("field {path} has value `{}`, in which half of a surrogate pair is no character", shown(value));
-        return Bad { column: column.clone(), ..Bad::row("json.surrogate", reason) };
+        return Bad { column: column.clone(), ..Bad::row(Code::JsonSurrogate, reason) };
     }
     if let (Some(ty), true) = (misfit.ty, misfit.path.is_empty()) {
         let mut bad = Bad::value(column, ty, value, format.inferred[place]);
         if let Shape::Plain { texts: Some(texts), .. } = &format.members.list[place].shape
             && let Some(expected) = texts.expected()
-            && bad.code != "utf8"
+            && bad.code != Code::Utf8
         {
             bad.reason.push_str(&format!(", {expected}"));
         }
@@ -76,19 +77,19 @@ pub(super) fn misfit(format: &Objects, place: usize, text: &[u8], misfit: &Misfi
     if format.inferred[place] {
         reason.push_str("; the type was inferred from a sample of the first file: declare the column's type");
     }
-    Bad { column: column.clone(), ..Bad::row("type.nested", reason) }
+    Bad { column: column.clone(), ..Bad::row(Code::TypeNested, reason) }
 }
 
 /// A key that comes twice, where that makes a bad row.
 pub(super) fn duplicate_key(text: &[u8], key: Str) -> Bad {
     let reason = format!("row has the key `{}` twice in one object", shown(&text[key.start..key.end]));
-    Bad::row("json.duplicate_key", reason)
+    Bad::row(Code::JsonDuplicateKey, reason)
 }
 
 /// A key that is no column, where the contract does not take it.
 pub(super) fn contract_column(key: &str, mode: ContractMode) -> Bad {
     let reason = format!("row has the key `{key}`, which is no column, and contract.columns is {}", mode.as_str());
-    Bad { column: key.to_owned(), stops: mode == ContractMode::Freeze, ..Bad::row("contract.column", reason) }
+    Bad { column: key.to_owned(), stops: mode == ContractMode::Freeze, ..Bad::row(Code::ContractColumn, reason) }
 }
 
 /// The first field of an object that is longer than the limit.
@@ -104,7 +105,7 @@ pub(super) fn long_field(mut scan: Scan<'_>, limit: usize) -> Option<Bad> {
         if bytes > limit {
             let column = shown(&scan.text[key.start..key.end]);
             let reason = format!("field {column} has {bytes} bytes, and limits.field_bytes is {limit}");
-            return Some(Bad { column, ..Bad::row("json.field_bytes", reason) });
+            return Some(Bad { column, ..Bad::row(Code::JsonFieldBytes, reason) });
         }
         more = scan.another(b'}').ok()?;
     }

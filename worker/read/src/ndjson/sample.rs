@@ -47,7 +47,7 @@ pub(crate) fn schema(
         }
         look_at(&block, source, layout, &mut sample, &mut keys);
         // One block is the sample, but for what is left of a file that is no larger: its last line may have no end.
-        if !splitter.is_at_end() {
+        if !splitter.is_at_end() && sample.rows > 0 {
             break;
         }
     }

@@ -1,5 +1,6 @@
 //! The words of JSON (RFC 8259), found in place.
 
+use crate::code::Code;
 use crate::values;
 
 /// What is expected where objects and lists stand in each other too deeply.
@@ -14,8 +15,8 @@ pub(super) struct Broken {
 
 impl Broken {
     /// The code of a record that is broken so.
-    pub(super) fn code(self) -> &'static str {
-        if self.expected == TOO_DEEP { "json.depth" } else { "json.syntax" }
+    pub(super) fn code(self) -> Code {
+        if self.expected == TOO_DEEP { Code::JsonDepth } else { Code::JsonSyntax }
     }
 }
 
@@ -420,10 +421,10 @@ mod tests {
         let deep = |levels: usize| format!("{}{}\n", "[".repeat(levels), "]".repeat(levels));
         assert!(whole_of(&deep(128)).value().is_ok());
         let broken = whole_of(&deep(129)).value().unwrap_err();
-        assert_eq!((broken.at, broken.code()), (128, "json.depth"));
+        assert_eq!((broken.at, broken.code()), (128, Code::JsonDepth));
         let million = deep(1_000_000);
         assert!(Scan { max_depth: u32::MAX, ..whole_of(&million) }.value().is_ok());
-        assert_eq!(whole_of(&"[{\"a\":".repeat(500_000)).value().unwrap_err().code(), "json.depth");
+        assert_eq!(whole_of(&"[{\"a\":".repeat(500_000)).value().unwrap_err().code(), Code::JsonDepth);
     }
 
     proptest! {

@@ -38,7 +38,8 @@ impl Reading {
             let step = self.counters.timed(Room::Read, || guarded(|| decoder.try_decode()));
             match step.map_err(|reason| self.blame(file, &footer, group, places, &reason))? {
                 DecodeResult::NeedsData(ranges) => {
-                    let parts = self.input.fetcher.ranges(file, &ranges, &self.counters, &self.runtime)?;
+                    let parts = self.input.fetcher.ranges(file, &ranges, &self.counters, &self.runtime);
+                    let parts = parts.map_err(|error| beyond(file, &footer, group, places, error))?;
                     guarded(|| decoder.push_ranges(ranges, parts)).map_err(|reason| damaged(file, reason))?;
                 }
                 DecodeResult::Data(batch) => {
@@ -87,6 +88,27 @@ impl Reading {
                 }
             }
         }
+    }
+}
+
+/// The error of bytes that cannot be had: where the file ends before them, with the row group and the column whose they
+/// are.
+fn beyond(file: &PlannedFile, footer: &ArrowReaderMetadata, group: usize, places: &[usize], error: Error) -> Error {
+    let Error::BadFile { reason, .. } = &error else { return error };
+    let leaves = footer.metadata().row_group(group).columns().iter().enumerate();
+    let is_beyond = |(leaf, place): &(usize, usize)| {
+        let column = footer.metadata().row_group(group).column(*leaf);
+        let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+        let end = u64::try_from(start.saturating_add(column.compressed_size())).unwrap_or(u64::MAX);
+        places.contains(place) && end > file.size_bytes
+    };
+    let mut leaves = leaves.map(|(leaf, _)| (leaf, footer.parquet_schema().get_column_root_idx(leaf)));
+    match leaves.find(is_beyond) {
+        Some((_, place)) => {
+            let column = footer.schema().field(place).name();
+            damaged(file, format!("row group {group}, column `{column}`: {reason}"))
+        }
+        None => error,
     }
 }
 

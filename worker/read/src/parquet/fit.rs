@@ -13,6 +13,7 @@ use moulin_core::{ContractMode, PlannedFile, RejectedRow, Source};
 
 use super::make::{self, Made, Make};
 use super::{Reading, missing_column};
+use crate::code::Code;
 use crate::columns::column_type;
 use crate::csv::Rescued;
 use crate::fault::{Bad, BadRow, shown};
@@ -165,7 +166,7 @@ impl Rows<'_> {
                 None => {
                     let (value, ty) = (shown(text.as_bytes()), iceberg_type_name(field.data_type()));
                     let reason = format!("field {} has value `{value}`, expected {ty}", field.name());
-                    Bad { column: field.name().clone(), ..Bad::row("type.nested", reason) }
+                    Bad { column: field.name().clone(), ..Bad::row(Code::TypeNested, reason) }
                 }
             };
             if let Some(expected) = make.expected() {
@@ -188,7 +189,7 @@ impl Rows<'_> {
             if discards {
                 let reason =
                     format!("row has a value in `{name}`, which is no column, and contract.columns is discard_row");
-                let bad = Bad { column: name.to_owned(), ..Bad::row("contract.column", reason) };
+                let bad = Bad { column: name.to_owned(), ..Bad::row(Code::ContractColumn, reason) };
                 self.bad.entry(row).or_insert((bad, text));
             } else {
                 self.rescued.push((row, name.to_owned(), text));

@@ -20,6 +20,14 @@ pub(super) fn damaged(file: &PlannedFile, reason: impl Into<String>) -> Error {
     Error::BadFile { uri: file.uri.clone(), reason: reason.into() }
 }
 
+/// The error of a footer that cannot be read.
+fn unreadable(file: &PlannedFile, reason: String) -> Error {
+    if reason.contains("encrypted footer") {
+        return damaged(file, "it is encrypted, and only Parquet files that are not can be read");
+    }
+    damaged(file, reason)
+}
+
 /// Runs a step of the decoder. A damaged file may make it panic: that is no more than one of its errors.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(work)) {
@@ -41,7 +49,7 @@ pub(super) fn footer(
     runtime: &Handle,
 ) -> Result<ArrowReaderMetadata, Error> {
     let pages = if with_pages { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
-    let bad = |reason| damaged(file, reason);
+    let bad = |reason| unreadable(file, reason);
     let decoder = guarded(|| ParquetMetaDataPushDecoder::try_new(file.size_bytes)).map_err(bad)?;
     let mut decoder = decoder.with_page_index_policy(pages);
     loop {

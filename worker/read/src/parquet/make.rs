@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array};
 use arrow::compute::kernels::cmp;
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options, nullif, take};
-use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Schema};
 use arrow::error::ArrowError;
 use moulin_core::{Column, ColumnText, CsvFormat, PlannedFile, PrimitiveType};
 
@@ -246,6 +246,20 @@ pub(super) fn mask(length: usize, rows: &[usize]) -> BooleanArray {
     BooleanArray::from(mask)
 }
 
+/// A type in which what is null by its type (the logical type UNKNOWN) is a text: only that holds whatever comes.
+fn with_texts(ty: &DataType) -> DataType {
+    let inner = |field: &FieldRef| Arc::new(Field::clone(field).with_data_type(with_texts(field.data_type())));
+    match ty {
+        DataType::Null => DataType::Utf8,
+        DataType::List(item) => DataType::List(inner(item)),
+        DataType::LargeList(item) => DataType::LargeList(inner(item)),
+        DataType::FixedSizeList(item, length) => DataType::FixedSizeList(inner(item), *length),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inner).collect()),
+        DataType::Map(entries, sorted) => DataType::Map(inner(entries), *sorted),
+        other => other.clone(),
+    }
+}
+
 /// The type that a column lands as, and where that comes from.
 pub(super) fn type_of(
     file: &PlannedFile,
@@ -255,7 +269,7 @@ pub(super) fn type_of(
     if let Some(column) = declared {
         return Ok((crate::columns::arrow_type_of(&column.ty), Origin::Declared));
     }
-    let ty = landable(found.data_type());
+    let ty = landable(&with_texts(found.data_type()));
     ty.map(|ty| (ty, Origin::File))
         .map_err(|why| Error::Schema(format!("column `{}` of {} {why}", found.name(), file.uri)))
 }

@@ -103,3 +103,22 @@ fn when_every_file_is_bad_the_first_says_why_and_a_missing_one_always_fails() {
     let error = on_runtime(read(&missing, OnBadRow::Skip)).unwrap_err().to_string();
     assert!(error.starts_with("no file at "), "{error}");
 }
+
+#[test]
+fn a_parquet_file_that_lacks_the_bytes_of_a_column_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let column = |from: i64| Arc::new(Int64Array::from_iter_values(from..from + 5_000)) as ArrayRef;
+    super::parquet::write(&path, vec![("first", column(0)), ("second", column(1 << 40))], 2_500);
+    let whole = fs::read(&path).unwrap();
+    let length = u32::from_le_bytes(whole[whole.len() - 8..whole.len() - 4].try_into().unwrap()) as usize;
+    let footer = &whole[whole.len() - length - 8..];
+    // The footer says that more stands before it than does.
+    fs::write(&path, [&whole[..4], footer].concat()).unwrap();
+    let source = source(&path, Format::Parquet, &[]);
+    let error = on_runtime(read(&source, OnBadRow::Skip)).unwrap_err().to_string();
+    assert!(error.contains("a.parquet is damaged: row group 0, column `first`: it has "), "{error}");
+    fs::write(&path, b"PAR1 encrypted \x04\x00\x00\x00PARE").unwrap();
+    let error = on_runtime(schema_of(&source)).unwrap_err().to_string();
+    assert!(error.ends_with("it is encrypted, and only Parquet files that are not can be read"), "{error}");
+}

@@ -1,6 +1,6 @@
 //! Dialects that are found, and what has no column of its own.
 
-use moulin_core::{ContractMode, CsvFormat, RaggedRows};
+use moulin_core::{ContractMode, CsvFormat, Dialect, RaggedRows};
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn found(format: &CsvFormat, bytes: &[u8]) -> (String, Vec<Vec<String>>, Vec<Str
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.csv");
     std::fs::write(&path, bytes).unwrap();
-    let source = source(&path, Format::Csv(CsvFormat { auto_dialect: true, ..format.clone() }), &[]);
+    let source = source(&path, Format::Csv(CsvFormat { dialect: Dialect::Auto, ..format.clone() }), &[]);
     let schema = on_runtime(schema_of(&source)).unwrap();
     assert_eq!(on_runtime(schema_of(&source)).unwrap(), schema, "the second answer is another one");
     let options = schema.sample.sniffed.iter();
@@ -54,6 +54,16 @@ fn the_dialect_is_found_in_the_sample() {
         b"size,n\n5\" x 3\",1\n\"7,2\n",
         "encoding=utf8 line_ending=auto delimiter=, quoting=false header=true",
         &["5\" x 3\"", "1"],
+    );
+    check_found(
+        b"id, name, note\n1, \"Doe, John\", \"a, b\"\n2, x, y\n",
+        "encoding=utf8 line_ending=auto delimiter=,  quote=\" header=true",
+        &["1", "Doe, John", "a, b"],
+    );
+    check_found(
+        b"id, name\n1, x\n2, y\n",
+        "encoding=utf8 line_ending=auto delimiter=, quote=\" header=true",
+        &["1", " x"],
     );
     check_found(b"name\nAnna\nOtto\n", "encoding=utf8 line_ending=auto delimiter=, quote=\" header=true", &["Anna"]);
     check_found(b"x,y\nz,x\nx,w\n", "encoding=utf8 line_ending=auto delimiter=, quote=\" header=false", &["x", "y"]);

@@ -130,3 +130,22 @@ proptest! {
         prop_assert_eq!(split, whole);
     }
 }
+
+#[test]
+fn what_a_bad_row_would_have_rescued_is_none_of_the_next() {
+    let mut source = Source { columns: columns(&DECLARED), ..Source::new(Vec::new(), csv()) };
+    source.contract.types = ContractMode::DiscardValue;
+    source.rescued_column = Some("_rescued".to_owned());
+    let reader = reader_of_source(&source, &CsvFormat::default());
+    let outcome = read_serially(&reader, b"b,a\nx,\xff\n1,ok\ny,fine\n", 1 << 16).unwrap();
+    assert_eq!(outcome.codes(), ["utf8"]);
+    assert_eq!(outcome.rows, [["1", "ok", "NULL"], ["NULL", "fine", "{\"b\":\"y\"}"]]);
+}
+
+#[test]
+fn a_value_of_another_type_fails_the_job_where_types_are_frozen() {
+    let (_dir, mut source) = files(&["a,b\nx,1\ny,two\n"], &DECLARED, ContractMode::Evolve);
+    source.contract.types = ContractMode::Freeze;
+    let error = on_runtime(read(&source, OnBadRow::Skip)).unwrap_err();
+    assert!(error.to_string().starts_with("field b has value `two`, expected long ("), "{error}");
+}

@@ -92,6 +92,13 @@ fn nulls_follow_the_rule() {
         "n,s,d\nNA,NA,NA\n-1,\"NA\",\n1,,NA\n",
         &[&["NULL", "NULL", "NULL"], &["NULL", "NA", "NULL"], &["1", "", "NULL"]],
     );
+    // A null value that is also a value of its column, in rows that nothing makes unusual.
+    check(
+        &marked,
+        &[("n", "long"), ("s", "string")],
+        "n,s\n-1,NA\n1,x\n-1,y\n",
+        &[&["NULL", "NULL"], &["1", "x"], &["NULL", "y"]],
+    );
     let empty = CsvFormat { null_values: vec![String::new()], ..plain.clone() };
     check(&empty, &types, "n,s,d\n,,\n1,\"\",\n", &[&["NULL", "NULL", "NULL"], &["1", "", "NULL"]]);
     assert_eq!(read_text(&plain, &types, "n,s,d\n\"\",\"\",\n").codes(), ["type.long"]);

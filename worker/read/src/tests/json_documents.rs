@@ -118,25 +118,6 @@ fn empty_arrays_marks_and_escaped_keys_are_taken() {
 }
 
 #[test]
-fn one_endless_element_is_an_error_and_a_long_way_is_not() {
-    let long = "x".repeat(3 << 20);
-    let mut source = Source::new(vec![], at(""));
-    source.limits.record_bytes = 1 << 20;
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("a.json");
-    let read_limited = |text: String| {
-        std::fs::write(&path, text).unwrap();
-        source.uris = vec![format!("file://{}", path.display())];
-        source.columns = columns(&[("a", "string")]);
-        on_runtime(read(&source, OnBadRow::Fail))
-    };
-    let mut read_limited = read_limited;
-    let error = read_limited(format!("[{{\"a\":\"{long}\"}}]")).unwrap_err().to_string();
-    assert!(error.contains("the record at byte 1 is longer than limits.record_bytes = 1048576"), "{error}");
-    assert_eq!(read_limited(format!("[{{\"a\":\"y\"}}{}]", " ".repeat(1000))).unwrap().rows, [["y"]]);
-}
-
-#[test]
 fn the_schema_of_a_document_is_inferred_like_that_of_lines() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.json");

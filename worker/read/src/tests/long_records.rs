@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 
-use moulin_core::{CsvFormat, Fault, FaultKind, NdjsonFormat, ReadLimits, RejectedRow};
+use moulin_core::{CsvFormat, Fault, FaultKind, JsonFormat, LineEnding, NdjsonFormat, ReadLimits, RejectedRow};
 
 use super::rejects::{Seen, quarantined};
 use super::*;
@@ -69,6 +69,78 @@ fn long_records_are_rejected_with_their_place_however_a_file_is_cut() {
             assert_eq!((outcome.rows_read, outcome.rows.len()), (6000, 6000 - expected.len()));
             assert!(outcome.rows.iter().map(|row| row[0].parse::<u64>().unwrap()).is_sorted());
         }
+    }
+}
+
+/// Elements of which some are long, between all kinds of white space; and the bad ones as they must be told.
+fn with_long_elements(limit: usize) -> (String, Vec<Seen>) {
+    let (mut text, mut expected) = ("{\"x\":1,\n\"items\":[".to_owned(), Vec::new());
+    for n in 1..=400_usize {
+        let row = |t: &str| format!("{{\"n\":{n},\n\"t\":\"{t}\"}}");
+        let bare = row("").len();
+        let (row, is_long) = match n % 100 {
+            1 => (row(&"e".repeat(limit - bare)), false),
+            2 => (row(&"e".repeat(limit - bare + 1)), true),
+            3 => (row(&"]},{\\\"[\\\\".repeat(limit * n / 20)), true),
+            4 => ("[".repeat(limit) + "{\"]\":\"}\"}" + &"]".repeat(limit), true),
+            _ => (row("plain"), false),
+        };
+        // White space around an element is none of it, however much there is.
+        text.push_str(&" \n\t".repeat(if n % 50 == 2 { limit } else { n % 3 }));
+        if is_long {
+            let line = 1 + text.matches('\n').count();
+            let [record, line, offset, length] = [n, line, text.len(), row.len()].map(|n| n as i64);
+            let raw = row.as_bytes()[..row.len().min(RejectedRow::RAW_BYTES)].to_vec();
+            expected.push((record, line, offset, length, "json.record_bytes".to_owned(), raw));
+        }
+        text.push_str(&row);
+        text.push_str(&"\r\n ".repeat(if n % 50 < 4 { limit / 4 } else { n % 2 }));
+        text.push_str(if n < 400 { "," } else { "]}\n" });
+    }
+    (text, expected)
+}
+
+#[test]
+fn long_elements_of_a_document_are_rejected_with_their_place_however_it_is_cut() {
+    const LIMIT: usize = 2_000;
+    let (text, expected) = with_long_elements(LIMIT);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.json");
+    fs::write(&path, &text).unwrap();
+    let format = Format::Json(JsonFormat { pointer: "/items".into(), ..JsonFormat::default() });
+    for (threads, batch_bytes) in [(1, 1), (3, 700), (2, 4 << 20)] {
+        let mut source = source(&path, format.clone(), &[("n", "long"), ("t", "string")]);
+        source.limits = limits(LIMIT as u64);
+        let options = ReadOptions { threads, batch_bytes, ..options(OnBadRow::Quarantine) };
+        let (outcome, rejects) = on_runtime(quarantined(&source, options));
+        let outcome = outcome.unwrap();
+        let wrong = rejects.iter().zip(&expected).find(|(seen, other)| seen != other);
+        assert!(
+            rejects == expected,
+            "{:?}",
+            wrong.map(|(seen, other)| ((seen.0, seen.1, seen.2, seen.3), (other.0, other.1, other.2, other.3)))
+        );
+        assert_eq!((outcome.rows_read, outcome.rows.len()), (400, 400 - expected.len()));
+    }
+    // The last element may be the long one, what stands around the array is walked over, and an end that is missing is
+    // found behind it too.
+    let read_text = |text: String| {
+        fs::write(&path, text).unwrap();
+        let format = Format::Json(JsonFormat::default());
+        let source = Source { limits: limits(1000), ..source(&path, format, &[("a", "string")]) };
+        on_runtime(read(&source, OnBadRow::Skip)).map_err(|error| error.to_string())
+    };
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(5_000));
+    let outcome = read_text(format!("[{{\"a\":\"y\"}}{},{long}]{}", " ".repeat(3_000), " ".repeat(3_000))).unwrap();
+    assert_eq!((outcome.codes(), &outcome.rows), (vec!["json.record_bytes"], &vec![vec!["y".to_owned()]]));
+    for (text, reason) in [
+        (format!("[{long}"), "it ends within the array at "),
+        (format!("[{long}}}"), "expected `]` at the end of the array"),
+        (format!("[{long},]"), "expected an element behind the comma"),
+        (format!("[{long}],"), "expected nothing behind the document"),
+    ] {
+        let error = read_text(text).unwrap_err();
+        assert!(error.contains(reason), "{error}");
     }
 }
 
@@ -173,4 +245,27 @@ fn a_stream_of_one_line_without_end_is_given_up() {
     drop(splitter);
     assert_eq!(error, "the record at byte 0 has not ended after 67108864 bytes (json.record_bytes)");
     assert!(read <= 66 << 20, "{read}");
+}
+
+#[test]
+fn line_ends_of_a_long_record_are_counted_wherever_it_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.csv");
+    let long = "x\r\ny\rz\n\r\n".repeat(3_000);
+    fs::write(&path, format!("n,t\r\n1,\"{long}\"\r\n-,bad\r\n")).unwrap();
+    for line_ending in [LineEnding::Any, LineEnding::Crlf, LineEnding::Auto] {
+        let lines = match line_ending {
+            LineEnding::Any => 4,
+            LineEnding::Crlf => 2,
+            _ => 3,
+        };
+        for batch_bytes in [1, 700, 1 << 20] {
+            let format = Format::Csv(CsvFormat { line_ending, ..CsvFormat::default() });
+            let source = Source { limits: limits(1_000), ..source(&path, format, &[("n", "long")]) };
+            let options = ReadOptions { batch_bytes, ..options(OnBadRow::Skip) };
+            let outcome = on_runtime(read_with(&source, options)).unwrap();
+            assert_eq!(outcome.codes(), ["csv.record_bytes", "type.long"]);
+            assert_eq!(outcome.rejects[1].place.line, 3 + 3_000 * lines, "{line_ending:?} {batch_bytes}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod conformance;
 mod csv_auto;
 mod csv_contract;
 mod csv_dialect;
+mod csv_encodings;
 mod csv_options;
 mod csv_spectrum;
 mod csv_splits;

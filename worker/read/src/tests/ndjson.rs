@@ -143,3 +143,13 @@ proptest! {
         prop_assert_eq!(outcome.rows, expected);
     }
 }
+
+#[test]
+fn a_number_beyond_all_doubles_is_refused_and_not_infinite() {
+    let outcome = read_lines(
+        &[("d", "double"), ("f", "float")],
+        "{\"d\":1e400}\n{\"d\":-1e400}\n{\"f\":1e39}\n{\"d\":1e308,\"f\":1e38}\n{\"d\":1e-400}\n",
+    );
+    assert_eq!(outcome.codes(), ["type.double", "type.double", "type.float"]);
+    assert_eq!(outcome.rows.len(), 2);
+}

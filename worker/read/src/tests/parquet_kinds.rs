@@ -9,9 +9,11 @@ use ::parquet::data_type::{
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use ::parquet::schema::parser::parse_message_type;
+use arrow::array::NullArray;
 use arrow::array::{Array, ArrayRef, Int32Builder, ListBuilder, MapBuilder, StringBuilder, StructArray};
 use arrow::array::{Decimal128Array, Decimal256Array, Float16Array, Int64Array, IntervalYearMonthArray, ListArray};
 use arrow::array::{Time32MillisecondArray, Time64NanosecondArray, TimestampMillisecondArray, UInt8Array, UInt16Array};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, i256};
 
 use super::*;
@@ -239,4 +241,24 @@ pub(super) fn write_batch(path: &Path, batch: &RecordBatch, group_rows: usize) {
 
 pub(super) fn longs(values: impl IntoIterator<Item = i64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(values))
+}
+
+#[test]
+fn what_is_null_by_its_type_is_read_as_texts_that_are_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let nulls = || Arc::new(NullArray::new(2)) as ArrayRef;
+    let item = Arc::new(Field::new("item", DataType::Null, true));
+    let list = ListArray::new(item, OffsetBuffer::from_lengths([1, 1]), nulls(), None);
+    let inside = StructArray::from(vec![(Arc::new(Field::new("x", DataType::Null, true)), nulls())]);
+    super::parquet::write(
+        &path,
+        vec![("nothing", nulls()), ("list", Arc::new(list)), ("inside", Arc::new(inside))],
+        10,
+    );
+    let (described, rows) = read_all(&path);
+    assert_eq!(described, "nothing string file, list list<string> file, inside struct<x: string> file");
+    assert_eq!(rows[1], ["NULL", "[]", "{x: }"]);
+    let declared = source(&path, Format::Parquet, &[("nothing", "long")]);
+    assert_eq!(on_runtime(read(&declared, OnBadRow::Fail)).unwrap().rows[0][0], "NULL");
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use arrow::array::{AsArray, BinaryArray, Int64Array};
 use arrow::datatypes::Int64Type;
-use moulin_core::{Fault, FaultKind, NdjsonFormat, Ratio, RejectedRow};
+use moulin_core::{Fault, FaultKind, LineEnding, NdjsonFormat, Ratio, RejectedRow};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -180,4 +180,23 @@ fn rejects_that_nobody_takes_stop_the_reading_and_a_receiver_that_is_gone_does_n
         while receiver.recv().await.is_some() {}
         assert_eq!(reading.await.unwrap().rows_read, 400_000);
     });
+}
+
+#[test]
+fn a_rejects_bytes_are_its_record_whatever_ends_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.csv");
+    fs::write(&path, "n\r\nx\r\ny\n-\r\nz\r").unwrap();
+    let bytes = |line_ending| {
+        let format = Format::Csv(CsvFormat { header: false, line_ending, ..CsvFormat::default() });
+        let source = source(&path, format, &[("column_1", "long")]);
+        let (_, rejects) = on_runtime(quarantined(&source, options(OnBadRow::Quarantine)));
+        let raw = rejects.into_iter().map(|seen| (seen.3, String::from_utf8(seen.5).unwrap()));
+        raw.map(|(length, raw)| (length as usize == raw.len()).then_some(raw).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(bytes(LineEnding::Auto), ["n", "x", "y", "-", "z"]);
+    assert_eq!(bytes(LineEnding::Any), ["n", "x", "y", "-", "z"]);
+    assert_eq!(bytes(LineEnding::Lf), ["n\r", "x\r", "y", "-\r", "z\r"]);
+    assert_eq!(bytes(LineEnding::Crlf), ["n", "x", "y\n-", "z\r"]);
+    assert_eq!(bytes(LineEnding::Cr), ["n", "\nx", "\ny\n-", "\nz"]);
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use moulin_core::{Counters, Fault, FaultKind, OnBadRow, Source};
 use moulin_engine::transform::{self, TransformOptions};
 use moulin_read::fetch::Fetcher;
@@ -94,19 +94,31 @@ pub(super) async fn convert(config: Config, args: Args) -> Result<ExitCode, Faul
     };
     let batches = read::batches(&fetcher, &source, &files, &schema, options).map_err(moulin_engine::Error::from);
     let mut rows = prepared.apply(Box::pin(batches), Arc::clone(&counters));
+    let converted = write_all(&mut rows, &mut output).await;
+    drop(rows);
+    // The rejects so far say why a conversion failed that has too many of them: they are written in any case.
+    let kept = match writing {
+        Some(writing) => writing.await.map_err(|error| {
+            Fault::new(FaultKind::Internal, "the thread that writes rejects ended").with_source(&error)
+        })?,
+        None => Ok(0),
+    };
+    converted?;
+    kept?;
+    let written = output.finish()?;
+    eprintln!("{}; {:.2} s", account(&counters, written, row_wise)?, started.elapsed().as_secs_f64());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn write_all(
+    rows: &mut (impl Stream<Item = Result<RecordBatch, moulin_engine::Error>> + Unpin),
+    output: &mut Output,
+) -> Result<(), Fault> {
     while let Some(batch) = rows.next().await {
         let batch = batch?;
         tokio::task::block_in_place(|| output.write(&batch))?;
     }
-    drop(rows);
-    if let Some(writing) = writing {
-        writing.await.map_err(|error| {
-            Fault::new(FaultKind::Internal, "the thread that writes rejects ended").with_source(&error)
-        })??;
-    }
-    let written = output.finish()?;
-    eprintln!("{}; {:.2} s", account(&counters, written, row_wise)?, started.elapsed().as_secs_f64());
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 type Writing = JoinHandle<Result<u64, Fault>>;

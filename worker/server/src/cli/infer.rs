@@ -108,7 +108,7 @@ fn write_format(fields: &mut Map<String, Value>, source: &Source, report: &Infer
         };
         options.insert(key.to_owned(), value);
         // What was found is said now: looking again is of no use.
-        options.remove("auto_dialect");
+        options.remove("dialect");
     }
     let format = if options.is_empty() {
         name.into()
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn the_source_to_paste_says_what_was_found_and_nothing_else() {
         let source: Source = serde_norway::from_str(
-            "{uris: [a.csv], format: {csv: {auto_dialect: true, null_values: [NA]}}, columns: [{name: b, type: 'decimal(9,2)', decimal_separator: ','}]}",
+            "{uris: [a.csv], format: {csv: {dialect: auto, null_values: [NA]}}, columns: [{name: b, type: 'decimal(9,2)', decimal_separator: ','}]}",
         )
         .unwrap();
         let column = |name: &str, ty: &str, origin: &str| InferredColumn {
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(again.columns.len(), 2, "{text}");
         assert_eq!(again.columns[1], source.columns[0]);
         assert!(
-            matches!(&again.format, Format::Csv(csv) if csv.delimiter == "1" && !csv.header && !csv.auto_dialect && csv.null_values == ["NA"]),
+            matches!(&again.format, Format::Csv(csv) if csv.delimiter == "1" && !csv.header && csv.dialect == moulin_core::Dialect::Given && csv.null_values == ["NA"]),
             "{text}"
         );
         assert!(!text.contains("limits") && !text.contains("quoting"), "{text}");

@@ -402,7 +402,8 @@ pub struct CsvFormat {
     /// Lines that start with this text are no rows. Empty: none.
     #[prost(string, tag = "7")]
     pub comment: ::prost::alloc::string::String,
-    /// One character that makes the one after it plain, in quoted fields and outside. Empty: none.
+    /// One character that makes the one after it plain, in quoted fields and outside. The quote itself says that quotes in
+    /// quoted fields are doubled, as they are anyway. Empty: none.
     #[prost(string, tag = "8")]
     pub escape: ::prost::alloc::string::String,
     /// A doubled quote in a quoted field is not one quote. With `escape` only.
@@ -411,8 +412,8 @@ pub struct CsvFormat {
     /// Lines that the header takes; the names of a column in them are joined with `_`, empty ones left out. 0: one.
     #[prost(uint32, tag = "10")]
     pub header_lines: u32,
-    /// Names of all columns in the order of the file, in place of those of the header. Without it a name that comes again
-    /// gets a number (`a`, `a_1`), and a column without a name is called by its place (`column_3`).
+    /// Names of all columns in the order of the file, in place of those of the header, however many it has. Without it a
+    /// name that comes again gets a number (`a`, `a_1`), and a column without a name is called by its place (`column_3`).
     #[prost(string, repeated, tag = "11")]
     pub column_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Records to leave out after the header of each file.
@@ -447,7 +448,7 @@ pub struct CsvFormat {
     /// one; one that it skips is a bad value. Empty: UTC.
     #[prost(string, tag = "21")]
     pub timezone: ::prost::alloc::string::String,
-    /// How characters are written as bytes. Offsets are those of the text in UTF-8.
+    /// How characters are written as bytes. Offsets and lengths are those of the file.
     #[prost(enumeration = "Encoding", tag = "22")]
     pub encoding: i32,
     /// What ends a line.
@@ -462,10 +463,10 @@ pub struct CsvFormat {
     /// Spaces and tabs around fields are no part of them; those in quotes are.
     #[prost(bool, tag = "26")]
     pub trim: bool,
-    /// Find delimiter, quote, escape, header, encoding and line end in a sample of the first file; what is set here wins.
-    /// `Plan` says what was chosen and why.
-    #[prost(bool, tag = "27")]
-    pub auto_dialect: bool,
+    /// Where delimiter, quote, escape, header, encoding or line end come from when they are not set: the defaults, or with
+    /// AUTO a sample of the first file. `moulin plan` and `moulin infer` say what was chosen and why.
+    #[prost(enumeration = "Dialect", tag = "28")]
+    pub dialect: i32,
 }
 /// One JSON object a line (RFC 8259).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -517,7 +518,7 @@ pub struct ReadLimits {
     /// Bytes of one field; more make a bad row. Text formats only: a Parquet file is read in pages. 0: 16 MiB.
     #[prost(uint64, tag = "1")]
     pub field_bytes: u64,
-    /// Bytes of one record; more make a bad row (an element of a JSON document: a damaged file). Text formats only. 0: 64
+    /// Bytes of one record; more make a bad row. Text formats only. 0: 64
     /// MiB.
     #[prost(uint64, tag = "2")]
     pub record_bytes: u64,
@@ -608,6 +609,39 @@ impl ProvenanceColumn {
         }
     }
 }
+/// Where options of a dialect come from that are not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Dialect {
+    /// GIVEN.
+    Unspecified = 0,
+    /// The defaults.
+    Given = 1,
+    /// A sample of the first file. What is set wins.
+    Auto = 2,
+}
+impl Dialect {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DIALECT_UNSPECIFIED",
+            Self::Given => "DIALECT_GIVEN",
+            Self::Auto => "DIALECT_AUTO",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DIALECT_UNSPECIFIED" => Some(Self::Unspecified),
+            "DIALECT_GIVEN" => Some(Self::Given),
+            "DIALECT_AUTO" => Some(Self::Auto),
+            _ => None,
+        }
+    }
+}
 /// How characters are written as bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -657,7 +691,8 @@ impl Encoding {
         }
     }
 }
-/// What ends a line of a text file.
+/// What ends a line of a text file. Where the first 64 KiB of a file hold none of what is said, and something else that
+/// ends lines, it is as with auto.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum LineEnding {
