@@ -109,9 +109,15 @@ impl SqlStore {
         }
         let mut transaction = self.begin(ACTION).await?;
         let claim = bound(sql::CLAIM);
-        let Some(row) = transaction.row(claim).await.map_err(self.failed(ACTION))? else {
-            transaction.rollback().await.map_err(self.failed(ACTION))?;
-            return Ok(None);
+        let row = match transaction.row(claim).await {
+            Ok(Some(row)) => row,
+            none => {
+                // Not left to the end of the transaction's value: until it is rolled back, whoever claims passes the
+                // locked job by, and the next try is one of them.
+                let rolled_back = transaction.rollback().await;
+                none.and(rolled_back).map_err(self.failed(ACTION))?;
+                return Ok(None);
+            }
         };
         let job = job_from_row(&row)?;
         for statement in [sql::END_LOST_ATTEMPTS, sql::BEGIN_ATTEMPT] {

@@ -122,6 +122,8 @@ struct World {
     lease_ends: BTreeMap<JobId, SystemTime>,
     not_before: BTreeMap<JobId, SystemTime>,
     order: Vec<JobId>,
+    /// When each was queued, or began again.
+    queued_at: BTreeMap<JobId, SystemTime>,
 }
 
 impl World {
@@ -133,6 +135,7 @@ impl World {
             lease_ends: BTreeMap::new(),
             not_before: BTreeMap::new(),
             order: vec![],
+            queued_at: BTreeMap::new(),
         }
     }
 
@@ -179,6 +182,8 @@ impl World {
     async fn submit(&mut self, task: &str, epoch: u32, deadline_s: Option<u64>) {
         let now = self.clock.now();
         let deadline = deadline_s.map(|seconds| now + Duration::from_secs(seconds));
+        let before = self.store.get(&id(task)).await.unwrap();
+        let was_over = before.is_some_and(|job| matches!(job.state, JobState::Failed | JobState::Cancelled));
         let answer = self.store.submit(NewJob { epoch, deadline, ..job(task) }, now).await.unwrap();
         if answer.job.state == JobState::Queued && answer.job.fault.is_none() {
             self.not_before.remove(&id(task));
@@ -187,6 +192,10 @@ impl World {
         assert!(answer.job.epoch >= epoch);
         if answer.created {
             self.order.push(id(task));
+        }
+        // A job that begins again goes behind those that wait already.
+        if answer.created || (was_over && answer.job.state == JobState::Queued) {
+            self.queued_at.insert(id(task), now);
         }
     }
 
@@ -199,7 +208,9 @@ impl World {
             }
             job => job.state == JobState::Running && self.lease_ends[*id] <= now,
         };
-        let expected = self.order.iter().find(free).cloned();
+        let place = |(number, id): &(usize, &JobId)| (self.queued_at[*id], *number);
+        let waiting = self.order.iter().enumerate().filter(|(_, id)| free(id));
+        let expected = waiting.min_by_key(place).map(|(_, id)| id.clone());
         let claim = self.store.claim(worker, LEASE, Which::Any, now).await.unwrap();
         assert_eq!(claim.as_ref().map(|claim| claim.job.id.clone()), expected);
         if let Some(claim) = claim {
