@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// looked at; columns that it does not declare have the types that the job found.
     #[arg(long, value_name = "FILE")]
     spec: PathBuf,
-    /// Only rejects that meet this SQL condition over the columns of TABLE__rejects. Default: all that no replay has taken.
+    /// Only rejects that meet this SQL condition over the columns of `TABLE__rejects`. Default: all that no replay has taken.
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
     /// Only say what would be taken, with which columns.
@@ -50,7 +50,7 @@ pub(crate) async fn replay(config: Config, args: Args) -> Result<ExitCode, Fault
     if args.plan {
         return plan::plan_spec(config, spec, args.json).await;
     }
-    run::run_spec(config, spec, "replay", args.key, args.json).await
+    Box::pin(run::run_spec(config, spec, "replay", args.key, args.json)).await
 }
 
 /// The job that a file describes, as one that reads rejects.

@@ -21,7 +21,7 @@ use crate::worker::Worker;
 
 /// Submits the job to the embedded store, runs it, and prints its receipt.
 pub(crate) async fn run(config: Config, path: &Path, key: Option<String>, json: bool) -> Result<ExitCode, Fault> {
-    run_spec(config, read_job(path)?, "run", key, json).await
+    Box::pin(run_spec(config, read_job(path)?, "run", key, json)).await
 }
 
 /// The same of a job that was read already. `task_id`: what kind of work has the key.

@@ -113,7 +113,7 @@ impl<'a> Origins<'a> {
         }
         let Some((origin, left)) = &mut self.now else { return self.own };
         *left -= 1;
-        *origin
+        origin
     }
 }
 

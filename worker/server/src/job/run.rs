@@ -47,7 +47,7 @@ pub(crate) async fn attempt(worker: Arc<Worker>, claim: Claim) {
             replayed: OnceLock::new(),
             emptied: Arc::default(),
         };
-        let result = this.run().await;
+        let result = Box::pin(this.run()).await;
         let ended = result.as_ref().map(|_| ()).map_err(Clone::clone);
         let outcome = outcome(&worker, &claim, result, &kept, waits.load(Relaxed));
         let outcome = for_good(&worker, &claim, outcome).await;
@@ -118,9 +118,7 @@ impl Attempt {
         if self.claim.lease.attempt > 1
             && let Some(receipt) = self.landed_before(&settle).await?
         {
-            settle.sweep(Some(receipt.attempt)).await;
-            spool.keep_only(&self.claim.lease.job_id, receipt.attempt);
-            return Ok(receipt);
+            return Ok(self.keep_only(&settle, &spool, receipt).await);
         }
         if let Some(reason) = &self.claim.job.cancel_requested {
             return Err(Fault::new(FaultKind::Cancelled, format!("cancelled: {reason}")));
@@ -131,7 +129,7 @@ impl Attempt {
             return Ok(receipt);
         }
         let asker = self.asker(&spec, &token, before.as_ref());
-        let (filled, rejected) = match self.fill(&spec, &spool, &asker).await {
+        let (filled, rejected) = match Box::pin(self.fill(&spec, &spool, &asker)).await {
             Ok(Some(done)) => done,
             // Every file is loaded already: nothing is read, and nothing becomes visible unless something has to go.
             Ok(None) if self.claim.job.generation == 0 => {
@@ -184,10 +182,15 @@ impl Attempt {
             receipt.rooms = self.counters.rooms();
             receipt.elapsed = started.elapsed();
         }
+        account(&receipt);
+        Ok(self.keep_only(&settle, &spool, receipt).await)
+    }
+
+    /// Removes what other attempts than the one that committed have left.
+    async fn keep_only(&self, settle: &Settlement, spool: &Spool, receipt: Receipt) -> Receipt {
         settle.sweep(Some(receipt.attempt)).await;
         spool.keep_only(&self.claim.lease.job_id, receipt.attempt);
-        account(&receipt);
-        Ok(receipt)
+        receipt
     }
 
     /// Data files with all rows, and a file with all rejects, when the job keeps them; ends early when the attempt may not
@@ -219,7 +222,7 @@ impl Attempt {
             self.worker.fetcher.unchanged(&files).await?;
             Ok(Some(landed))
         };
-        let result = self.unless_stopped(landing).await;
+        let result = Box::pin(self.unless_stopped(landing)).await;
         let Some(quarantine) = quarantine else { return result.map(|done| done.map(|done| (done, None))) };
         match result {
             Ok(done) => {

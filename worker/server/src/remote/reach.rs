@@ -39,7 +39,7 @@ pub(crate) struct Reach {
     /// The name in the worker's certificate, when it is not the one in the address.
     #[arg(long, env = "MOULIN_SERVER_NAME", value_name = "NAME")]
     server_name: Option<String>,
-    /// File with the bearer token; MOULIN_TOKEN holds the token itself (an argument would be seen in the list of processes).
+    /// File with the bearer token; `MOULIN_TOKEN` holds the token itself (an argument would be seen in the list of processes).
     #[arg(long, env = "MOULIN_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
