@@ -30,7 +30,7 @@ def test_the_examples_run(
     said = capsys.readouterr().out
     assert (
         "bronze.flights: 3 rows landed of 4 read from 1 file (0 rejected, 1 filtered) "
-        "in 1 data file (1 thread), snapshot " in said
+        "in 2 data files (2 partitions, 1 thread), snapshot " in said
     )
     assert "4 dep_delay type.long b'LGA,NA,70.25,2013-02-01 07:00:00'" in said
     assert "nowhere.csv" in said
