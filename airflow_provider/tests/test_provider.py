@@ -49,28 +49,17 @@ def test_airflow_finds_the_extra_link_and_the_decorator(providers):
     assert "moulin" in dict(ProvidersManagerTaskRuntime().taskflow_decorators)
 
 
-def test_a_dag_file_costs_no_heavy_import():
+def test_a_dag_file_loads_no_package_but_ours():
+    """What that takes is `python -m benches.parsing --imports`; what it is made of is seen here."""
     code = """
-import sys, time
+import sys
 import airflow.sdk, airflow.providers.common.compat.sdk, airflow.sdk.bases.operator
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, BaseOperatorLink, conf
-conf.getboolean("operators", "default_deferrable", fallback=False)
-class Other(BaseOperator): pass
-Other(task_id="o")
 before = set(sys.modules)
-began = time.process_time()
 from moulin import csv, iceberg, sql
 from moulin_provider.operators.moulin import MoulinLandOperator
 MoulinLandOperator(task_id="t", source=csv("a.csv"), transform=sql("SELECT 1"), target=iceberg("a.b"))
-took = time.process_time() - began
-heavy = {"grpc", "pyarrow", "polars", "google.protobuf", "yaml", "pandas", "numpy"} & (set(sys.modules) - before)
-print(took, *sorted(heavy))
+print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
 """
-    runs = []
-    for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        took, *heavy = done.stdout.strip().splitlines()[-1].split()
-        assert heavy == []
-        runs.append(float(took))
-    # CPU time, and the least of the runs: the machine may be busy with other things.
-    assert min(runs) < 0.05
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1].split() == ["moulin", "moulin_provider"]
