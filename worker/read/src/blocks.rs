@@ -144,7 +144,6 @@ pub(crate) struct Splitter<R> {
     goes_on: bool,
     /// What the bytes of the file are that the input is made of; `None`: it is the file.
     charset: Option<Charset>,
-    gaps: Vec<(usize, usize)>,
     cutting: Duration,
     /// `Some`: what is cut are the elements of an array of this document.
     document: Option<Box<Document>>,
@@ -168,7 +167,6 @@ impl<R: Supply> Splitter<R> {
             at_end: false,
             goes_on: false,
             charset: None,
-            gaps: Vec::new(),
             cutting: Duration::ZERO,
             document: None,
             after_comma: false,
@@ -331,7 +329,7 @@ impl<R: Supply> Splitter<R> {
             } else {
                 let started = Instant::now();
                 let text = &self.buffer[self.start..self.filled];
-                let found = cut.last_record_end(text, self.at_end && !self.goes_on, &mut self.gaps);
+                let found = cut.last_record_end(text, self.at_end && !self.goes_on);
                 self.cutting += started.elapsed();
                 if let Some(end) = found.end {
                     return Ok(Some(self.hand_out(self.start + end, found.quotes, 0)));

@@ -1,8 +1,9 @@
 //! Threads that parse. Each takes the next part of the work as soon as it is done with one: nobody has to wake it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,7 +15,20 @@ type Work = Box<dyn FnOnce() + Send>;
 #[derive(Debug, Clone)]
 pub(crate) struct Crew {
     queue: mpsc::Sender<Work>,
+    shared: Arc<Shared>,
 }
+
+#[derive(Debug)]
+struct Shared {
+    waiting: Mutex<mpsc::Receiver<Work>>,
+    /// How many of the threads take no work at the moment.
+    resting: Mutex<usize>,
+    changed: Condvar,
+}
+
+/// Lets a thread that has nothing better to do take a part of the work of a crew. It does not keep the crew alive.
+#[derive(Debug, Clone)]
+pub(crate) struct Helper(Arc<Shared>);
 
 /// What comes of a part of the work.
 #[derive(Debug)]
@@ -44,21 +58,18 @@ impl Crew {
     /// As much work may wait as is being done: a thread that is done with one part finds the next one.
     pub(crate) fn new(threads: usize, runtime: &Handle) -> Self {
         let (queue, waiting) = mpsc::channel::<Work>(threads);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..threads {
-            let waiting = Arc::clone(&waiting);
+        let shared = Arc::new(Shared { waiting: Mutex::new(waiting), resting: Mutex::new(0), changed: Condvar::new() });
+        for number in 0..threads {
+            let shared = Arc::clone(&shared);
             // Not joined: it ends with the queue.
-            runtime.spawn_blocking(move || {
-                loop {
-                    let next = waiting.lock().blocking_recv();
-                    match next {
-                        Some(work) => work(),
-                        None => return,
-                    }
-                }
-            });
+            runtime.spawn_blocking(move || shared.work(number));
         }
-        Self { queue }
+        Self { queue, shared }
+    }
+
+    /// For threads that could do some of the work.
+    pub(crate) fn helper(&self) -> Helper {
+        Helper(Arc::clone(&self.shared))
     }
 
     /// Has a part of the work done; waits until there is room for it.
@@ -84,26 +95,49 @@ impl Crew {
 
     /// Keeps one of the threads from work until what is returned is dropped.
     pub(crate) fn take_one(&self) -> impl Drop + use<> {
-        struct Taken(Option<oneshot::Sender<()>>);
+        struct Taken(Arc<Shared>);
         impl Drop for Taken {
             fn drop(&mut self) {
-                self.0.take();
+                *self.0.resting.lock() -= 1;
+                self.0.changed.notify_all();
             }
         }
-        let (sender, until) = oneshot::channel::<()>();
-        self.blocking_ask(move || {
-            let _ = until.blocking_recv();
-            Ok(())
-        });
-        Taken(Some(sender))
+        *self.shared.resting.lock() += 1;
+        Taken(Arc::clone(&self.shared))
+    }
+}
+
+impl Shared {
+    /// What one thread of the crew does.
+    fn work(&self, number: usize) {
+        loop {
+            self.changed.wait_while(&mut self.resting.lock(), |resting| number < *resting);
+            let next = self.waiting.lock().blocking_recv();
+            match next {
+                Some(work) => work(),
+                None => return,
+            }
+        }
+    }
+}
+
+impl Helper {
+    /// Does the next part of the work; `false`: nothing waits to be done.
+    pub(crate) fn help(&self) -> bool {
+        // A thread that waits for work holds the lock: then there is none.
+        let next = self.0.waiting.try_lock().and_then(|mut waiting| waiting.try_recv().ok());
+        next.map(|work| work()).is_some()
     }
 }
 
 fn told<R: Send + 'static>(work: impl FnOnce() -> Result<R, Error> + Send + 'static) -> (Work, Doing<R>) {
     let (sender, receiver) = oneshot::channel();
     let work = Box::new(move || {
-        // Nobody waits for it any more when this fails.
-        let _ = sender.send(work());
+        // A part that panics is told as one that ended early; whoever did it goes on.
+        if let Ok(result) = catch_unwind(AssertUnwindSafe(work)) {
+            // Nobody waits for it any more when this fails.
+            let _ = sender.send(result);
+        }
     });
     (work, Doing(receiver))
 }

@@ -19,7 +19,7 @@ use crate::blocks::{Block, Splitter};
 use crate::crew::{Crew, Doing};
 use crate::csv::cut_error;
 use crate::fetch::{ByteStream, PIECE_BYTES};
-use crate::inflate::inflated;
+use crate::inflate::{Inflaters, inflated};
 use crate::pipeline::{Parsed, Start, Text};
 use crate::ranges::{Ahead, GUESS_BYTES, RangeRead, RangeReader, Stretch};
 use crate::shards::{ShardStart, Slice};
@@ -139,8 +139,9 @@ impl<T: Text> Cutter<T> {
     fn stream(&self, file: &PlannedFile, counters: &Arc<Counters>) -> Result<ByteStream, Error> {
         let Source { compression, limits, .. } = &self.reader.input.source;
         let stream = self.reader.input.fetcher.open(file, counters, &self.runtime, &self.stop)?;
-        let (pool, on) = (&self.reader.pool, (&self.runtime, self.threads));
-        Ok(inflated(&file.uri, *compression, limits, stream, counters, pool, on))
+        let helper = (self.threads > 1).then(|| self.crew.helper());
+        let on = Inflaters { runtime: &self.runtime, threads: self.threads, helper };
+        Ok(inflated(&file.uri, *compression, limits, stream, counters, &self.reader.pool, on))
     }
 
     fn splitter(&self, stream: ByteStream) -> Splitter<ByteStream> {
@@ -176,7 +177,7 @@ impl<T: Text> Cutter<T> {
         if steps.blocking_send(Ok(step)).is_err() {
             return Ok(false);
         }
-        // Who inflates is one of the threads: more of them would only take processors from it.
+        // Who inflates is one of the threads, and parses when the others cannot keep up.
         let _inflating = (splitter.is_fed() && self.threads > 1).then(|| self.crew.take_one());
         loop {
             let block = match next.take() {

@@ -306,7 +306,8 @@ fn sample(
     let counters = Arc::new(Counters::default());
     let stream = fetcher.open(file, &counters, runtime, stop)?;
     let (compression, limits, pool) = (source.compression, &source.limits, Pool::default());
-    let stream = inflate::inflated(&file.uri, compression, limits, stream, &counters, &pool, (runtime, 1));
+    let on = inflate::Inflaters { runtime, threads: 1, helper: None };
+    let stream = inflate::inflated(&file.uri, compression, limits, stream, &counters, &pool, on);
     let sample_bytes = usize::try_from(source.inference.sample_bytes).unwrap_or(usize::MAX);
     Ok(Splitter::new(stream, sample_bytes, pool).with_limits(&source.limits))
 }

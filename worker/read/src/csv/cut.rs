@@ -1,5 +1,6 @@
 //! Where records end: the serial part of reading, so it looks at as few bytes as it can. Without a quote in a block
-//! one backward search for a line end is all; with quotes it goes from quote to quote and never looks between them.
+//! one backward search for a line end is all; with quotes that come in pairs it is one pass over the text, and else it goes
+//! from quote to quote.
 //! Dialects that do not fit that walk from record to record.
 
 use std::collections::VecDeque;
@@ -9,6 +10,7 @@ use memchr::{memchr, memchr2, memrchr};
 
 use super::dialect::{Dialect, Lines, Marks};
 use super::follow::RecordWalk;
+use super::outside;
 use super::record::{self, Item};
 use crate::code::Code;
 
@@ -92,7 +94,7 @@ impl Cut {
     }
 
     /// The last whole record of a text that starts with one. `at_end`: nothing follows the text.
-    pub(crate) fn last_record_end(&self, text: &[u8], at_end: bool, gaps: &mut Vec<(usize, usize)>) -> Found {
+    pub(crate) fn last_record_end(&self, text: &[u8], at_end: bool) -> Found {
         let dialect = match &self.0 {
             Ends::Lines(lines) => return Found { end: lines.last(text, at_end), quotes: false },
             Ends::Csv(dialect) => dialect,
@@ -111,10 +113,8 @@ impl Cut {
         {
             return Found { end: scan_lines(text, marks, quote, comment), quotes };
         }
-        gaps.clear();
-        quote_gaps(text, first, quote, marks, gaps);
-        let backward = |from: usize, to: usize| memrchr(marks.eol, &text[from..to]).map(|at| from + at + 1);
-        Found { end: gaps.iter().rev().find_map(|&(from, to)| backward(from, to)), quotes }
+        let end = outside::last_line_end(text, marks, quote);
+        Found { end: end.unwrap_or_else(|| last_line_end_by_gaps(text, first, marks, quote)), quotes }
     }
 
     /// The last whole record that so many others follow as the footer has. `at_end`: nothing follows the text, and it
@@ -159,16 +159,16 @@ fn walked_end(dialect: &Dialect, text: &[u8], at_end: bool) -> Option<usize> {
     (at > 0).then_some(at)
 }
 
-/// The stretches outside of quoted fields. A quote opens a field at the start of a record or after a delimiter or
+/// One past the last line end outside of quoted fields, of which the first may start at `first`. A quote opens a field at the start of a record or after a delimiter or
 /// line end only; elsewhere it is a character like any other.
-fn quote_gaps(text: &[u8], first: usize, quote: u8, marks: Marks, gaps: &mut Vec<(usize, usize)>) {
-    let mut gap_start = 0;
-    let mut at = first;
+pub(super) fn last_line_end_by_gaps(text: &[u8], first: usize, marks: Marks, quote: u8) -> Option<usize> {
+    let line_end = |from: usize, to: usize| memrchr(marks.eol, &text[from..to]).map(|at| from + at + 1);
+    let (mut last, mut gap_start, mut at) = (None, 0, first);
     loop {
         let opens = at == 0 || text[at - 1] == marks.delimiter || text[at - 1] == marks.eol;
         if opens {
-            gaps.push((gap_start, at));
-            let Some(after) = closing_quote(text, at + 1, quote) else { return };
+            last = line_end(gap_start, at).or(last);
+            let Some(after) = closing_quote(text, at + 1, quote) else { return last };
             gap_start = after;
             at = after;
         } else {
@@ -179,7 +179,7 @@ fn quote_gaps(text: &[u8], first: usize, quote: u8, marks: Marks, gaps: &mut Vec
             None => break,
         }
     }
-    gaps.push((gap_start, text.len()));
+    line_end(gap_start, text.len()).or(last)
 }
 
 /// One past the quote that closes a field whose inside starts at `at`.

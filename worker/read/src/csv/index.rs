@@ -15,10 +15,10 @@ pub(super) struct Found {
 
 /// One bit a byte of a word of 64 bytes.
 #[derive(Debug, Clone, Copy)]
-struct Masks {
-    delimiter: u64,
-    eol: u64,
-    quote: u64,
+pub(super) struct Masks {
+    pub(super) delimiter: u64,
+    pub(super) eol: u64,
+    pub(super) quote: u64,
 }
 
 /// A stretch of text whose first byte starts a record.
@@ -54,6 +54,9 @@ fn index_portable(marks: Marks, stretch: Stretch<'_>, ends: &mut [u32]) -> Found
         _ => index_with::<false>(|word| masks::<false>(word, marks.delimiter, marks.eol, 0), stretch, ends),
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use wide::{equal, halves};
 
 /// The same pass for processors that compare 32 bytes at once and count bits in one instruction.
 #[cfg(target_arch = "x86_64")]
@@ -93,7 +96,7 @@ mod wide {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn halves(word: &[u8; 64]) -> (__m256i, __m256i) {
+    pub(in super::super) fn halves(word: &[u8; 64]) -> (__m256i, __m256i) {
         let (quarters, _) = word.as_chunks::<8>();
         let part = |at: usize| i64::from_le_bytes(quarters[at]);
         let half = |at: usize| _mm256_set_epi64x(part(at + 3), part(at + 2), part(at + 1), part(at));
@@ -102,7 +105,7 @@ mod wide {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn equal((low, high): (__m256i, __m256i), needle: __m256i) -> u64 {
+    pub(in super::super) fn equal((low, high): (__m256i, __m256i), needle: __m256i) -> u64 {
         let mask = |bytes| u64::from(_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, needle)) as u32);
         mask(low) | mask(high) << 32
     }
@@ -174,7 +177,7 @@ fn write_ends(ends: &mut [u32], fields: usize, mut bits: u64, at: usize) -> usiz
 
 /// Bit n: whether the number of bits up to and with n is odd.
 #[inline(always)]
-fn prefix_xor(mut bits: u64) -> u64 {
+pub(super) fn prefix_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
         bits ^= bits << shift;
     }
@@ -183,7 +186,7 @@ fn prefix_xor(mut bits: u64) -> u64 {
 
 /// Eight bytes at a time in an ordinary register.
 #[inline(always)]
-fn masks<const QUOTES: bool>(word: &[u8; 64], delimiter: u8, eol: u8, quote: u8) -> Masks {
+pub(super) fn masks<const QUOTES: bool>(word: &[u8; 64], delimiter: u8, eol: u8, quote: u8) -> Masks {
     let mut masks = Masks { delimiter: 0, eol: 0, quote: 0 };
     let (parts, _) = word.as_chunks::<8>();
     for (part, bytes) in parts.iter().enumerate() {

@@ -50,6 +50,7 @@ mod follow;
 mod header;
 mod index;
 mod look;
+mod outside;
 mod parse;
 mod record;
 mod rescue;

@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use flate2::read::MultiGzDecoder;
 use moulin_core::{Compression, Counters, ReadLimits, Room};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::Error;
 use crate::blocks::Pool;
+use crate::crew::Helper;
 use crate::fetch::{ByteStream, into_error};
 use crate::pieces::{self, Piece};
 use segments::{Container, Next, Segments};
@@ -30,7 +31,16 @@ const INPUT_BYTES: usize = 256 << 10;
 /// Pieces of a segment that wait until those before it have been read.
 const PIECES_OF_SEGMENT: usize = 8;
 
-/// The stream with its compression taken off, by so many threads at the most. `pool`: that of whoever cuts it.
+/// Who inflates a file.
+pub(crate) struct Inflaters<'a> {
+    pub(crate) runtime: &'a Handle,
+    /// So many threads at the most.
+    pub(crate) threads: usize,
+    /// Those who work on what comes out: whoever inflates helps them when they cannot keep up.
+    pub(crate) helper: Option<Helper>,
+}
+
+/// The stream with its compression taken off. `pool`: that of whoever cuts it.
 pub(crate) fn inflated(
     uri: &str,
     compression: Compression,
@@ -38,7 +48,7 @@ pub(crate) fn inflated(
     stream: ByteStream,
     counters: &Arc<Counters>,
     pool: &Pool,
-    (runtime, threads): (&Handle, usize),
+    Inflaters { runtime, threads, helper }: Inflaters<'_>,
 ) -> ByteStream {
     let compression = compression.of(uri);
     if matches!(compression, Compression::None | Compression::Auto) {
@@ -54,6 +64,7 @@ pub(crate) fn inflated(
         counters: Arc::clone(counters),
         runtime: runtime.clone(),
         sender,
+        helper,
     };
     // Not joined: it ends when its input does, or when nobody receives any more.
     runtime.spawn_blocking(move || {
@@ -125,6 +136,7 @@ struct Inflating {
     counters: Arc<Counters>,
     runtime: Handle,
     sender: mpsc::Sender<Result<Piece, Error>>,
+    helper: Option<Helper>,
 }
 
 impl Inflating {
@@ -203,7 +215,18 @@ impl Inflating {
 
     fn hand_on(&mut self, inflated: Inflated) -> Result<(), Ended> {
         self.guard.pass(&inflated)?;
-        self.sender.blocking_send(Ok(inflated.piece)).map_err(|_| Ended::Unheard)
+        let mut piece = Ok(inflated.piece);
+        while let Some(helper) = &self.helper {
+            match self.sender.try_send(piece) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Closed(_)) => return Err(Ended::Unheard),
+                Err(TrySendError::Full(back)) => piece = back,
+            }
+            if !helper.help() {
+                break;
+            }
+        }
+        self.sender.blocking_send(piece).map_err(|_| Ended::Unheard)
     }
 }
 

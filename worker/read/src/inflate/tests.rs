@@ -28,7 +28,8 @@ fn zst(bytes: &[u8]) -> Vec<u8> {
 fn inflate(compression: Compression, stored: Vec<u8>, limits: &ReadLimits, threads: usize) -> Result<Vec<u8>, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let stream = ByteStream::new(io::Cursor::new(stored));
-    let (counters, pool, on) = (Arc::default(), Pool::default(), (runtime.handle(), threads));
+    let (counters, pool, on) =
+        (Arc::default(), Pool::default(), Inflaters { runtime: runtime.handle(), threads, helper: None });
     let mut stream = inflated("f", compression, limits, stream, &counters, &pool, on);
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).map(|_| bytes).map_err(|error| into_error("f", error))

@@ -1,8 +1,9 @@
 //! What another thread makes is cut as if it had been read, and threads that parse do all that they are asked for.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use moulin_core::ReadLimits;
+use moulin_core::{Compression, ReadLimits};
 use tokio::runtime::Handle;
 
 use super::*;
@@ -10,6 +11,7 @@ use crate::blocks::{Pool, Splitter};
 use crate::crew::Crew;
 use crate::csv::Cut;
 use crate::fetch::ByteStream;
+use crate::inflate::{Inflaters, inflated};
 use crate::pieces::{HEADROOM, PIECE_BYTES, Piece, channel};
 
 /// A record: where it starts, how long it is, its bytes unless it was too long.
@@ -102,5 +104,32 @@ fn a_part_that_panics_is_an_error_and_one_thread_may_be_taken() {
         }
         assert!(matches!(broken.done().await, Err(Error::Internal(_))));
         assert_eq!(last.done().await.unwrap(), 20);
+    });
+}
+
+#[test]
+fn who_inflates_does_the_work_that_the_others_cannot_keep_up_with() {
+    on_runtime(async {
+        let runtime = Handle::current();
+        let crew = Crew::new(1, &runtime);
+        let _resting = crew.take_one();
+        // The only thread of the crew may have begun to wait for work before it was to rest.
+        let is_done = Arc::new(AtomicBool::new(false));
+        let done = Arc::clone(&is_done);
+        crew.ask(move || Ok(done.store(true, Relaxed))).await;
+        while !is_done.load(Relaxed) {
+            crew.helper().help();
+            tokio::task::yield_now().await;
+        }
+        let doing = crew.ask(|| Ok(true)).await;
+        // More than may wait to be taken, and nobody takes any of it.
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&vec![b'a'; 8 * PIECE_BYTES]).unwrap();
+        let stored = ByteStream::new(Cursor::new(encoder.finish().unwrap()));
+        let on = Inflaters { runtime: &runtime, threads: 2, helper: Some(crew.helper()) };
+        let limits = ReadLimits { inflation_ratio: u32::MAX, ..ReadLimits::default() };
+        let _inflated = inflated("a.gz", Compression::Gzip, &limits, stored, &Arc::default(), &Pool::default(), on);
+        assert!(doing.done().await.unwrap());
+        assert!(!crew.helper().help(), "nothing is left to do");
     });
 }
