@@ -237,7 +237,7 @@ def test_bytes_that_hold_several_records_by_now_or_none_are_accounted_for(
 
 
 def test_records_of_several_lines_encodings_and_added_columns_come_out_as_from_their_file(
-    client: moulin.Client, table: LandedTable, tmp_path: Path
+    client: moulin.Client, table: LandedTable, rejects: LandedTable, tmp_path: Path
 ) -> None:
     folder = tmp_path / "day=2026-01-31"
     folder.mkdir()
@@ -249,6 +249,9 @@ def test_records_of_several_lines_encodings_and_added_columns_come_out_as_from_t
     }  # fmt: skip
     for number, file in enumerate((latin, wide)):
         _done(client, _land(tmp_path, source=moulin.csv(f"file://{file}", **options)), _key(number))
+    assert {row["encoding"]: row["raw"] for row in rejects.load().scan().to_arrow().to_pylist()} == {
+        "utf8": "1,0,caf\u00e9".encode("latin1"), "utf16_le": '7,n/a,"zwei\nZeilen \u20ac"'.encode("utf-16-le"),
+    }  # fmt: skip
     _done(client, _replay(**{**options, "encoding": "latin1"}), REPLAY)
     rows = {r["id"]: r for r in table.load().scan().to_arrow().to_pylist()}
     assert rows[1]["note"] == "caf\u00e9"

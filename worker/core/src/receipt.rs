@@ -168,7 +168,7 @@ pub struct RejectedRow {
     pub reject: Reject,
     /// Bytes of the record in the decompressed file, its line end left out.
     pub length_bytes: u64,
-    /// Of those, the first: exact, at most [`RejectedRow::RAW_BYTES`].
+    /// Of those, the first: exactly as they stand in the file, at most [`RejectedRow::RAW_BYTES`].
     pub raw: Vec<u8>,
     /// How its file was read.
     pub shape: Arc<RowShape>,
@@ -182,8 +182,8 @@ pub struct RowShape {
     /// The columns of the file in their order, as JSON: `[{"name": "a", "type": "long"}, ...]`; a field that has no
     /// column has no type. Empty: the text is too long to be kept with every row.
     pub columns: String,
-    /// Whether the bytes were recoded to UTF-8 from the encoding of the file.
-    pub recoded: bool,
+    /// The encoding of the file, and so of the bytes kept: a word of [`Encoding`](crate::Encoding).
+    pub encoding: &'static str,
 }
 
 impl RejectedRow {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::{Accounts, FilePlace};
 use crate::added::Places;
 use crate::blocks::{Block, Splitter};
-use crate::csv::Cut;
+use crate::csv::{Charset, Cut};
 use crate::cutter::{Cutter, Step};
 use crate::fault::BadRow;
 use crate::fetch::ByteStream;
@@ -69,8 +69,8 @@ pub(crate) struct Start {
     pub(crate) lines: u64,
     /// Records before the first block.
     pub(crate) records: u64,
-    /// Whether the bytes of the records are not the file's, but recoded to UTF-8.
-    pub(crate) recoded: bool,
+    /// The encoding of the file; `None`: UTF-8.
+    pub(crate) charset: Option<Charset>,
     /// Records that were read with the start.
     pub(crate) first: Option<Block>,
 }

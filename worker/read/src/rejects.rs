@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, BinaryBuilder, BooleanArray, Int64Builder, RecordBatch, StringBuilder};
+use arrow::array::{ArrayRef, BinaryBuilder, Int64Builder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use moulin_core::RejectedRow;
 
@@ -24,7 +24,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("raw", DataType::Binary, false),
         text("format"),
         text("columns"),
-        Field::new("recoded", DataType::Boolean, false),
+        text("encoding"),
     ]))
 });
 
@@ -40,10 +40,10 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 /// | `column` | string | empty: about the record as a whole |
 /// | `code` | string | stable, see `docs/errors.md` |
 /// | `reason` | string | in words, with the value (at most 100 characters of it) |
-/// | `raw` | binary | the record's bytes, exact; at most [`RejectedRow::RAW_BYTES`] of them. Of a Parquet row, which has none, the value as text |
+/// | `raw` | binary | the record's bytes, exactly as they stand in the decompressed file; at most [`RejectedRow::RAW_BYTES`] of them. Of a Parquet row, which has none, the value as text |
 /// | `format` | string | what the file was read as: `csv`, `ndjson`, `json` or `parquet` |
 /// | `columns` | string | the file's columns in its order, as JSON: `[{"name": "a", "type": "long"}, ...]`; without a type: it has no column. Empty: longer than 64 KiB |
-/// | `recoded` | boolean | whether `raw` was recoded to UTF-8 from the file's encoding |
+/// | `encoding` | string | of the file, and so of `raw`: `utf8`, `utf16_le`, `utf16_be`, `latin1` or `windows_1252` |
 #[must_use]
 pub fn reject_schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
@@ -78,7 +78,7 @@ pub fn reject_batch(rows: &[RejectedRow]) -> Result<RecordBatch, Error> {
         Arc::new(raw.finish()),
         texts(&|row| row.shape.format),
         texts(&|row| &row.shape.columns),
-        Arc::new(BooleanArray::from_iter(rows.iter().map(|row| Some(row.shape.recoded)))),
+        texts(&|row| row.shape.encoding),
     ];
     RecordBatch::try_new(reject_schema(), columns).map_err(batch_error)
 }

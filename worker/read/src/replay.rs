@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::accounts::{Accounts, FilePlace};
 use crate::added::{Added, OfFile, Places};
 use crate::blocks::{Block, Pool, Splitter};
-use crate::csv::{Csv, cut_error};
+use crate::csv::{Charset, Csv, cut_error};
 use crate::fetch::ByteStream;
 use crate::ndjson::{Layout, Objects};
 use crate::pipeline::{Ask, Parsed, Sizes, Start, Text as _, batch_error};
@@ -26,6 +26,9 @@ use crate::{BatchStream, Error, Input, InputSchema, Origin, ReadOptions, Sample,
 
 /// A longer text of columns is not kept with every rejected row.
 const COLUMNS_BYTES: usize = 64 << 10;
+
+/// The encoding of what needs no other one.
+const UTF8: &str = "utf8";
 
 /// A column of a file, as it is kept with its rejected rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,12 +54,12 @@ pub(crate) fn columns_of(schema: &InputSchema) -> Vec<FileColumn> {
 impl Input {
     /// How the file is read that starts so.
     pub(crate) fn shape_of(&self, start: &Start) -> Arc<RowShape> {
-        self.shape(&start.order, &start.left_out, start.recoded)
+        self.shape(&start.order, &start.left_out, start.charset)
     }
 
     /// `order`: the place in the columns of each field; none: fields have names of their own.
-    pub(crate) fn shape(&self, order: &[usize], left_out: &[String], recoded: bool) -> Arc<RowShape> {
-        shape(self.source.format.name(), &self.columns, order, left_out, recoded)
+    pub(crate) fn shape(&self, order: &[usize], left_out: &[String], charset: Option<Charset>) -> Arc<RowShape> {
+        shape(self.source.format.name(), &self.columns, order, left_out, charset)
     }
 }
 
@@ -65,7 +68,7 @@ fn shape(
     columns: &[FileColumn],
     order: &[usize],
     left_out: &[String],
-    recoded: bool,
+    charset: Option<Charset>,
 ) -> Arc<RowShape> {
     let at = |place: &usize| match columns.get(*place) {
         Some(column) => column.clone(),
@@ -78,7 +81,7 @@ fn shape(
     // A text of names and types always has a form in JSON.
     let text = serde_json::to_string(&in_order).unwrap_or_default();
     let columns = if text.len() <= COLUMNS_BYTES { text } else { String::new() };
-    Arc::new(RowShape { format, columns, recoded })
+    Arc::new(RowShape { format, columns, encoding: charset.map_or(UTF8, Charset::name) })
 }
 
 /// The columns that were kept with a rejected row; `None`: they were not.
@@ -184,7 +187,7 @@ pub type RawRows = BoxStream<'static, Result<RecordBatch, Error>>;
 /// The columns of rejected rows that are needed to read them again.
 #[must_use]
 pub fn raw_columns() -> &'static [&'static str] {
-    &["uri", "record", "line", "byte_offset", "raw", "format", "columns", "recoded"]
+    &["uri", "record", "line", "byte_offset", "raw", "format", "columns", "encoding"]
 }
 
 /// Streams rejected rows as batches of the schema, in their order; those that still do not fit go the way of all bad
@@ -337,9 +340,9 @@ impl Again {
         let text = |name: &'static str| column(name)?.as_string_opt::<i32>().ok_or_else(|| lacks(name));
         let number = |name: &'static str| column(name)?.as_primitive_opt::<Int64Type>().ok_or_else(|| lacks(name));
         let (uri, format, columns) = (text("uri")?, text("format")?, text("columns")?);
+        let encoding = text("encoding")?;
         let (record, line, offset) = (number("record")?, number("line")?, number("byte_offset")?);
         let raw = column("raw")?.as_binary_opt::<i32>().ok_or_else(|| lacks("raw"))?;
-        let recoded = column("recoded")?.as_boolean_opt().ok_or_else(|| lacks("recoded"))?;
         let mut records = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
             let count = |value: i64| u64::try_from(value).unwrap_or(0);
@@ -354,7 +357,7 @@ impl Again {
                 count(offset.value(row)),
                 format.value(row),
                 columns.value(row),
-                recoded.value(row),
+                Charset::named(encoding.value(row)),
             )?;
             let place = FilePlace {
                 uri: uri.to_owned(),
@@ -378,7 +381,7 @@ impl Again {
         offset: u64,
         format: &str,
         columns: &str,
-        recoded: bool,
+        kept: Option<Charset>,
     ) -> Result<(Vec<Parsed>, Arc<RowShape>), Error> {
         let name = self.source.format.name();
         match &self.reader {
@@ -392,14 +395,15 @@ impl Again {
                         start
                     }
                 };
-                let decoded = if recoded { None } else { csv.decoded(raw) };
-                let recoded = recoded || decoded.is_some();
-                let text = decoded.as_deref().unwrap_or(raw);
-                let shape = shape(name, &self.columns, &start.order, &start.left_out, recoded);
-                let input = ByteStream::new(Cursor::new(text.to_vec()));
-                let mut splitter =
-                    Splitter::new(input, text.len() + 1, self.pool.clone()).with_limits(&self.source.limits);
+                let charset = csv.charset_of_records(kept);
+                let shape = shape(name, &self.columns, &start.order, &start.left_out, charset);
+                let input = ByteStream::new(Cursor::new(raw.to_vec()));
+                let room = raw.len() * charset.map_or(1, |_| Charset::MOST_TEXT) + 1;
+                let mut splitter = Splitter::new(input, room, self.pool.clone()).with_limits(&self.source.limits);
                 splitter = splitter.of_range(offset, false);
+                if let Some(charset) = charset {
+                    splitter.recode(charset);
+                }
                 let mut parsed = Vec::new();
                 while let Some(block) = splitter.next(&start.cut).map_err(|error| cut_error(uri, error))? {
                     parsed.push(csv.parse(&start, &block, &self.sizes, self.ask)?);
@@ -409,7 +413,7 @@ impl Again {
             Reader::Json(lines, items) => {
                 let (objects, ending): (_, &[u8]) = if format == "json" { (items, b"") } else { (lines, b"\n") };
                 let block = Block::of(&[raw, ending].concat(), offset);
-                let shape = shape(if format == "json" { "json" } else { "ndjson" }, &self.columns, &[], &[], recoded);
+                let shape = shape(if format == "json" { "json" } else { "ndjson" }, &self.columns, &[], &[], None);
                 Ok((vec![objects.parse(&block, &self.sizes, self.ask)?], shape))
             }
         }

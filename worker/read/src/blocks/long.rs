@@ -40,7 +40,10 @@ impl Long {
             lines_before: Some(0),
             byte_offset: block.offset,
             length_bytes: self.file_bytes,
-            raw: block.bytes().to_vec(),
+            raw: match block.charset {
+                Some(charset) => charset.encoded(block.bytes(), RejectedRow::RAW_BYTES),
+                None => block.bytes().to_vec(),
+            },
         };
         Parsed {
             batch: RecordBatch::new_empty(schema.clone()),
@@ -69,6 +72,7 @@ impl<R: Supply> Splitter<R> {
     pub(super) fn pass_over(&mut self, cut: &Cut) -> io::Result<Option<Block>> {
         let (from, mut length) = (self.offset, 0);
         let most = self.followed_most();
+        let kept = RejectedRow::RAW_BYTES * self.charset.map_or(1, |_| Charset::MOST_TEXT);
         let mut raw = Vec::new();
         let mut walk = cut.record_walk();
         let line_end = loop {
@@ -76,7 +80,7 @@ impl<R: Supply> Splitter<R> {
             let end = walk.go_on(text, self.at_end);
             let passed = &text[..end.unwrap_or_else(|| walk.passed())];
             let count = passed.len();
-            raw.extend_from_slice(&passed[..count.min(RejectedRow::RAW_BYTES - raw.len())]);
+            raw.extend_from_slice(&passed[..count.min(kept - raw.len())]);
             length += count as u64;
             if end.is_some() {
                 let line_end = walk.end(passed);
@@ -91,7 +95,7 @@ impl<R: Supply> Splitter<R> {
                     return Ok(None);
                 }
                 let rest = &self.buffer[self.start..self.filled];
-                raw.extend_from_slice(&rest[..rest.len().min(RejectedRow::RAW_BYTES - raw.len())]);
+                raw.extend_from_slice(&rest[..rest.len().min(kept - raw.len())]);
                 let line_end = walk.end_of_file(rest);
                 length += rest.len() as u64;
                 self.consume(self.filled - self.start);

@@ -2,7 +2,7 @@
 //!
 //! What is no character of its encoding becomes bytes that are no UTF-8, so that the row is refused (`utf8`) and nothing
 //! is replaced in silence: a lone surrogate (the three bytes that UTF-8 forbids it), and half a unit at the end of a file
-//! ([`HALF`] and the character of its number). The five bytes that Windows code page
+//! ([`HALF`] and a character of its number). The five bytes that Windows code page
 //! 1252 leaves open are the control characters of the same number, as in the WHATWG's definition of it.
 
 use std::io::{self, Read};
@@ -16,6 +16,9 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// Stands before half a unit: no UTF-8 has this byte.
 const HALF: u8 = 0xff;
+
+/// What is added to the number of half a unit: the character is never one that ends fields or lines.
+const HALF_FROM: u32 = 0x100;
 
 /// An encoding that is not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,26 @@ const WINDOWS_1252: [char; 32] = [
 ];
 
 impl Charset {
+    /// Bytes of text that one byte of a file becomes at most.
+    pub(crate) const MOST_TEXT: usize = 3;
+
+    /// The encoding with this name; `None`: UTF-8.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Utf16Le, Self::Utf16Be, Self::Latin1, Self::Windows1252]
+            .into_iter()
+            .find(|charset| charset.name() == name)
+    }
+
+    /// As the options of a source call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Utf16Le => "utf16_le",
+            Self::Utf16Be => "utf16_be",
+            Self::Latin1 => "latin1",
+            Self::Windows1252 => "windows_1252",
+        }
+    }
+
     /// The encoding of a file that starts with these bytes; `None`: UTF-8.
     pub(crate) fn of(encoding: Encoding, start: &[u8]) -> Option<Self> {
         let marked = match start {
@@ -80,6 +103,41 @@ impl Charset {
         2 * (starts(text) + text.iter().filter(|byte| **byte >= 0xf0).count() as u64) + half
     }
 
+    /// The first bytes of the file, at most so many, that became this text.
+    pub(crate) fn encoded(self, text: &[u8], most: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(most.min(2 * text.len()));
+        let mut rest = text;
+        while bytes.len() < most
+            && let Some((found, after)) = Decodable::first(rest)
+        {
+            match found {
+                Decodable::Character(character) => self.encode(character, &mut bytes),
+                Decodable::Surrogate(unit) => self.push_unit(unit, &mut bytes),
+                Decodable::Half(byte) => bytes.push(byte),
+            }
+            rest = after;
+        }
+        bytes.truncate(most);
+        bytes
+    }
+
+    fn encode(self, character: char, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Utf16Le | Self::Utf16Be => {
+                character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| self.push_unit(*unit, bytes));
+            }
+            Self::Latin1 => bytes.push(character as u8),
+            Self::Windows1252 => {
+                let place = (0x80..).zip(WINDOWS_1252).find(|(_, meaning)| *meaning == character);
+                bytes.push(place.map_or(character as u8, |(byte, _)| byte));
+            }
+        }
+    }
+
+    fn push_unit(self, unit: u16, bytes: &mut Vec<u8>) {
+        bytes.extend(if self == Self::Utf16Be { unit.to_be_bytes() } else { unit.to_le_bytes() });
+    }
+
     /// Appends the text of whole characters; says how many bytes they took. `at_end`: no more will come.
     pub(crate) fn decode(self, bytes: &[u8], at_end: bool, text: &mut Vec<u8>) -> usize {
         match self {
@@ -95,6 +153,45 @@ impl Charset {
             Self::Utf16Be => decode_units(bytes, u16::from_be_bytes, at_end, text),
         }
     }
+}
+
+/// What a stretch of decoded text was in its file.
+enum Decodable {
+    Character(char),
+    /// One without its other half.
+    Surrogate(u16),
+    /// The byte that an odd number of bytes ends with.
+    Half(u8),
+}
+
+impl Decodable {
+    /// The first of some text, and the text after it; `None`: nothing whole is left.
+    fn first(text: &[u8]) -> Option<(Self, &[u8])> {
+        match *text {
+            [byte, ref rest @ ..] if byte.is_ascii() => Some((Self::Character(char::from(byte)), rest)),
+            [HALF, ref rest @ ..] => {
+                let (character, rest) = character(rest)?;
+                Some((Self::Half(u32::from(character).wrapping_sub(HALF_FROM) as u8), rest))
+            }
+            [0xed, second @ 0xa0..=0xbf, third, ref rest @ ..] => {
+                let unit = 0xd000 | u16::from(second & 0x3f) << 6 | u16::from(third & 0x3f);
+                Some((Self::Surrogate(unit), rest))
+            }
+            _ => character(text).map(|(character, rest)| (Self::Character(character), rest)),
+        }
+    }
+}
+
+/// The first character of some text, and the text after it.
+fn character(text: &[u8]) -> Option<(char, &[u8])> {
+    let length = match text.first()? {
+        0..0x80 => 1,
+        0x80..0xe0 => 2,
+        0xe0..0xf0 => 3,
+        _ => 4,
+    };
+    let (one, rest) = text.split_at_checked(length)?;
+    Some((str::from_utf8(one).ok()?.chars().next()?, rest))
 }
 
 fn decode_bytes(bytes: &[u8], meaning: impl Fn(u8) -> char, text: &mut Vec<u8>) -> usize {
@@ -142,7 +239,8 @@ fn decode_units(bytes: &[u8], unit_of: impl Fn([u8; 2]) -> u16, at_end: bool, te
     }
     if at_end && let [half] = half {
         text.push(HALF);
-        text.extend_from_slice(char::from(*half).encode_utf8(&mut [0; 4]).as_bytes());
+        let number = char::from_u32(HALF_FROM + u32::from(*half)).unwrap_or_default();
+        text.extend_from_slice(number.encode_utf8(&mut [0; 4]).as_bytes());
         return bytes.len();
     }
     at * 2
@@ -216,6 +314,9 @@ mod tests {
         charset.decoded(ByteStream::new(Drops(bytes.to_vec(), 0))).read_to_end(&mut drops).unwrap();
         assert_eq!(text, drops);
         assert_eq!(charset.file_bytes(&text), bytes.len() as u64, "{charset:?}");
+        for most in 0..=bytes.len() + 1 {
+            assert_eq!(charset.encoded(&text, most), bytes[..most.min(bytes.len())], "{charset:?}");
+        }
         let is_start = |at: usize| text.get(at).is_none_or(|byte| !matches!(byte, 0x80..=0xbf));
         for at in (0..=text.len()).filter(|at| is_start(*at) && text[..*at].last() != Some(&HALF)) {
             let parts = charset.file_bytes(&text[..at]) + charset.file_bytes(&text[at..]);
@@ -239,7 +340,7 @@ mod tests {
     #[test]
     fn what_is_no_character_is_no_utf8_either() {
         assert_eq!(decoded(Charset::Utf16Le, b"a\0\x00\xd8b\0"), b"a\xed\xa0\x80b");
-        assert_eq!(decoded(Charset::Utf16Le, b"a\0\x00\xdc\x00"), b"a\xed\xb0\x80\xff\0");
+        assert_eq!(decoded(Charset::Utf16Le, b"a\0\x00\xdc\x00"), b"a\xed\xb0\x80\xff\xc4\x80");
         assert_eq!(decoded(Charset::Utf16Be, b"\0a\xd8\x3d"), b"a\xed\xa0\xbd");
     }
 }

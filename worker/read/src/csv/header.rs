@@ -32,8 +32,8 @@ pub(super) struct Head {
     pub(super) records: u64,
     /// Records of the block that held the last of them.
     pub(super) rest: Option<Block>,
-    /// Whether the text is not the file's, but recoded to UTF-8.
-    pub(super) recoded: bool,
+    /// The encoding of the file; `None`: UTF-8.
+    pub(super) charset: Option<Charset>,
 }
 
 pub(super) fn read(
@@ -55,8 +55,7 @@ pub(super) fn read(
     let next_line = |text: &[u8], at_end| lines.next(text, 0).filter(|next| at_end || !lines.is_half(text, *next));
     let skipped = splitter.skip_lines(format.skip_lines, next_line).map_err(failed)?;
     let cut = Cut::csv(Arc::clone(&dialect));
-    let recoded = charset.is_some();
-    let head = Head { dialect, cut, names: None, lines: skipped, records: 0, rest: None, recoded };
+    let head = Head { dialect, cut, names: None, lines: skipped, records: 0, rest: None, charset };
     let header_left = if format.header { format.header_lines } else { 0 };
     let is_replaced = !format.column_names.is_empty();
     let skip_left = format.skip_rows;

@@ -30,7 +30,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, SchemaRef};
-use moulin_core::{ColumnText, Contract, ContractMode, CsvFormat, LineEnding, PrimitiveType, ReadLimits, Source};
+use moulin_core::{
+    ColumnText, Contract, ContractMode, CsvFormat, Encoding, LineEnding, PrimitiveType, ReadLimits, Source,
+};
 
 use super::blocks::{Block, Splitter, too_long};
 use super::columns::{Column, column_type, kept};
@@ -194,15 +196,19 @@ impl Csv {
             Some(names) => header::order(uri, names, &self.targets, self.takes_more())?,
             None => ((0..self.targets.len()).collect(), Vec::new()),
         };
-        Ok(Start { cut, order, left_out, lines: 0, records: 0, recoded: false, first: None })
+        Ok(Start { cut, order, left_out, lines: 0, records: 0, charset: None, first: None })
     }
 
-    /// Bytes of the encoding that the format names as UTF-8; `None`: they are that.
-    pub(super) fn decoded(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let charset = Charset::of(self.format.encoding, &[])?;
-        let mut text = Vec::with_capacity(bytes.len());
-        charset.decode(bytes, true, &mut text);
-        Some(text)
+    /// The encoding to read records in whose file was read as one of `kept`; `None`: UTF-8.
+    ///
+    /// What the format says corrects what the file was read as. But a file of UTF-16 names itself by its byte order mark,
+    /// which its records do not have: among files of other encodings it stays what it was.
+    pub(super) fn charset_of_records(&self, kept: Option<Charset>) -> Option<Charset> {
+        match self.format.encoding {
+            Encoding::Auto => kept,
+            said @ (Encoding::Utf16Le | Encoding::Utf16Be) => Charset::of(said, &[]),
+            said => kept.filter(|kept| kept.unit_bytes() > 1).or_else(|| Charset::of(said, &[])),
+        }
     }
 
     /// Whether files may have columns that the schema does not have.
@@ -241,8 +247,8 @@ impl Text for Csv {
             Some(names) => header::order(uri, names, &self.targets, self.takes_more())?,
             None => ((0..self.targets.len()).collect(), Vec::new()),
         };
-        let Head { cut, lines, records, recoded, rest: first, .. } = head;
-        Ok(Start { cut, order, left_out, lines, records, recoded, first })
+        let Head { cut, lines, records, charset, rest: first, .. } = head;
+        Ok(Start { cut, order, left_out, lines, records, charset, first })
     }
 
     fn parse(&self, start: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {

@@ -1,7 +1,7 @@
 //! A block becomes columns.
 
 use arrow::array::RecordBatch;
-use moulin_core::{ContractMode, PrimitiveType};
+use moulin_core::{ContractMode, PrimitiveType, RejectedRow};
 
 use super::dialect::{Dialect, Marks};
 use super::fast::{self, Window};
@@ -425,6 +425,7 @@ impl<'a> Parser<'a> {
             let mut row = BadRow::new(bad, record, records_before, self.lines.0, offset);
             if let Some(charset) = self.block.charset {
                 row.length_bytes = charset.file_bytes(record);
+                row.raw = charset.encoded(record, RejectedRow::RAW_BYTES);
             }
             self.kept.push(row);
         }

@@ -13,6 +13,9 @@ use crate::{InputSchema, Origin};
 
 const COLUMNS: usize = 3;
 
+const OTHER_ENCODINGS: [Encoding; 5] =
+    [Encoding::Auto, Encoding::Utf16Le, Encoding::Utf16Be, Encoding::Latin1, Encoding::Windows1252];
+
 /// Reads a file in a dialect, all columns texts or typed ones.
 ///
 /// # Panics
@@ -88,6 +91,12 @@ fn dialect(choices: &mut Choices<'_>) -> CsvFormat {
         format.ragged_rows =
             [RaggedRows::Reject, RaggedRows::Pad, RaggedRows::Truncate, RaggedRows::Fit][choices.below(4)];
         format.trim = choices.is();
+        if let Some(encoding) = OTHER_ENCODINGS.get(choices.below(2 * OTHER_ENCODINGS.len())) {
+            format.encoding = *encoding;
+            if format.line_ending == LineEnding::Auto {
+                format.line_ending = LineEnding::Lf;
+            }
+        }
         format.skip_rows = choices.below(3) as u64;
         format.skip_footer_rows = choices.below(3) as u64;
     }

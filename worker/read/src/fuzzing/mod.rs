@@ -99,7 +99,12 @@ pub(crate) fn read_limited<T: Text>(
             let row = row.into_rejected(URI, before, lines, &std::sync::Arc::default());
             let (offset, length) = (row.reject.place.byte_offset as usize, row.length_bytes as usize);
             let raw = &bytes[offset..offset + length.min(RejectedRow::RAW_BYTES)];
-            assert!(row.raw == raw, "raw bytes of {:?} are not those of the file", row.reject);
+            assert!(
+                row.raw == raw,
+                "raw bytes of {:?} are not those of the file: {:?}, not {raw:?}",
+                row.reject,
+                row.raw
+            );
             outcome.rejects.push(row.reject);
         }
         lines += parsed.lines;

@@ -61,7 +61,7 @@ impl Text for Json {
             left_out: Vec::new(),
             lines,
             records: 0,
-            recoded: false,
+            charset: None,
             first: None,
         })
     }

@@ -176,7 +176,7 @@ impl Text for Ndjson {
             left_out: Vec::new(),
             lines: 0,
             records: 0,
-            recoded: false,
+            charset: None,
             first: None,
         })
     }

@@ -135,7 +135,7 @@ pub(super) fn batches(
     let input = Arc::new(input);
     Box::pin(async_stream::try_stream! {
         let mut accounts = Accounts::new(&options);
-        let shape = input.shape(&[], &[], false);
+        let shape = input.shape(&[], &[], None);
         let bad_rows_kept = Accounts::ask(&options).bad_rows_kept;
         let (threads, counters) = (options.threads, Arc::clone(&options.counters));
         let conditions: Arc<[Condition]> = if is_numbered { Vec::new() } else { options.conditions.clone() }.into();

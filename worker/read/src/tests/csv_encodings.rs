@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use moulin_core::{CsvFormat, Encoding, ProvenanceColumn, ReadLimits};
+use moulin_core::{CsvFormat, Encoding, ProvenanceColumn, ReadLimits, RejectedRow};
 
 use super::rejects::{Seen, quarantined};
 use super::*;
@@ -30,7 +30,7 @@ fn file(mark: &str, euro: char, encode: Encode) -> (Vec<u8>, Vec<Seen>, Vec<Stri
         match code {
             Some(code) => {
                 let [record, line, offset, length] = [n, line, offset, encode(&row).len()].map(|n| n as i64);
-                expected.push((record, line, offset, length, code.to_owned(), row.clone().into_bytes()));
+                expected.push((record, line, offset, length, code.to_owned(), encode(&row)));
             }
             None => offsets.push(offset.to_string()),
         }
@@ -77,8 +77,7 @@ fn places_are_those_of_the_file_whatever_its_encoding() {
                 assert_eq!(seen.4, expected.4, "{encoding:?}");
                 assert!(seen.5 == expected.5, "{encoding:?} {:?}", String::from_utf8_lossy(&seen.5));
                 let at = seen.2 as usize;
-                // The bytes kept are those of the text; the file has it where it is said to stand.
-                assert!(bytes[at..at + seen.3 as usize] == encode(str::from_utf8(&seen.5).unwrap()));
+                assert!(bytes[at..at + seen.3 as usize] == seen.5);
             }
         }
     }
@@ -91,12 +90,35 @@ fn what_is_no_character_has_its_place_too() {
     let units = |text: &[u16]| text.iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<u8>>();
     let line = units(&[b'a'.into(), b'\n'.into()]);
     let lone = units(&[0xd83d, b'x'.into()]);
-    let half = [units(&[b'y'.into()]), vec![0xe9]].concat();
+    // A line end by its number, and none: it is half a character.
+    let half = [units(&[b'y'.into()]), vec![b'\n']].concat();
     fs::write(&path, [line.clone(), lone.clone(), units(&[b'\n'.into()]), half.clone()].concat()).unwrap();
     let format = Format::Csv(CsvFormat { encoding: Encoding::Utf16Le, ..CsvFormat::default() });
     let (_, rejects) =
         on_runtime(quarantined(&source(&path, format, &[("a", "string")]), options(OnBadRow::Quarantine)));
     let utf8 = "utf8".to_owned();
-    let (lone, half) = (b"\xed\xa0\xbdx".to_vec(), b"y\xff\xc3\xa9".to_vec());
     assert_eq!(rejects, [(1, 2, 4, 4, utf8.clone(), lone), (2, 3, 10, 3, utf8, half)]);
+}
+
+#[test]
+fn of_long_rows_the_first_bytes_of_the_file_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.csv");
+    for (encoding, euro, encode) in
+        [(Encoding::Windows1252, '€', BYTES), (Encoding::Utf16Be, '€', BIG), (Encoding::Utf16Le, '🐎', LITTLE)]
+    {
+        // One is held whole, and the other one is passed over.
+        let [held, passed] = [40_000, 200_000].map(|count| encode(&format!("x{}", String::from(euro).repeat(count))));
+        fs::write(&path, [encode("n\n"), held.clone(), encode("\n"), passed.clone(), encode("\n")].concat()).unwrap();
+        let format = Format::Csv(CsvFormat { encoding, ..CsvFormat::default() });
+        let mut source = source(&path, format, &[("n", "long")]);
+        source.limits = ReadLimits { record_bytes: 160_100, ..ReadLimits::default() };
+        let (_, rejects) = on_runtime(quarantined(&source, options(OnBadRow::Quarantine)));
+        let codes: Vec<&str> = rejects.iter().map(|seen| seen.4.as_str()).collect();
+        assert_eq!(codes, ["type.long", "csv.record_bytes"], "{encoding:?}");
+        for (seen, row) in rejects.iter().zip([&held, &passed]) {
+            assert_eq!(seen.3, row.len() as i64, "{encoding:?}");
+            assert!(seen.5 == row[..row.len().min(RejectedRow::RAW_BYTES)], "{encoding:?}: {} bytes", seen.5.len());
+        }
+    }
 }

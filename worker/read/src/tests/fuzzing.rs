@@ -27,7 +27,7 @@ fn csv_choices() -> impl Strategy<Value = Vec<u8>> {
             bytes
         }
     };
-    prop_oneof![bytes(11).prop_map(with(5, 0)), bytes(20).prop_map(with(5, 1))]
+    prop_oneof![bytes(11).prop_map(with(5, 0)), bytes(21).prop_map(with(5, 1))]
 }
 
 const CSV: &[&str] = &[

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray, new_null_array,
+    Array as _, ArrayRef, AsArray as _, BinaryArray, Int64Array, RecordBatch, StringArray, new_null_array,
 };
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use moulin_core::{Fault, FaultKind, RejectedRow, RejectsChange, TableInput, TableName, Token};
+use moulin_core::{Fault, FaultKind, RejectsChange, TableInput, TableName, Token};
 use moulin_engine::transform::RowCondition;
 use moulin_lake::{TableFile, TableSnapshot};
 
@@ -207,7 +207,6 @@ impl Judge {
 struct Bytes {
     raw: BinaryArray,
     length: Int64Array,
-    recoded: BooleanArray,
     format: StringArray,
 }
 
@@ -215,11 +214,9 @@ impl Bytes {
     fn of(batch: &RecordBatch) -> Result<Self, Fault> {
         let wrong = |name: &str| Fault::new(FaultKind::Internal, format!("`{name}` of rejects has another type"));
         let (raw, length) = (column(batch, "raw")?, column(batch, "length_bytes")?);
-        let recoded = column(batch, "recoded")?;
         Ok(Self {
             raw: raw.as_binary_opt::<i32>().cloned().ok_or_else(|| wrong("raw"))?,
             length: length.as_primitive_opt::<Int64Type>().cloned().ok_or_else(|| wrong("length_bytes"))?,
-            recoded: recoded.as_boolean_opt().cloned().ok_or_else(|| wrong("recoded"))?,
             format: texts(batch, "format")?,
         })
     }
@@ -232,14 +229,8 @@ impl Bytes {
         if !formats.contains(format) {
             return Some(Why::OtherFormat);
         }
-        let kept = self.raw.value(row).len();
-        // The length is that of the file's bytes: of those that were recoded to UTF-8 it does not say how many there are.
-        let is_cut = if self.recoded.is_valid(row) && self.recoded.value(row) {
-            kept >= RejectedRow::RAW_BYTES
-        } else {
-            i64::try_from(kept).unwrap_or(i64::MAX) < self.length.value(row)
-        };
-        is_cut.then_some(Why::Cut)
+        let kept = i64::try_from(self.raw.value(row).len()).unwrap_or(i64::MAX);
+        (kept < self.length.value(row)).then_some(Why::Cut)
     }
 }
 
