@@ -58,6 +58,27 @@ def test_partition_values_are_those_that_pyiceberg_computes(
         assert expected == {_internal(task.file.partition[0])}
 
 
+@pytest.mark.parametrize("query", [None, "SELECT * FROM input"])
+def test_the_target_decides_about_nanoseconds_of_a_parquet_file(
+    query: str | None, client: moulin.Client, table: LandedTable, tmp_path: Path
+) -> None:
+    # The second one is before 1970, where towards zero is later.
+    moments = pa.array([1_700_000_000_123_456_789, -1], pa.timestamp("ns"))
+    pq.write_table(pa.table({"t": moments}), tmp_path / "a.parquet")
+    source = moulin.parquet(tmp_path / "a.parquet")
+    transform = None if query is None else moulin.sql(query)
+
+    def land(**target: str) -> None:
+        spec = moulin.JobSpec(source=source, transform=transform, target=moulin.iceberg(table.name, **target))
+        client.submit(spec).wait(60)
+
+    with pytest.raises(moulin.MoulinError, match=r"column `t`: .* say target.nanoseconds: floor"):
+        land()
+    land(nanoseconds="floor")
+    landed = table.load().scan().to_arrow()["t"].cast(pa.int64()).to_pylist()
+    assert sorted(landed) == [-1, 1_700_000_000_123_456]
+
+
 def _internal(value: object) -> object:
     """A value as Iceberg holds it: dates and times as numbers."""
     match value:

@@ -49,7 +49,8 @@ pub(crate) fn arrow_type_of(ty: &ColumnType) -> DataType {
     }
 }
 
-/// The column type an Arrow type of [`arrow_type`] holds; `None` for all others, nested ones among them.
+/// The column type an Arrow type of [`arrow_type`] holds, whatever unit its moments have; `None` for all others, nested
+/// ones among them.
 pub(crate) fn column_type(ty: &DataType) -> Option<PrimitiveType> {
     Some(match ty {
         DataType::Boolean => PrimitiveType::Boolean,
@@ -61,9 +62,9 @@ pub(crate) fn column_type(ty: &DataType) -> Option<PrimitiveType> {
             PrimitiveType::Decimal { precision: *precision, scale: u8::try_from(*scale).ok()? }
         }
         DataType::Date32 => PrimitiveType::Date,
-        DataType::Time64(TimeUnit::Microsecond) => PrimitiveType::Time,
-        DataType::Timestamp(TimeUnit::Microsecond, None) => PrimitiveType::Timestamp,
-        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => PrimitiveType::Timestamptz,
+        DataType::Time64(_) => PrimitiveType::Time,
+        DataType::Timestamp(_, None) => PrimitiveType::Timestamp,
+        DataType::Timestamp(_, Some(_)) => PrimitiveType::Timestamptz,
         DataType::Utf8 => PrimitiveType::String,
         DataType::Binary => PrimitiveType::Binary,
         _ => return None,

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, TimeUnit};
 
-/// The type a column of type `data_type` lands as, without loss except for nanoseconds (cut to microseconds).
+/// The type a column of type `data_type` lands as, without loss.
 ///
 /// Unsigned and short integers become the next wider signed type (`UInt64` becomes `decimal(20,0)`, since `long`
-/// does not hold it), views and dictionaries become plain arrays, zones become UTC.
+/// does not hold it), views and dictionaries become plain arrays, zones become UTC. Moments are in microseconds, but for
+/// those in nanoseconds: Iceberg does not hold them, and the landing says what becomes of them (`target.nanoseconds`).
 ///
 /// # Errors
 /// A sentence that says why the type has no counterpart and what to do.
@@ -34,9 +35,10 @@ pub fn landable(data_type: &DataType) -> Result<DataType, String> {
         | DataType::Decimal128(precision, scale)
         | DataType::Decimal256(precision, scale) => landable_decimal(*precision, *scale)?,
         DataType::Date64 => DataType::Date32,
-        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
-        DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
-        DataType::Timestamp(_, Some(_)) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        DataType::Time32(unit) | DataType::Time64(unit) => DataType::Time64(landable_unit(*unit)),
+        DataType::Timestamp(unit, zone) => {
+            DataType::Timestamp(landable_unit(*unit), zone.as_ref().map(|_| "UTC".into()))
+        }
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
         DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
         DataType::Dictionary(_, values) => landable(values)?,
@@ -56,6 +58,10 @@ pub fn landable(data_type: &DataType) -> Result<DataType, String> {
         }
         DataType::Union(..) => return Err("is a union, which Iceberg has no type for".to_owned()),
     })
+}
+
+fn landable_unit(unit: TimeUnit) -> TimeUnit {
+    if unit == TimeUnit::Nanosecond { unit } else { TimeUnit::Microsecond }
 }
 
 fn landable_decimal(precision: u8, scale: i8) -> Result<DataType, String> {
@@ -96,14 +102,16 @@ mod tests {
     #[test]
     fn every_type_lands_as_one_iceberg_has() {
         let item = |data_type| Arc::new(Field::new("item", data_type, true));
-        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let nanos = DataType::Timestamp(TimeUnit::Nanosecond, None);
         let table = [
             (DataType::UInt8, DataType::Int32),
             (DataType::UInt32, DataType::Int64),
             (DataType::UInt64, DataType::Decimal128(20, 0)),
             (DataType::Utf8View, DataType::Utf8),
             (DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8View)), DataType::Utf8),
-            (DataType::Timestamp(TimeUnit::Nanosecond, None), micros.clone()),
+            (nanos.clone(), nanos),
+            (DataType::Time32(TimeUnit::Second), DataType::Time64(TimeUnit::Microsecond)),
+            (DataType::Time64(TimeUnit::Nanosecond), DataType::Time64(TimeUnit::Nanosecond)),
             (
                 DataType::Timestamp(TimeUnit::Second, Some("Europe/Berlin".into())),
                 DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
@@ -111,7 +119,7 @@ mod tests {
             (DataType::Decimal128(5, -2), DataType::Decimal128(7, 0)),
             (DataType::Decimal256(38, 4), DataType::Decimal128(38, 4)),
             (DataType::LargeList(item(DataType::UInt16)), DataType::List(item(DataType::Int32))),
-            (DataType::Struct(vec![item(DataType::Time64(TimeUnit::Nanosecond))].into()), {
+            (DataType::Struct(vec![item(DataType::Time32(TimeUnit::Millisecond))].into()), {
                 DataType::Struct(vec![item(DataType::Time64(TimeUnit::Microsecond))].into())
             }),
         ];

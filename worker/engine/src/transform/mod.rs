@@ -9,6 +9,7 @@
 
 mod bridge;
 mod input;
+mod microseconds;
 mod output;
 mod polars;
 mod sql;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
-use moulin_core::{Counters, Transform};
+use moulin_core::{Counters, Nanoseconds, Transform};
 
 use crate::{BatchStream, Error};
 
@@ -40,6 +41,8 @@ pub struct TransformOptions {
     /// Threads of the job. SQL and row-wise plans use one of them, so that rows keep their order and the reader
     /// and the landing have the rest; Polars' own pool is as large as `POLARS_MAX_THREADS` says.
     pub threads: usize,
+    /// What becomes of moments that are not whole microseconds in rows that a Polars plan is given.
+    pub nanoseconds: Nanoseconds,
 }
 
 /// A transform that was checked and planned for one input schema.
@@ -56,7 +59,13 @@ enum Plan {
     /// The rows of a table as they are.
     Whole(SchemaRef, Scanned),
     Sql(Box<sql::SqlPlan>),
-    Polars(Box<polars::PolarsPlan>),
+    Polars(Box<polars::PolarsPlan>, Option<Rounding>),
+}
+
+/// The given rows of a plan that was made for microseconds.
+struct Rounding {
+    schema: SchemaRef,
+    nanoseconds: Nanoseconds,
 }
 
 /// Checks and plans a transform of rows of schema `input`, which SQL knows as the table `input`. `None` hands rows on as
@@ -108,6 +117,8 @@ pub async fn prepare_inputs(
         }
         Some(Transform::Polars { plan, polars_version }) => {
             let (bytes, client) = (plan.clone(), polars_version.clone());
+            let mut inputs = inputs;
+            let rounding = rounding(&mut inputs, options.nanoseconds);
             let plan = stage::off_the_async_threads("moulin-plan-polars", move || {
                 polars::prepare(&bytes, &client, &inputs, options.memory_bytes)
             })
@@ -116,10 +127,18 @@ pub async fn prepare_inputs(
                 input,
                 output: Arc::clone(plan.output()),
                 row_wise: plan.row_wise(),
-                plan: Plan::Polars(Box::new(plan)),
+                plan: Plan::Polars(Box::new(plan), rounding),
             })
         }
     }
+}
+
+/// Has the given rows in microseconds, if they are not.
+fn rounding(inputs: &mut [Input], nanoseconds: Nanoseconds) -> Option<Rounding> {
+    let given = inputs.iter_mut().find(|input| input.is_given())?;
+    let schema = microseconds::schema(&given.schema)?;
+    given.schema = Arc::clone(&schema);
+    Some(Rounding { schema, nanoseconds })
 }
 
 impl Prepared {
@@ -143,7 +162,10 @@ impl Prepared {
         match &self.plan {
             Plan::Identity | Plan::Whole(..) => GivenWanted::default(),
             Plan::Sql(plan) => plan.wanted(),
-            Plan::Polars(plan) => plan.wanted(),
+            Plan::Polars(plan, rounding) => match (&self.input, rounding) {
+                (Some(given), Some(rounding)) => microseconds::wanted(plan.wanted(), given, &rounding.schema),
+                _ => plan.wanted(),
+            },
         }
     }
 
@@ -178,8 +200,12 @@ impl Prepared {
                 let busy = Arc::clone(&counters);
                 stage::run("moulin-sql", input, counters, move |inlet, outlet| plan.run(inlet, &outlet, &busy))
             }
-            Plan::Polars(plan) => {
+            Plan::Polars(plan, rounding) => {
                 let busy = Arc::clone(&counters);
+                let input = match rounding {
+                    Some(rounding) => microseconds::batches(input, rounding.schema, rounding.nanoseconds),
+                    None => input,
+                };
                 stage::run("moulin-polars", input, counters, move |inlet, outlet| plan.run(inlet, &outlet, &busy))
             }
         }
@@ -191,7 +217,7 @@ impl std::fmt::Debug for Prepared {
         let engine = match self.plan {
             Plan::Identity | Plan::Whole(..) => "none",
             Plan::Sql(_) => "sql",
-            Plan::Polars(_) => "polars",
+            Plan::Polars(..) => "polars",
         };
         f.debug_struct("Prepared")
             .field("engine", &engine)

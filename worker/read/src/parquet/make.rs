@@ -11,6 +11,7 @@ use arrow::error::ArrowError;
 use moulin_core::{Column, ColumnText, CsvFormat, PlannedFile, PrimitiveType};
 
 use super::footer::damaged;
+use super::units::{changes_nanoseconds, in_units_of};
 use crate::columns::{Column as Values, column_type};
 use crate::landable::landable;
 use crate::notation::Notation;
@@ -24,6 +25,8 @@ pub(super) enum Make {
     Cast,
     /// By a cast that a value may not survive.
     Checked,
+    /// By a cast between nanoseconds and another unit.
+    Moments,
     /// From texts.
     Texts(Arc<Texts>),
 }
@@ -93,7 +96,11 @@ impl Make {
                 iceberg_type_name(to)
             )));
         }
-        Ok(if declared.is_none() || is_safe(from, to) { Self::Cast } else { Self::Checked })
+        Ok(match from {
+            _ if changes_nanoseconds(from, to) => Self::Moments,
+            _ if declared.is_none() || is_safe(from, to) => Self::Cast,
+            _ => Self::Checked,
+        })
     }
 
     /// Whether a value may be none of the column's type.
@@ -118,18 +125,23 @@ impl Make {
                 Ok(Made { array, bad: Vec::new() })
             }
             Self::Checked => checked(array, field.data_type()).map_err(batch_error),
-            Self::Texts(texts) => texts.make(array).map_err(batch_error),
+            Self::Moments => moments(array, field.data_type()).map_err(batch_error),
+            Self::Texts(texts) => texts.make(array, field.data_type()).map_err(batch_error),
         }
     }
 
     /// How a value must be written, when that is not the usual way.
     pub(super) fn expected(&self) -> Option<String> {
-        if let Self::Texts(texts) = self { texts.notation.expected() } else { None }
+        match self {
+            Self::Texts(texts) => texts.notation.expected(),
+            Self::Moments => Some("in the unit that the first file has it in".to_owned()),
+            Self::Cast | Self::Checked => None,
+        }
     }
 }
 
 impl Texts {
-    fn make(&self, array: &ArrayRef) -> Result<Made, ArrowError> {
+    fn make(&self, array: &ArrayRef, to: &DataType) -> Result<Made, ArrowError> {
         let texts = cast(array, &DataType::Utf8)?;
         let texts = texts.as_string::<i32>();
         let mut values = Values::new(self.ty, texts.len(), 0);
@@ -145,7 +157,15 @@ impl Texts {
                 _ => values.push_null(),
             }
         }
-        Ok(Made { array: values.finish()?, bad })
+        let array = values.finish()?;
+        if array.data_type() == to {
+            return Ok(Made { array, bad });
+        }
+        // Texts say moments in microseconds.
+        let Made { array, bad: beyond } = moments(&array, to)?;
+        bad.extend(beyond);
+        bad.sort_unstable();
+        Ok(Made { array, bad })
     }
 }
 
@@ -172,16 +192,22 @@ fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })
 }
 
-/// Casts what can be cast.
-fn checked(array: &ArrayRef, to: &DataType) -> Result<Made, ArrowError> {
+/// Casts what can be cast; null what cannot.
+fn castable(array: &ArrayRef, to: &DataType) -> Result<Made, ArrowError> {
     let mut bad = Vec::new();
-    let cast_all = match cast(array, to) {
+    let array = match cast(array, to) {
         Ok(made) => made,
         Err(_) => {
             uncastable(array, to, 0, &mut bad);
             cast(&without(array, &bad)?, to)?
         }
     };
+    Ok(Made { array, bad })
+}
+
+/// Casts what is a value of the type.
+fn checked(array: &ArrayRef, to: &DataType) -> Result<Made, ArrowError> {
+    let Made { array: cast_all, mut bad } = castable(array, to)?;
     let is_exact_number = matches!(to, DataType::Int32 | DataType::Int64 | DataType::Decimal128(..));
     if !is_exact_number || !array.data_type().is_numeric() {
         return Ok(Made { array: cast_all, bad });
@@ -191,6 +217,17 @@ fn checked(array: &ArrayRef, to: &DataType) -> Result<Made, ArrowError> {
     let differs = cmp::distinct(&back, &without(array, &bad)?)?;
     bad.extend((0..differs.len()).filter(|row| differs.value(*row) && !are_zeros(&back, array, *row)));
     bad.sort_unstable();
+    Ok(Made { array: without(&cast_all, &bad)?, bad })
+}
+
+/// Casts moments to another unit, but for those that it does not hold; they may be deep inside.
+fn moments(array: &ArrayRef, to: &DataType) -> Result<Made, ArrowError> {
+    let Made { array: cast_all, mut bad } = castable(array, to)?;
+    let (given, back) = (without(array, &bad)?, cast(&cast_all, array.data_type())?);
+    if given.as_ref() != back.as_ref() {
+        bad.extend((0..given.len()).filter(|row| given.slice(*row, 1).as_ref() != back.slice(*row, 1).as_ref()));
+        bad.sort_unstable();
+    }
     Ok(Made { array: without(&cast_all, &bad)?, bad })
 }
 
@@ -267,7 +304,8 @@ pub(super) fn type_of(
     declared: Option<&Column>,
 ) -> Result<(DataType, Origin), Error> {
     if let Some(column) = declared {
-        return Ok((crate::columns::arrow_type_of(&column.ty), Origin::Declared));
+        let ty = in_units_of(plain(found.data_type()), &crate::columns::arrow_type_of(&column.ty));
+        return Ok((ty, Origin::Declared));
     }
     let ty = landable(&with_texts(found.data_type()));
     ty.map(|ty| (ty, Origin::File))

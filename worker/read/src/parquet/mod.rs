@@ -1,8 +1,9 @@
 //! Apache Parquet, a row group at a time.
 //!
 //! Rows come with the types that land (see `landable`): short and unsigned integers widened, dictionaries and views
-//! plain, times in microseconds. As many row groups are decoded at once as there are threads, on blocking threads, while
-//! their compressed bytes fit a budget (`BYTES_AT_ONCE`); they come out in order.
+//! plain, moments in microseconds, or in nanoseconds where the first file has those. As many row groups are decoded at
+//! once as there are threads, on blocking threads, while their compressed bytes fit a budget (`BYTES_AT_ONCE`); they come
+//! out in order.
 //! What cannot be decoded makes the file a bad one, with the row group and the column that are damaged. A value that is
 //! none of the type that is declared for its column makes its row a bad one: texts are read by the rules of all formats
 //! (`make`), all else is cast, and must come back from the cast as it was.
@@ -39,6 +40,7 @@ mod footer;
 mod limits;
 mod make;
 mod prune;
+mod units;
 
 /// Compressed bytes of row groups under way, at the most; a row group that has more is alone.
 const BYTES_AT_ONCE: u64 = 128 << 20;

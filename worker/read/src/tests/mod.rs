@@ -24,6 +24,7 @@ mod parquet;
 mod parquet_contract;
 mod parquet_kinds;
 mod parquet_parts;
+mod parquet_units;
 mod pieces;
 mod projection;
 mod properties;

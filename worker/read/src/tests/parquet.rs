@@ -55,7 +55,10 @@ fn types_become_those_that_land() {
         "short int file, wide string declared, huge decimal(20,0) file, nanos timestamptz file, word string file, view string file"
     );
     let outcome = on_runtime(read(&source, OnBadRow::Fail)).unwrap();
-    assert_eq!(outcome.rows[0], ["-3", "4294967295", "18446744073709551615", "2023-11-14T22:13:20.123456Z", "x", "v"]);
+    assert_eq!(
+        outcome.rows[0],
+        ["-3", "4294967295", "18446744073709551615", "2023-11-14T22:13:20.123456789Z", "x", "v"]
+    );
     assert_eq!(outcome.rows[1][4], "NULL");
 }
 

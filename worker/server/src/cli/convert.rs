@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use moulin_core::{Counters, Fault, FaultKind, OnBadRow, Source};
+use moulin_core::{Counters, Fault, FaultKind, Nanoseconds, OnBadRow, Source};
 use moulin_engine::transform::{self, TransformOptions};
 use moulin_read::fetch::Fetcher;
 use moulin_read::{self as read, ReadOptions, reject_schema};
@@ -73,6 +73,7 @@ pub(super) async fn convert(config: Config, args: Args) -> Result<ExitCode, Faul
         memory_bytes: config.job.memory_bytes,
         spill_dir: config.state_dir.join("spill"),
         threads: config.job.threads,
+        nanoseconds: Nanoseconds::default(),
     };
     let prepared = transform::prepare(described.transform.as_ref(), &schema.arrow, options).await?;
     let row_wise = prepared.row_wise();

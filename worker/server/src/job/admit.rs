@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use moulin_core::{
-    Contract, ContractMode, Counters, Fault, FaultKind, JobKey, JobPlan, JobSpec, ListedFile, OnRerun, PlannedColumn,
-    PlannedFile, Replay, SchemaChange, SchemaChangeKind, Token, schema_changes,
+    Contract, ContractMode, Counters, Fault, FaultKind, JobKey, JobPlan, JobSpec, ListedFile, Nanoseconds, OnRerun,
+    PlannedColumn, PlannedFile, Replay, SchemaChange, SchemaChangeKind, Token, schema_changes,
 };
 use moulin_engine::transform::{self, Input as Named, Prepared, TransformOptions};
 use moulin_lake::TablePlan;
@@ -42,7 +42,7 @@ pub(crate) async fn look(
         None => None,
     };
     let tables = tables::open(worker, &spec.tables).await?;
-    let options = transform_options(worker);
+    let options = job_options(worker, spec);
     let given = schema.iter().map(|schema| Named::given(JobSpec::FILES, Arc::clone(&schema.arrow)));
     let scanned = tables.iter().map(|table| table.input(counters, options.threads));
     let inputs = given.chain(scanned).collect();
@@ -57,7 +57,7 @@ pub(crate) async fn look(
 /// `InvalidSpec`: the transform groups, joins, sorts or counts; whatever else is wrong with it.
 pub(crate) async fn prepare_rejects(worker: &Worker, spec: &JobSpec, schema: &InputSchema) -> Result<Prepared, Fault> {
     let inputs = vec![Named::given(JobSpec::FILES, Arc::clone(&schema.arrow))];
-    let prepared = transform::prepare_inputs(spec.transform.as_ref(), inputs, transform_options(worker)).await?;
+    let prepared = transform::prepare_inputs(spec.transform.as_ref(), inputs, job_options(worker, spec)).await?;
     if prepared.row_wise() {
         return Ok(prepared);
     }
@@ -69,14 +69,19 @@ pub(crate) async fn prepare_rejects(worker: &Worker, spec: &JobSpec, schema: &In
         .with_hint("load the files again with target.on_loaded_file: reload, or clear the task that rejected the rows"))
 }
 
-/// What the transform of one job, or a query, may use.
+/// What a query, or the transform of one job, may use.
 pub(crate) fn transform_options(worker: &Worker) -> TransformOptions {
     let limits = &worker.config.job;
     TransformOptions {
         memory_bytes: limits.memory_bytes,
         spill_dir: worker.config.state_dir.join("spill"),
         threads: limits.threads,
+        nanoseconds: Nanoseconds::default(),
     }
+}
+
+fn job_options(worker: &Worker, spec: &JobSpec) -> TransformOptions {
+    TransformOptions { nanoseconds: spec.landing.nanoseconds, ..transform_options(worker) }
 }
 
 /// What differs between the rows of a job and its table, and which columns land.

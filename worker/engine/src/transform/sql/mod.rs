@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use chrono::SubsecRound as _;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ResolvedTableReference, TableReference};
@@ -88,7 +89,10 @@ pub(crate) fn prepare(query: &str, inputs: &[Input], options: &TransformOptions)
 async fn plan(query: &str, inputs: &[Input], options: &TransformOptions) -> Result<SqlPlan, Error> {
     let statement = one_select(query)?;
     let session = session(options, inputs)?;
-    let state = session.state();
+    let mut state = session.state();
+    // What `now()` answers lands as it is, and tables hold no more than microseconds.
+    let now = &mut state.execution_props_mut().query_execution_start_time;
+    *now = now.map(|now| now.trunc_subsecs(6));
     let failure = Failure::default();
     let mut given = None;
     let mut named = HashSet::new();

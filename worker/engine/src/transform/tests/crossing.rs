@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array,
-    Int64Array, ListArray, RecordBatch, StringArray, StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    Int64Array, ListArray, RecordBatch, StringArray, StructArray, Time64NanosecondArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int64Type};
 use proptest::collection::vec;
@@ -62,8 +62,8 @@ fn row() -> impl Strategy<Value = Row> {
 fn batch(rows: &[Row]) -> RecordBatch {
     let long = || rows.iter().map(|r| r.0);
     let int = || rows.iter().map(|r| r.1);
-    // Within what a time of day and a polars time (nanoseconds) hold.
-    let time = long().map(|v| v.map(|v| v.rem_euclid(86_400_000_000)));
+    // Polars has times of day in nanoseconds.
+    let time = long().map(|v| v.map(|v| v.rem_euclid(86_400_000_000_000)));
     let decimal = long().map(|v| v.map(|v| i128::from(v % 1_000_000_000_000)));
     let text = || rows.iter().map(|r| r.3.as_deref());
     let lists = rows.iter().map(|r| r.1.map(|_| vec![r.0, None, r.0]));
@@ -87,7 +87,7 @@ fn batch(rows: &[Row]) -> RecordBatch {
         ("double", Arc::new(Float64Array::from_iter(rows.iter().map(|r| r.2)))),
         ("decimal", Arc::new(Decimal128Array::from_iter(decimal).with_precision_and_scale(14, 3).unwrap())),
         ("date", Arc::new(Date32Array::from_iter(int().map(|v| v.map(|v| v % 100_000))))),
-        ("time", Arc::new(Time64MicrosecondArray::from_iter(time))),
+        ("time", Arc::new(Time64NanosecondArray::from_iter(time))),
         ("timestamp", Arc::new(TimestampMicrosecondArray::from_iter(long()))),
         ("timestamptz", Arc::new(TimestampMicrosecondArray::from_iter(long()).with_timezone("UTC"))),
         ("string", Arc::new(StringArray::from_iter(text()))),

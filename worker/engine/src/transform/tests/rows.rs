@@ -11,7 +11,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::util::pretty::pretty_format_batches;
 use futures::StreamExt;
-use moulin_core::{Counters, Transform};
+use moulin_core::{Counters, Nanoseconds, Transform};
 
 use super::super::{Prepared, TransformOptions, prepare};
 use crate::{BatchStream, Error};
@@ -41,7 +41,7 @@ impl Ran {
 }
 
 pub(super) fn options(memory_bytes: u64) -> TransformOptions {
-    TransformOptions { memory_bytes, spill_dir: std::env::temp_dir(), threads: 1 }
+    TransformOptions { memory_bytes, spill_dir: std::env::temp_dir(), threads: 1, nanoseconds: Nanoseconds::Refuse }
 }
 
 pub(super) async fn prepared(transform: Transform, schema: &SchemaRef) -> Result<Prepared, Error> {
