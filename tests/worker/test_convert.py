@@ -185,3 +185,16 @@ def test_too_many_rejects_end_the_conversion_and_those_so_far_are_written(tmp_pa
     assert "3 of 4 rows do not fit, more than max_bad_rows = 2" in done.stderr
     assert not (tmp_path / "out.csv").exists()
     assert [json.loads(line)["line"] for line in (tmp_path / "bad.ndjson").read_text().splitlines()] == [3, 4, 5]
+
+
+def test_a_page_with_a_wrong_checksum_is_named(tmp_path: Path) -> None:
+    whole = pa.table({"n": [1, 2, 3], "flag": pa.array([1000, 2000, 3000], pa.int64())})
+    pq.write_table(whole, tmp_path / "a.parquet", write_page_checksum=True, use_dictionary=False, compression="none")
+    _ok(tmp_path, "a.parquet", "-o", "a.csv")
+    data = bytearray((tmp_path / "a.parquet").read_bytes())
+    data[data.index((2000).to_bytes(8, "little"))] ^= 1
+    (tmp_path / "b.parquet").write_bytes(data)
+    done = run_moulin(tmp_path, "convert", "b.parquet", "-o", "b.csv")
+    assert done.returncode == 1
+    assert "b.parquet is damaged: row group 0, column `flag`: the page at byte " in done.stderr
+    assert not (tmp_path / "b.csv").exists()

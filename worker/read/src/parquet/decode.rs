@@ -8,7 +8,7 @@ use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder
 
 use super::fit::Fit;
 use super::footer::{damaged, guarded};
-use super::{Reading, prune, rows_of};
+use super::{Reading, checksums, prune, rows_of};
 use crate::Error;
 use crate::pipeline::Parsed;
 
@@ -40,6 +40,7 @@ impl Reading {
                 DecodeResult::NeedsData(ranges) => {
                     let parts = self.input.fetcher.ranges(file, &ranges, &self.counters, &self.runtime);
                     let parts = parts.map_err(|error| beyond(file, &footer, group, places, error))?;
+                    self.counters.timed(Room::Read, || checksums::check(file, &footer, group, &ranges, &parts))?;
                     guarded(|| decoder.push_ranges(ranges, parts)).map_err(|reason| damaged(file, reason))?;
                 }
                 DecodeResult::Data(batch) => {

@@ -34,6 +34,7 @@ use crate::{BatchStream, Error, Input};
 use footer::footer;
 use make::Make;
 
+mod checksums;
 mod decode;
 mod fit;
 mod footer;
