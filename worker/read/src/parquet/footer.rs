@@ -1,5 +1,6 @@
 //! The footer of a file: what rows it holds, of which types.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataPushDecoder};
 use parquet::schema::types::ColumnDescPtr;
 use tokio::runtime::Handle;
 
+use super::mend::mended;
 use crate::Error;
 use crate::fetch::Fetcher;
 
@@ -52,15 +54,17 @@ pub(super) fn footer(
     let bad = |reason| unreadable(file, reason);
     let decoder = guarded(|| ParquetMetaDataPushDecoder::try_new(file.size_bytes)).map_err(bad)?;
     let mut decoder = decoder.with_page_index_policy(pages);
+    let mut start = None;
     loop {
         match guarded(|| decoder.try_decode()).map_err(bad)? {
             DecodeResult::NeedsData(ranges) => {
                 let parts = fetcher.ranges(file, &ranges, counters, runtime)?;
+                start = start.or(ranges.iter().zip(&parts).find_map(|(range, part)| footer_start(file, range, part)));
                 guarded(|| decoder.push_ranges(ranges, parts)).map_err(bad)?;
             }
             DecodeResult::Data(footer) => {
-                let footer = Arc::new(footer);
                 return guarded(|| {
+                    let footer = Arc::new(mended(footer, start)?);
                     let plain = ArrowReaderMetadata::try_new(Arc::clone(&footer), ArrowReaderOptions::new())?;
                     match better_schema(&plain) {
                         None => Ok(plain),
@@ -74,6 +78,13 @@ pub(super) fn footer(
             DecodeResult::Finished => return Err(damaged(file, "it has no footer")),
         }
     }
+}
+
+/// Where the footer begins, by the last bytes of the file: its length and the magic number.
+fn footer_start(file: &PlannedFile, range: &Range<u64>, part: &[u8]) -> Option<u64> {
+    let (_, last) = part.split_last_chunk::<8>().filter(|_| range.end == file.size_bytes)?;
+    let length = u32::from_le_bytes([last[0], last[1], last[2], last[3]]);
+    file.size_bytes.checked_sub(8 + u64::from(length))
 }
 
 /// The schema with moments of 96 bits in microseconds and words of an enumeration as text; `None` without either. In

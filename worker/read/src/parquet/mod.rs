@@ -40,6 +40,7 @@ mod fit;
 mod footer;
 mod limits;
 mod make;
+mod mend;
 mod prune;
 mod units;
 

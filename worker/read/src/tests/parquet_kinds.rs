@@ -6,6 +6,7 @@ use ::parquet::arrow::ArrowWriter;
 use ::parquet::data_type::{
     ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int32Type, Int64Type, Int96, Int96Type,
 };
+use ::parquet::file::metadata::{ColumnChunkMetaDataBuilder, FileMetaData, ParquetMetaData, ParquetMetaDataWriter};
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use ::parquet::schema::parser::parse_message_type;
@@ -116,6 +117,66 @@ fn logical_types_become_those_that_land() {
             "0500000000",
         ]
     );
+}
+
+/// A file of two columns, the first with a dictionary, whose footer was written by somebody else.
+fn with_footer(path: &Path, created_by: &str, other: impl FnOnce(ParquetMetaData) -> ParquetMetaData) {
+    let batch = RecordBatch::try_from_iter([("m", longs([9, 9])), ("n", longs([7, 8]))]).unwrap();
+    let properties = WriterProperties::builder().set_column_dictionary_enabled("n".into(), false);
+    let properties = properties.set_created_by(created_by.to_owned()).build();
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    let footer = other(writer.close().unwrap());
+    let mut bytes = std::fs::read(path).unwrap();
+    let length = u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap()) as usize;
+    bytes.truncate(bytes.len() - 8 - length);
+    ParquetMetaDataWriter::new(&mut bytes, &footer).finish().unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// A footer with other columns in its one row group.
+fn with_columns(
+    footer: ParquetMetaData,
+    other: impl Fn(ColumnChunkMetaDataBuilder, i64) -> ColumnChunkMetaDataBuilder,
+) -> ParquetMetaData {
+    let mut builder = footer.into_builder();
+    let group = builder.take_row_groups().remove(0);
+    let columns = group.columns().iter().cloned();
+    let columns = columns.map(|column| {
+        let size = column.compressed_size();
+        if column.dictionary_page_offset().is_some() {
+            other(column.into_builder(), size).build().unwrap()
+        } else {
+            column
+        }
+    });
+    let columns = columns.collect();
+    builder.set_row_groups(vec![group.into_builder().set_column_metadata(columns).build().unwrap()]).build()
+}
+
+#[test]
+fn footers_that_are_wrong_in_a_known_way_are_understood() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let rows = [["9", "7"], ["9", "8"]];
+    with_footer(&path, "x", |footer| {
+        let mut builder = footer.into_builder();
+        let group = builder.take_row_groups().remove(0);
+        let mut columns = group.columns().to_vec();
+        columns[1] = columns[1].clone().into_builder().set_dictionary_page_offset(Some(0)).build().unwrap();
+        builder.set_row_groups(vec![group.into_builder().set_column_metadata(columns).build().unwrap()]).build()
+    });
+    assert_eq!(read_all(&path).1, rows, "a dictionary at place 0 is none");
+    with_footer(&path, "x", |footer| {
+        let file = footer.file_metadata();
+        let file = FileMetaData::new(file.version(), 0, None, None, file.schema_descr_ptr(), None);
+        ParquetMetaData::new(file, footer.row_groups().to_vec())
+    });
+    assert_eq!(read_all(&path).1, rows, "row groups say how many rows there are");
+    with_footer(&path, "parquet-mr", |footer| {
+        with_columns(footer, |column, size| column.set_total_compressed_size(size - 14))
+    });
+    assert_eq!(read_all(&path).1, rows, "the header of the dictionary page was not counted");
 }
 
 #[test]
