@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use moulin_core::ReadLimits;
 use parking_lot::Mutex;
 
-use super::code::Code;
 use super::csv::{Charset, Cut};
 use super::fetch::ByteStream;
 use super::json::Document;
 use super::ndjson::items;
 use super::pieces::{HEADROOM, PIECE_BYTES, Piece};
 
+mod footer;
 mod long;
 
+use footer::Held;
 pub(crate) use long::{Long, too_long};
 
 /// Bytes before a block that a parser may load (and ignore): fixed-width loads that end within the first field.
@@ -118,14 +119,6 @@ pub(crate) trait Supply: Read {
     }
 }
 
-/// What stands at hand of a file whose last records are no rows.
-enum Ahead {
-    Records(Block),
-    OnlyFooter,
-    /// That cannot be said before more has been read.
-    Unsaid,
-}
-
 /// Cuts one file.
 pub(crate) struct Splitter<R> {
     input: R,
@@ -149,6 +142,7 @@ pub(crate) struct Splitter<R> {
     document: Option<Box<Document>>,
     /// Whether the last of its elements was followed by a comma.
     after_comma: bool,
+    held: Held,
 }
 
 impl<R: Supply> Splitter<R> {
@@ -170,6 +164,7 @@ impl<R: Supply> Splitter<R> {
             cutting: Duration::ZERO,
             document: None,
             after_comma: false,
+            held: Held::default(),
         }
     }
 
@@ -314,40 +309,34 @@ impl<R: Supply> Splitter<R> {
             self.document = Some(document);
             return block;
         }
+        if cut.footer_rows() > 0 { self.next_before_footer(cut) } else { self.next_records(cut) }
+    }
+
+    fn next_records(&mut self, cut: &Cut) -> io::Result<Option<Block>> {
         let mut want = self.block_bytes;
         loop {
             self.fill(want)?;
             if self.start == self.filled {
                 return Ok(None);
             }
-            if cut.footer_rows() > 0 {
-                match self.before_footer(cut) {
-                    Ahead::Records(block) => return Ok(Some(block)),
-                    Ahead::OnlyFooter => return Ok(None),
-                    Ahead::Unsaid => {}
-                }
-            } else {
-                let started = Instant::now();
-                let text = &self.buffer[self.start..self.filled];
-                let found = cut.last_record_end(text, self.at_end && !self.goes_on);
-                self.cutting += started.elapsed();
-                if let Some(end) = found.end {
-                    return Ok(Some(self.hand_out(self.start + end, found.quotes, 0)));
-                }
-                if self.at_end && self.goes_on {
-                    return Ok(None);
-                }
-                if self.at_end && !self.goes_on {
-                    let added = self.add_line_end(cut);
-                    return Ok(Some(self.hand_out(self.filled + added, found.quotes, added)));
-                }
+            let started = Instant::now();
+            let text = &self.buffer[self.start..self.filled];
+            let found = cut.last_record_end(text, self.at_end && !self.goes_on);
+            self.cutting += started.elapsed();
+            if let Some(end) = found.end {
+                return Ok(Some(self.hand_out(self.start + end, found.quotes, 0)));
+            }
+            if self.at_end && self.goes_on {
+                return Ok(None);
+            }
+            if self.at_end && !self.goes_on {
+                let added = self.add_line_end(cut);
+                return Ok(Some(self.hand_out(self.filled + added, found.quotes, added)));
             }
             let length = self.filled - self.start;
             // A CR at the end may be half of a line end.
             if length > self.record_bytes.saturating_add(1) {
-                // How many records there are behind it would have to be known first.
-                let is_footer = cut.footer_rows() > 0;
-                return if is_footer { Err(unheld(self.offset, self.record_bytes)) } else { self.pass_over(cut) };
+                return self.pass_over(cut);
             }
             want = (length * 2).min(self.record_bytes.saturating_add(2));
         }
@@ -358,29 +347,9 @@ impl<R: Supply> Splitter<R> {
         self.at_end
     }
 
-    /// The records that so many others follow as the footer has.
-    fn before_footer(&mut self, cut: &Cut) -> Ahead {
-        let started = Instant::now();
-        let added = if self.at_end { self.add_line_end(cut) } else { 0 };
-        let found = cut.end_before_footer(&self.buffer[self.start..self.filled + added], self.at_end);
-        self.cutting += started.elapsed();
-        match found.end {
-            // The footer comes after it: no byte of it was added.
-            Some(end) => Ahead::Records(self.hand_out(self.start + end, found.quotes, 0)),
-            None if self.at_end => {
-                self.consume(self.filled - self.start);
-                Ahead::OnlyFooter
-            }
-            None => Ahead::Unsaid,
-        }
-    }
-
     /// Puts a line end behind the bytes at hand, in the tail, when they lack one; says how long it is.
     fn add_line_end(&mut self, cut: &Cut) -> usize {
         let mark = cut.mark();
-        if self.buffer[self.start..self.filled].ends_with(mark) && cut.footer_rows() > 0 {
-            return 0;
-        }
         self.buffer[self.filled..self.filled + mark.len()].copy_from_slice(mark);
         mark.len()
     }
@@ -468,14 +437,4 @@ impl Splitter<ByteStream> {
         self.input = charset.decoded(ByteStream::new(io::Cursor::new(at_hand).chain(input)));
         (self.start, self.filled, self.at_end) = (SLACK, SLACK, false);
     }
-}
-
-/// The error of a record that is longer than it may be, where it cannot be told whether it is one of the footer.
-fn unheld(offset: u64, limit: usize) -> io::Error {
-    let reason = format!(
-        "the record at byte {offset} is longer than limits.record_bytes = {limit} ({}); with \
-         skip_footer_rows nothing is read behind such a record",
-        Code::CsvRecordBytes
-    );
-    io::Error::new(io::ErrorKind::InvalidData, reason)
 }

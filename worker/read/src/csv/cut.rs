@@ -3,7 +3,6 @@
 //! from quote to quote.
 //! Dialects that do not fit that walk from record to record.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use memchr::{memchr, memchr2, memrchr};
@@ -117,28 +116,20 @@ impl Cut {
         Found { end: end.unwrap_or_else(|| last_line_end_by_gaps(text, first, marks, quote)), quotes }
     }
 
-    /// The last whole record that so many others follow as the footer has. `at_end`: nothing follows the text, and it
-    /// ends with a line end.
-    pub(crate) fn end_before_footer(&self, text: &[u8], at_end: bool) -> Found {
-        let Ends::Csv(dialect) = &self.0 else { return Found { end: None, quotes: false } };
-        let mut ends = VecDeque::new();
-        let mut last = None;
+    /// One past the end of each record of a text of whole ones.
+    pub(crate) fn record_ends(&self, text: &[u8]) -> impl Iterator<Item = usize> {
         let mut at = 0;
-        while at < text.len() {
-            let walk = record::walk(dialect, text, at, |_| ());
-            if !is_whole(dialect, text, walk, at_end) {
-                break;
+        std::iter::from_fn(move || {
+            let dialect = self.dialect()?;
+            while at < text.len() {
+                let walk = record::walk(dialect, text, at, |_| ());
+                at = walk.next;
+                if walk.item != Item::Nothing {
+                    return Some(at);
+                }
             }
-            at = walk.next;
-            if walk.item != Item::Nothing {
-                ends.push_back(at);
-            }
-            if ends.len() as u64 > dialect.footer_rows {
-                last = ends.pop_front();
-            }
-        }
-        let quotes = dialect.quote.is_some_and(|quote| memchr(quote, &text[..last.unwrap_or(0)]).is_some());
-        Found { end: last, quotes }
+            None
+        })
     }
 }
 

@@ -269,3 +269,52 @@ fn line_ends_of_a_long_record_are_counted_wherever_it_is_cut() {
         }
     }
 }
+
+#[test]
+fn long_records_before_a_footer_are_rejected_and_those_of_the_footer_are_left_out() {
+    const LIMIT: usize = 20_000;
+    let (rows, expected) = with_long_rows(&csv(), LIMIT);
+    let long = format!("\"{}\"", "x\n".repeat(LIMIT));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.csv");
+    for (footer, of_footer) in [
+        (1, "total".to_owned()),
+        (1, format!("{long}\r\n")),
+        (3, format!("total\n\n{long}\n6000\n")),
+        (3, format!("{long}\ntotal\n{long}")),
+        (5001, "-\n".repeat(5001)),
+    ] {
+        fs::write(&path, format!("{rows}{of_footer}")).unwrap();
+        for (threads, batch_bytes) in [(1, 1), (2, 4 << 20)] {
+            let format = Format::Csv(CsvFormat { skip_footer_rows: footer, ..CsvFormat::default() });
+            let declared = [("n", "long"), ("t", "string")];
+            let source = Source { limits: limits(LIMIT as u64), ..source(&path, format, &declared) };
+            let options = ReadOptions { threads, batch_bytes, ..options(OnBadRow::Quarantine) };
+            let (outcome, rejects) = on_runtime(quarantined(&source, options));
+            let outcome = outcome.unwrap();
+            assert!(
+                rejects == expected,
+                "{footer}: {:?}",
+                rejects.iter().zip(&expected).find(|(seen, other)| seen != other)
+            );
+            assert_eq!((outcome.rows_read, outcome.rows.len()), (6000, 6000 - expected.len()));
+        }
+    }
+}
+
+#[test]
+fn a_footer_that_is_not_held_damages_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.csv");
+    fs::write(&path, format!("{}\n", "a".repeat(200)).repeat(10_000)).unwrap();
+    let format = CsvFormat { skip_footer_rows: 9_000, ..CsvFormat::default() };
+    let source = Source { limits: limits(1000), ..source(&path, Format::Csv(format), &[]) };
+    let error = on_runtime(read(&source, OnBadRow::Skip)).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("the 9000 records that csv.skip_footer_rows leaves out have more than 1049576 bytes"),
+        "{error}"
+    );
+    assert_eq!(Fault::from(error).kind, FaultKind::BadFile);
+}
