@@ -51,7 +51,8 @@ pub enum Part {
 /// Cuts the files of a source into shards, in the order of the files. The same files make the same shards.
 ///
 /// Plain CSV and NDJSON files are cut every 64 MiB, Parquet files into their row groups. A compressed file is
-/// one shard: neither a gzip member nor a zstd frame says where the next one starts.
+/// one shard: neither a gzip member nor a zstd frame says where the next one starts. Whoever reads it inflates several of
+/// them at once.
 ///
 /// # Errors
 /// `BadFile` for a Parquet file without a footer, and what its store says.

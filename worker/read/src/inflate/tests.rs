@@ -149,3 +149,36 @@ fn damage_and_limits_are_the_same_for_any_number_of_threads() {
         assert_eq!(words(&error(3)), words(&serial));
     }
 }
+
+#[test]
+fn no_segment_waits_for_those_before_it() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let parts: Vec<Vec<u8>> = (0..3).map(|n| text(3 << 20, n)).collect();
+    for (container, compress) in [(Container::Gzip, gz as fn(&[u8]) -> Vec<u8>), (Container::Zstd, zst)] {
+        let stored: Vec<u8> = parts.iter().flat_map(|part| compress(part)).collect();
+        let (cut, _) = cut(container, &stored);
+        assert_eq!(cut.len(), parts.len());
+        let inflating = Inflating {
+            container,
+            at_once: parts.len(),
+            guard: Guard { limits: ReadLimits::default(), before: 0, inflated: 0 },
+            pool: Pool::default(),
+            counters: Arc::default(),
+            runtime: runtime.handle().clone(),
+            sender: pieces::channel(Pool::default()).0,
+            helper: None,
+        };
+        let segments: Vec<Segment> = cut.into_iter().map(|bytes| inflating.begin(bytes.into())).collect();
+        // The last one comes whole while nobody takes what the others hold.
+        for (mut segment, part) in segments.into_iter().zip(&parts).rev() {
+            let pieces = std::iter::from_fn(|| segment.pieces.blocking_recv());
+            let bytes: Vec<u8> = pieces
+                .flat_map(|made| {
+                    let piece = made.unwrap().piece;
+                    piece.buffer[pieces::HEADROOM..piece.end].to_vec()
+                })
+                .collect();
+            assert!(bytes == *part);
+        }
+    }
+}
