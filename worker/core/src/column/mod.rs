@@ -12,7 +12,7 @@ pub use ty::{ColumnType, TypeField};
 
 /// A declared column. What it leaves empty is as the format says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Written")]
 pub struct Column {
     /// As in the header, or the key of a JSON object.
     pub name: String,
@@ -25,8 +25,7 @@ pub struct Column {
 }
 
 /// How the values of one column are written, where it differs from the format.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ColumnText {
     /// Texts that mean null, in place of those of the format.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -49,6 +48,45 @@ pub struct ColumnText {
     /// Character between groups of digits of a number.
     #[serde(with = "crate::source::optional_byte", skip_serializing_if = "Option::is_none")]
     pub thousands_separator: Option<u8>,
+}
+
+/// [`Column`] without a level below it: what serde flattens it takes for one value, and so cannot name the field that is
+/// wrong.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: String,
+    #[serde(rename = "type")]
+    ty: ColumnType,
+    #[serde(default)]
+    null_values: Vec<String>,
+    #[serde(default)]
+    format: Option<String>,
+    #[serde(default)]
+    timezone: Option<String>,
+    #[serde(default)]
+    true_values: Vec<String>,
+    #[serde(default)]
+    false_values: Vec<String>,
+    #[serde(default, with = "crate::source::optional_byte")]
+    decimal_separator: Option<u8>,
+    #[serde(default, with = "crate::source::optional_byte")]
+    thousands_separator: Option<u8>,
+}
+
+impl From<Written> for Column {
+    fn from(written: Written) -> Self {
+        let text = ColumnText {
+            null_values: written.null_values,
+            format: written.format,
+            timezone: written.timezone,
+            true_values: written.true_values,
+            false_values: written.false_values,
+            decimal_separator: written.decimal_separator,
+            thousands_separator: written.thousands_separator,
+        };
+        Self { name: written.name, ty: written.ty, text }
+    }
 }
 
 impl Column {

@@ -16,11 +16,11 @@ mod show;
 mod spec_file;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use moulin_core::{Fault, FaultKind, JobId, JobSpec};
+use moulin_core::{Fault, FaultKind, JobId};
 
 pub(crate) use files::{Loads, pages as load_pages};
 pub(crate) use rejects::Rejects;
@@ -260,18 +260,6 @@ pub(crate) fn exit_code(fault: &Fault) -> ExitCode {
         }
         _ => ExitCode::FAILURE,
     }
-}
-
-/// Reads a job file. Relative paths in it are seen from the current folder.
-fn read_job(path: &Path) -> Result<JobSpec, Fault> {
-    let wrong = |what: String| {
-        Fault::new(FaultKind::InvalidSpec, what)
-            .with_hint("`moulin --help` shows a job; docs/specs.md lists every field")
-    };
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("cannot read {}: {e}", path.display())))?;
-    let spec: JobSpec = serde_norway::from_str(&text).map_err(|e| wrong(format!("{}: {e}", path.display())))?;
-    spec.validate()?;
-    Ok(spec)
 }
 
 /// Prints to standard output. A reader that went away (`| head`) is no error.

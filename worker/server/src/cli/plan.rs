@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use moulin_core::{Fault, JobSpec};
 
-use super::{read_job, say, show, to_json};
+use super::spec_file::read_job;
+use super::{say, show, to_json};
 use crate::config::Config;
 use crate::job::admit;
 use crate::worker::Worker;

@@ -79,7 +79,7 @@ fn spec(path: &Path, table: &str, condition: Option<String>) -> Result<JobSpec, 
     if let (Some(condition), Some(replay)) = (condition, replay.as_object_mut()) {
         replay.insert("where".to_owned(), condition.into());
     }
-    let spec: JobSpec = serde_json::from_value(Value::Object(job)).map_err(|error| wrong(error.to_string()))?;
+    let spec: JobSpec = spec_file::from_value(Value::Object(job)).map_err(wrong)?;
     spec.validate()?;
     Ok(spec)
 }

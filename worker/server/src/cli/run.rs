@@ -11,7 +11,8 @@ use moulin_wire::encode;
 use moulin_wire::v1::SubmitRequest;
 use tokio_util::sync::CancellationToken;
 
-use super::{read_job, say, show, to_json};
+use super::spec_file::read_job;
+use super::{say, show, to_json};
 use crate::config::Config;
 use crate::job::queue;
 use crate::job::rejects::{Kept, Spool};

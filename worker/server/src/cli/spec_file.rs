@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use moulin_core::{Fault, FaultKind, Format, OnBadRow, Ratio, Source, Transform};
+use moulin_core::{Fault, FaultKind, Format, JobSpec, OnBadRow, Ratio, Source, Transform};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// A job without a target, or a source alone.
@@ -56,9 +57,9 @@ pub(super) fn read(spec: Option<&Path>, uris: &[String]) -> Result<Described, Fa
     let Some(source) = source else { return Err(wrong("source is not a map".to_owned())) };
     complete(source, uris)?;
     let job: Job = if is_job {
-        serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?
+        from_value(value).map_err(&wrong)?
     } else {
-        let source = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
+        let source = from_value(value).map_err(&wrong)?;
         Job {
             source,
             transform: None,
@@ -83,6 +84,41 @@ pub(super) fn read_value(path: &Path) -> Result<Value, Fault> {
     };
     let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("cannot read {}: {e}", path.display())))?;
     serde_norway::from_str(&text).map_err(|e| wrong(format!("{}: {e}", path.display())))
+}
+
+/// Reads a job file, whole.
+///
+/// # Errors
+/// `InvalidSpec`, naming the file and the field, with line and column.
+pub(super) fn read_job(path: &Path) -> Result<JobSpec, Fault> {
+    let wrong = |what: String| {
+        Fault::new(FaultKind::InvalidSpec, what)
+            .with_hint("`moulin --help` shows a job; docs/specs.md lists every field")
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("cannot read {}: {e}", path.display())))?;
+    let spec: JobSpec = serde_norway::from_str(&text).map_err(|error| {
+        // YAML's own errors name the place in the text; only one of a value names the field.
+        let of_field = serde_norway::from_str(&text).ok().and_then(|value| from_value::<JobSpec>(value).err());
+        let what = match (of_field, error.location()) {
+            (Some(what), Some(at)) => format!("{what} at line {} column {}", at.line(), at.column()),
+            (Some(what), None) => what,
+            (None, _) => error.to_string(),
+        };
+        wrong(format!("{}: {what}", path.display()))
+    })?;
+    spec.validate()?;
+    Ok(spec)
+}
+
+/// What a value says.
+///
+/// # Errors
+/// The path of the field that is wrong, and why, in words.
+pub(super) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(value).map_err(|error| match error.path().to_string().as_str() {
+        "." => error.into_inner().to_string(),
+        path => format!("{path}: {}", error.inner()),
+    })
 }
 
 /// Fills in the files, and the format when nothing says it.
@@ -164,5 +200,29 @@ mod tests {
     fn an_unknown_field_is_named_with_the_file() {
         let message = described("uris: [a.csv]\nformatt: csv\n", &[]).unwrap_err().message;
         assert!(message.contains("s.yaml") && message.contains("formatt"), "{message}");
+    }
+
+    #[test]
+    fn a_value_of_a_wrong_type_is_named_by_the_path_of_its_field() {
+        let of_job = |text: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("s.yaml");
+            std::fs::write(&path, format!("source: {{uris: [a.csv], {text}}}\ntarget: {{table: a.b}}\n")).unwrap();
+            read_job(&path).unwrap_err().message
+        };
+        for (text, path) in [
+            ("format: {csv: {header: 'yes'}}", "format: csv.header: "),
+            ("format: csv, columns: [{name: n, type: 7}]", "columns[0].type: "),
+            ("format: csv, columns: [{name: n, type: long, null_values: 3}]", "columns[0].null_values: "),
+            ("format: csv, columns: [{name: n, type: longg}]", "columns[0].type: "),
+            ("format: csv, contract: {types: frozen}", "contract.types: "),
+            ("format: csv, limits: {depth: -1}", "limits.depth: "),
+            ("format: csv, preserve_order: 1", "preserve_order: "),
+        ] {
+            let (source, job) =
+                (described(&format!("{{uris: [a.csv], {text}}}"), &[]).unwrap_err().message, of_job(text));
+            assert!(source.contains(&format!("s.yaml: {path}")), "{source}");
+            assert!(job.contains(&format!("s.yaml: source.{path}")) && job.contains(" at line 1 column "), "{job}");
+        }
     }
 }
