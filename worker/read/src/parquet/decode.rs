@@ -51,7 +51,8 @@ impl Reading {
                     }
                 }
                 DecodeResult::Finished if found != expected => {
-                    return Err(damaged(file, format!("row group {group} holds {found} rows, expected {expected}")));
+                    let reason = format!("it holds {found} rows, expected {expected}");
+                    return Err(self.blame(file, &footer, group, places, &reason));
                 }
                 DecodeResult::Finished => return Ok(()),
             }
@@ -72,14 +73,15 @@ impl Reading {
         damaged(file, format!("row group {group}{}: {reason}", column.unwrap_or_default()))
     }
 
-    /// Whether one column alone cannot be decoded.
+    /// Whether one column alone cannot be decoded, or has not the rows that it should.
     fn fails(&self, file: &PlannedFile, footer: &ArrowReaderMetadata, group: usize, place: usize) -> bool {
         let Ok(mut decoder) = decoder(footer, group, &[place], None) else { return true };
+        let mut found = 0;
         loop {
             match guarded(|| decoder.try_decode()) {
                 Err(_) => return true,
-                Ok(DecodeResult::Finished) => return false,
-                Ok(DecodeResult::Data(_)) => {}
+                Ok(DecodeResult::Finished) => return found != rows_of(footer.metadata().row_group(group)),
+                Ok(DecodeResult::Data(batch)) => found += batch.num_rows() as u64,
                 Ok(DecodeResult::NeedsData(ranges)) => {
                     let parts = self.input.fetcher.ranges(file, &ranges, &self.counters, &self.runtime);
                     let pushed = parts.map(|parts| guarded(|| decoder.push_ranges(ranges, parts)));
