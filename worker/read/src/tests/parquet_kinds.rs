@@ -180,6 +180,19 @@ fn footers_that_are_wrong_in_a_known_way_are_understood() {
 }
 
 #[test]
+fn a_column_without_all_the_rows_of_its_row_group_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    with_footer(&path, "x", |footer| {
+        let mut builder = footer.into_builder();
+        let group = builder.take_row_groups().remove(0).into_builder().set_num_rows(3).build().unwrap();
+        builder.set_row_groups(vec![group]).build()
+    });
+    let error = on_runtime(read(&source(&path, Format::Parquet, &[]), OnBadRow::Fail)).unwrap_err().to_string();
+    assert!(error.ends_with("row group 0, column `m`: it holds 2 rows, expected 3"), "{error}");
+}
+
+#[test]
 fn moments_of_96_bits_keep_years_beyond_nanoseconds() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.parquet");
