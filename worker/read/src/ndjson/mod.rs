@@ -188,7 +188,7 @@ impl Text for Ndjson {
 
 /// Leaves out a UTF-8 byte order mark.
 pub(super) fn skip_mark(uri: &str, splitter: &mut Splitter<ByteStream>) -> Result<(), Error> {
-    if splitter.peek().map_err(|error| cut_error(uri, error))?.starts_with(b"\xef\xbb\xbf") {
+    if splitter.peek_up_to(3).map_err(|error| cut_error(uri, error))? == b"\xef\xbb\xbf" {
         splitter.consume(3);
     }
     Ok(())

@@ -169,3 +169,8 @@ fn the_last_line_of_a_small_file_is_sampled() {
 fn a_fraction_too_small_for_a_double_is_no_long() {
     fuzzing::ndjson(b"\t\x00\x00\n\t{\"s\":\"a\",\"n\":-1.5e-78446744073709551612}\n");
 }
+
+#[test]
+fn a_byte_order_mark_is_none_of_the_first_line_however_short_lines_may_be() {
+    fuzzing::ndjson(b"r\x01\x00\xef\xbb\xbfu\x14,\n\n");
+}
