@@ -137,3 +137,18 @@ fn bound(array: &dyn Array, largest: bool) -> String {
         .map(|formatter| shown(formatter.value(row).to_string().as_bytes()))
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_rows_are_counted_among_the_first_records_only() {
+        // Records 2 and 4 are bad; so many good ones were read, and so many records are looked at.
+        for (good, limit, bad) in [(2, 10, 2), (2, 4, 2), (2, 3, 1), (5, 2, 1), (5, 1, 0), (0, 10, 1)] {
+            assert_eq!(among_the_first(&[2, 4], good, limit), bad, "{good} good ones of {limit}");
+        }
+        // A reader that is ahead has seen a bad row behind those that were taken.
+        assert_eq!(among_the_first(&[9], 3, 100), 0);
+    }
+}

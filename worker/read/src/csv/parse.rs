@@ -217,7 +217,7 @@ impl<'a> Parser<'a> {
         for (column, kept) in self.columns.iter_mut().zip(&self.csv.kept) {
             column.truncate(if *kept { rows } else { 0 });
         }
-        self.rescued.iter_mut().for_each(|rescued| rescued.truncate(rows));
+        self.rescued.iter_mut().for_each(Rescued::forget_record);
         false
     }
 

@@ -28,9 +28,8 @@ impl Rescued {
         self.object.pop();
     }
 
-    /// Takes away all but so many rows.
-    pub(crate) fn truncate(&mut self, rows: usize) {
-        self.column.truncate(rows);
+    /// Takes away what was kept of a record that is no row.
+    pub(crate) fn forget_record(&mut self) {
         self.object.clear();
     }
 

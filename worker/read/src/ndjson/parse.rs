@@ -136,7 +136,7 @@ impl<'a> Parser<'a> {
             cells.truncate(if *kept { rows } else { 0 });
         }
         if let Some(rescued) = &mut self.rescued {
-            rescued.truncate(rows);
+            rescued.forget_record();
         }
         self.values.unknown.clear();
     }

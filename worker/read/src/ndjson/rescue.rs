@@ -49,8 +49,8 @@ impl Rescued {
         self.record.retain(|(name, ..)| !is_of(name));
     }
 
-    pub(super) fn truncate(&mut self, rows: usize) {
-        self.column.truncate(rows);
+    /// Takes away what was kept of a record that is no row.
+    pub(super) fn forget_record(&mut self) {
         self.record.clear();
     }
 

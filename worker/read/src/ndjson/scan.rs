@@ -468,6 +468,14 @@ mod tests {
     }
 
     #[test]
+    fn no_control_character_stands_in_a_string() {
+        for (byte, before) in (0..0x20_u8).flat_map(|byte| (0..20).map(move |before| (byte, before))) {
+            let text = format!("\"{}{}\"\n", "a".repeat(before), char::from(byte));
+            assert_eq!(whole_of(&text).value().unwrap_err().at, 1 + before, "{byte}");
+        }
+    }
+
+    #[test]
     fn escapes_are_what_serde_says() {
         for raw in [r#"a\n\t\"\\\/\b\f\r"#, r"\u00e9\ud83d\ude00x"] {
             let expected: String = serde_json::from_str(&format!("\"{raw}\"")).unwrap();

@@ -87,7 +87,22 @@ fn with_all_bytes(column: ColumnChunkMetaData, starts: &[i64]) -> Result<ColumnC
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+
     use super::*;
+
+    #[test]
+    fn row_groups_say_how_many_rows_a_file_has() {
+        let batch = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![7, 8])) as ArrayRef)]).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        let footer = writer.close().unwrap();
+        let without = ParquetMetaData::new(with_rows(footer.file_metadata(), 0), footer.row_groups().to_vec());
+        assert_eq!(mended(without, None).unwrap().file_metadata(), footer.file_metadata());
+    }
 
     #[test]
     fn only_old_writers_count_no_dictionary_header() {

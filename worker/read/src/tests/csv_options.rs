@@ -59,6 +59,8 @@ fn lines_and_records_can_be_left_out() {
     // Records that are left out have their numbers too.
     let place = &outcome.rejects[0].place;
     assert_eq!((place.record, place.line, outcome.rows_read), (3, 5, 2));
+    let outcome = read_text(&CsvFormat { skip_lines: 2, ..plain() }, &TEXTS, "made\nby me\na,b\n1\n");
+    assert_eq!((outcome.rejects[0].place.record, outcome.rejects[0].place.line), (1, 4));
 }
 
 #[test]
@@ -267,6 +269,8 @@ fn white_space_around_fields_can_be_left_out() {
         " a ,\tb\n 1 , x y \n   \n2,\" q \" \n NA , NA\t\n",
         &[&["1", "x y"], &["2", " q "], &["NULL", "NULL"]],
     );
+    let escaped = CsvFormat { escape: Some(b'\\'), ..trimmed.clone() };
+    check(&escaped, &TEXTS, "a,b\n1\\  ,\"2\\ \" \n", &[&["1 ", "2 "]]);
     let tabs = CsvFormat { delimiter: "\t".into(), ..trimmed };
     check(&tabs, &TEXTS, "a\tb\n 1 \t\n", &[&["1", ""]]);
 }

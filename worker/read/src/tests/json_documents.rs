@@ -92,6 +92,7 @@ fn what_is_no_document_with_the_array_says_why() {
         ("/b", r#"{"a":01,"b":[]}"#, "found `1` at byte 6, expected `,` or `}`"),
         ("/b", r#"{"a":nul,"b":[]}"#, "found `,` at byte 8, expected true, false or null"),
         ("/b", r#"{"a":"\x","b":[]}"#, "found `x` at byte 7, expected an escape sequence"),
+        ("/b", "{\"a\":\"\x1f\",\"b\":[]}", "found `\x1f` at byte 6, expected the end of the string"),
         ("/b", r#"{"b":[],}"#, "found `}` at byte 8, expected a key"),
         ("/b", r#"{"b":[]:1}"#, "found `:` at byte 7, expected `,` or `}`"),
     ] {

@@ -211,6 +211,18 @@ fn a_key_that_comes_twice_counts_as_the_option_says() {
 }
 
 #[test]
+fn what_a_bad_row_would_have_rescued_is_none_of_the_next() {
+    let change = |source: &mut Source| {
+        rescuing(source);
+        source.contract = contract(ContractMode::Evolve, ContractMode::DiscardValue);
+    };
+    let text = b"{\"a\":\"three\",\"x\":1,\"s\":\"\xff\"}\n{\"x\":2,\"a\":\"y\"\n{\"a\":1,\"s\":\"t\"}\n";
+    let outcome = read_as(&[("a", "long"), ("s", "string")], DuplicateKeys::Last, change, text);
+    assert_eq!(outcome.codes(), ["utf8", "json.syntax"]);
+    assert_eq!(outcome.rows, [["1", "t", "NULL"]]);
+}
+
+#[test]
 fn what_has_no_column_is_rescued() {
     let text = br#"{"a":1,"x":{"y": "z"},"\u0062":"\n","x":[1]}
 {"a":2}

@@ -196,6 +196,9 @@ fn a_long_header_damages_its_file_and_long_records_may_be_left_out() {
     let outcome = read_text(format!("a\n{long}\n{long}\n1\n2,\n"), 1).unwrap();
     assert_eq!((outcome.rows, outcome.rows_read), (vec![vec!["1".to_owned()]], 3));
     assert_eq!(outcome.rejects.iter().map(|reject| reject.place.record).collect::<Vec<_>>(), [2, 4]);
+    // Such a record may have line ends in it.
+    let outcome = read_text(format!("a\n\"{}\"\n1,\n", "x\n".repeat(1000)), 1).unwrap();
+    assert_eq!((outcome.rejects[0].place.record, outcome.rejects[0].place.line), (2, 1003));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use ::parquet::arrow::ArrowWriter;
 use ::parquet::data_type::{
     ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int32Type, Int64Type, Int96, Int96Type,
 };
-use ::parquet::file::metadata::{ColumnChunkMetaDataBuilder, FileMetaData, ParquetMetaData, ParquetMetaDataWriter};
+use ::parquet::file::metadata::{ColumnChunkMetaDataBuilder, ParquetMetaData, ParquetMetaDataWriter};
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use ::parquet::schema::parser::parse_message_type;
@@ -167,12 +167,6 @@ fn footers_that_are_wrong_in_a_known_way_are_understood() {
         builder.set_row_groups(vec![group.into_builder().set_column_metadata(columns).build().unwrap()]).build()
     });
     assert_eq!(read_all(&path).1, rows, "a dictionary at place 0 is none");
-    with_footer(&path, "x", |footer| {
-        let file = footer.file_metadata();
-        let file = FileMetaData::new(file.version(), 0, None, None, file.schema_descr_ptr(), None);
-        ParquetMetaData::new(file, footer.row_groups().to_vec())
-    });
-    assert_eq!(read_all(&path).1, rows, "row groups say how many rows there are");
     with_footer(&path, "parquet-mr", |footer| {
         with_columns(footer, |column, size| column.set_total_compressed_size(size - 14))
     });

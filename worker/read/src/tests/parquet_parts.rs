@@ -40,7 +40,11 @@ fn compare(column: &str, comparison: Comparison, literal: Literal) -> Condition 
 
 async fn numbers(source: &Source, conditions: Vec<Condition>) -> Vec<i64> {
     let options = ReadOptions { conditions, projection: Some(vec!["n".to_owned()]), ..options(OnBadRow::Fail) };
-    read_projected(source, options).await.iter().map(|row| row[0].parse().unwrap()).collect()
+    let counters = Arc::clone(&options.counters);
+    let rows = read_projected(source, options).await;
+    let [all, pruned] = [&counters.rows_read, &counters.rows_pruned].map(|count| count.load(Relaxed));
+    assert_eq!((all, pruned), (1000, 1000 - rows.len() as u64), "rows that are passed over are counted");
+    rows.iter().map(|row| row[0].parse().unwrap()).collect()
 }
 
 async fn read_projected(source: &Source, options: ReadOptions) -> Vec<Vec<String>> {
