@@ -227,11 +227,14 @@ impl<'a> Parser<'a> {
         columns.for_each(|(column, _)| column.truncate(0));
     }
 
-    /// Reads record by record until one starts at `until` or later.
+    /// Reads record by record until one starts at `until` or later, and goes on over empty lines and comments: for each
+    /// of them to look at a window anew takes a thousand times as long.
     fn slow(&mut self, mut at: usize, until: usize) -> Result<usize, Error> {
         let limit = self.order.len().max(self.csv.limits.columns as usize) + 1;
-        while at < until && !self.stopped() {
+        let mut is_nothing = false;
+        while (at < until || (is_nothing && at < self.block.end)) && !self.stopped() {
             let walk = record::read(self.dialect, self.text, at, &mut self.fields, limit);
+            is_nothing = walk.item == Item::Nothing;
             let outcome = match walk.item {
                 Item::Nothing => Ok(()),
                 _ if self.is_too_long(at, walk.next) => Err(self.too_long(at, walk.next)),
