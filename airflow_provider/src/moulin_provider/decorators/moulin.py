@@ -19,17 +19,14 @@ from moulin_provider.operators.land import MoulinLandOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
-    from typing import Concatenate, Literal
 
     import polars as pl
     from airflow.providers.common.compat.sdk import Context
-    from moulin.landing import Landing
     from moulin.plan import JobPlan
     from moulin.source import Source
     from moulin.spec import JobSpec
-    from moulin.tables import TableInput
 
-    from moulin_provider.decorators.typed import Arguments, MoulinTask
+    from moulin_provider.decorators.typed import LandingDecorator, OfFrames, OfOneFrame
 
 # What the worker is asked to plan while only the schema of the source is wanted. The real target may have other
 # columns than the source, which the transform is about to make, and would rightly be refused without it.
@@ -179,46 +176,10 @@ def _described(value: object) -> str:
 
 
 if TYPE_CHECKING:
-
-    def moulin_task(
-        *,
-        source: Source | Mapping[str, Any] | str,
-        target: Landing | Mapping[str, Any] | str,
-        on_bad_row: Literal["fail", "skip", "quarantine"] = "fail",
-        max_bad_rows: int | None = None,
-        max_bad_ratio: float | None = None,
-        moulin_conn_id: str = "moulin_default",
-        deferrable: bool = False,
-        wait_for_completion: bool = True,
-        poll_interval: float = 5.0,
-        cancel_on_kill: bool = True,
-        durable: bool = True,
-        **kwargs: Any,
-    ) -> Callable[[Callable[Concatenate[pl.LazyFrame, Arguments], pl.LazyFrame]], MoulinTask[Arguments]]:
-        """`@moulin_task(source=csv(...), target=iceberg(...))`, which is `@task.moulin` with types."""
-
-    def moulin_tables_task(
-        *,
-        tables: Mapping[str, TableInput | Mapping[str, Any] | str],
-        source: Source | Mapping[str, Any] | str | None = None,
-        target: Landing | Mapping[str, Any] | str,
-        on_bad_row: Literal["fail", "skip", "quarantine"] = "fail",
-        max_bad_rows: int | None = None,
-        max_bad_ratio: float | None = None,
-        moulin_conn_id: str = "moulin_default",
-        deferrable: bool = False,
-        wait_for_completion: bool = True,
-        poll_interval: float = 5.0,
-        cancel_on_kill: bool = True,
-        durable: bool = True,
-        **kwargs: Any,
-    ) -> Callable[[Callable[..., pl.LazyFrame]], MoulinTask[...]]:
-        """`@moulin_tables_task(tables={...}, target=...)`: `@task.moulin` for a function of several frames.
-
-        Which of its arguments are frames stands in `tables`, where no type checker sees it: those that are given where
-        the task is called are not checked.
-        """
-
+    moulin_task: LandingDecorator[OfOneFrame]
+    """`@moulin_task(source=csv(...), target=iceberg(...))`, which is `@task.moulin` with types."""
+    moulin_tables_task: LandingDecorator[OfFrames]
+    """`@moulin_tables_task(tables={...}, target=...)`: `@task.moulin` for a function of several frames."""
 else:
 
     def moulin_task(python_callable=None, **kwargs):

@@ -17,14 +17,11 @@ from moulin_provider.operators.land import MoulinLandOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Literal
 
     from airflow.providers.common.compat.sdk import Context
-    from moulin.landing import Landing
     from moulin.source import Source
-    from moulin.tables import TableInput
 
-    from moulin_provider.decorators.typed import Arguments, MoulinTask
+    from moulin_provider.decorators.typed import LandingDecorator, OfQuery
 
 
 class _MoulinSqlDecoratedOperator(DecoratedOperator, MoulinLandOperator):
@@ -81,25 +78,8 @@ class _MoulinSqlDecoratedOperator(DecoratedOperator, MoulinLandOperator):
 
 
 if TYPE_CHECKING:
-
-    def moulin_sql_task(
-        *,
-        source: Source | Mapping[str, Any] | str | None = None,
-        tables: Mapping[str, TableInput | Mapping[str, Any] | str] | None = None,
-        target: Landing | Mapping[str, Any] | str,
-        on_bad_row: Literal["fail", "skip", "quarantine"] = "fail",
-        max_bad_rows: int | None = None,
-        max_bad_ratio: float | None = None,
-        moulin_conn_id: str = "moulin_default",
-        deferrable: bool = False,
-        wait_for_completion: bool = True,
-        poll_interval: float = 5.0,
-        cancel_on_kill: bool = True,
-        durable: bool = True,
-        **kwargs: Any,
-    ) -> Callable[[Callable[Arguments, str]], MoulinTask[Arguments]]:
-        """`@moulin_sql_task(source=csv(...), target=iceberg(...))`, which is `@task.moulin_sql` with types."""
-
+    moulin_sql_task: LandingDecorator[OfQuery]
+    """`@moulin_sql_task(source=csv(...), target=iceberg(...))`, which is `@task.moulin_sql` with types."""
 else:
 
     def moulin_sql_task(python_callable=None, **kwargs):
