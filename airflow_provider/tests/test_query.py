@@ -10,9 +10,12 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, TaskDeferred
+from moulin import AsyncClient, Client
 from moulin.errors import Unavailable
+from moulin.fault import Fault, FaultKind
 from pyiceberg.catalog.sql import SqlCatalog
 
+from moulin_provider import query_turn
 from moulin_provider.hooks.moulin import MoulinHook
 from moulin_provider.operators.moulin import MoulinQueryOperator
 from moulin_provider.query_result import SmallRows, json_value
@@ -152,6 +155,78 @@ def test_a_host_that_does_not_answer_is_left_for_the_next(numbers, worker, monke
     assert not isinstance(failed.value, AirflowFailException), "a retry can help"
     with MoulinHook("nobody").get_conn() as client, pytest.raises(Unavailable):
         client.query_ticket("SELECT 1")
+
+
+class BusyClient:
+    """A client of workers that answer other queries first, or that are gone."""
+
+    def __init__(self, refusals: int, gone: bool) -> None:
+        self.asked = 0
+        self._refusals = refusals
+        self._gone = gone
+
+    def ask(self) -> None:
+        self.asked += 1
+        if self.asked <= self._refusals:
+            raise Unavailable(Fault(FaultKind.UNAVAILABLE, "2 queries run on worker w already", retryable=True))
+
+    def describe(self) -> None:
+        if self._gone:
+            raise Unavailable(Fault(FaultKind.UNAVAILABLE, "no answer", retryable=True))
+
+
+@pytest.fixture
+def busy(numbers, monkeypatch):
+    """Lets clients be refused so many times, in calls and in asyncio; gives what was asked."""
+    monkeypatch.setattr(query_turn, "_SECONDS", 0.0)
+
+    def busy(refusals: int, *, gone: bool = False) -> BusyClient:
+        told = BusyClient(refusals, gone)
+        redeem, aredeem = Client.redeem, AsyncClient.redeem
+
+        def asked(self, ticket):
+            told.ask()
+            return redeem(self, ticket)
+
+        async def aasked(self, ticket):
+            told.ask()
+            async for batch in aredeem(self, ticket):
+                yield batch
+
+        async def adescribe(self):
+            told.describe()
+
+        monkeypatch.setattr(Client, "redeem", asked)
+        monkeypatch.setattr(AsyncClient, "redeem", aasked)
+        monkeypatch.setattr(Client, "describe", lambda self: told.describe())
+        monkeypatch.setattr(AsyncClient, "describe", adescribe)
+        return told
+
+    return busy
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_query_asks_again_while_the_workers_are_busy_with_others(busy, deferrable):
+    told = busy(3)
+    assert result(deferrable)["row_count"] == 3
+    assert told.asked == 4
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_query_does_not_wait_for_workers_that_are_gone(busy, deferrable):
+    told = busy(1, gone=True)
+    with pytest.raises(AirflowException, match="2 queries run on worker w already") as failed:
+        result(deferrable)
+    assert not isinstance(failed.value, AirflowFailException), "a retry can help"
+    assert told.asked == 1
+
+
+def test_time_that_is_up_ends_the_wait_for_busy_workers(busy):
+    busy(10**9)
+    operator = ask(deferrable=True, execution_timeout=timedelta(milliseconds=300))
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute({})
+    assert fired(deferred.value) == {"status": "timeout"}
 
 
 def test_a_file_is_a_template(tmp_path):

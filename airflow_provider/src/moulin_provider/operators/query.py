@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
+    from moulin.client import Client
     from moulin.query import QueryTicket
 
     from moulin_provider.hooks.moulin import MoulinHook
@@ -55,7 +56,8 @@ class MoulinQueryOperator(BaseOperator):
     A query is no job: it changes nothing and the worker keeps nothing of it. So a retry asks again, of the tables as
     they are then, and there is nothing to attach to or to cancel: a query ends when nobody reads it any more, which is
     at once when a user ends the task or `execution_timeout` has passed. A triggerer that is restarted asks again with
-    the same ticket.
+    the same ticket. While the workers are busy with other queries the task asks again, from the triggerer or its slot,
+    until `execution_timeout`.
     """
 
     template_fields: Sequence[str] = ("sql", "moulin_conn_id")
@@ -95,10 +97,9 @@ class MoulinQueryOperator(BaseOperator):
         from moulin.errors import MoulinError
 
         from moulin_provider.outcome import failure
-        from moulin_provider.query_result import SmallRows, described
+        from moulin_provider.query_result import described
 
         try:
-            small = SmallRows(self.max_xcom_rows, self.max_xcom_bytes)
             with self.hook.get_conn() as client:
                 ticket = client.query_ticket(self.sql)
                 for name, snapshot_id in ticket.tables().items():
@@ -107,11 +108,29 @@ class MoulinQueryOperator(BaseOperator):
                     return self._report(described(ticket))
                 if self.deferrable:
                     self._defer(ticket)
-                with client.redeem(ticket) as reader:
-                    fits = all(small.take(batch) for batch in reader)
+                return self._report(described(ticket, self._rows(client, ticket)))
         except MoulinError as error:
             raise failure(error.fault, f"the query of task {self.task_id} failed") from None
-        return self._report(described(ticket, small.rows if fits else None))
+
+    def _rows(self, client: Client, ticket: QueryTicket) -> list[dict[str, Any]] | None:
+        """The rows, from workers that may have to end other queries before; None: they are too many."""
+        from moulin.errors import MoulinError, Unavailable
+
+        from moulin_provider.query_result import SmallRows
+        from moulin_provider.query_turn import pause
+
+        while True:
+            small = SmallRows(self.max_xcom_rows, self.max_xcom_bytes)
+            try:
+                with client.redeem(ticket) as reader:
+                    return small.rows if all(small.take(batch) for batch in reader) else None
+            except Unavailable as error:
+                try:
+                    client.describe()
+                except MoulinError:
+                    raise error from None  # there is nobody, which is another thing than to be busy
+                self.log.info("the workers are busy, asking again: %s", error.message)
+            time.sleep(pause())
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG002
         """The end of a deferred task; the event holds the result."""

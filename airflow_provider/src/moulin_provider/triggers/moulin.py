@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from typing import TYPE_CHECKING, Any
-
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from typing import Any
 
 from moulin_provider.hooks.moulin import MoulinHook
 from moulin_provider.outcome import error_event, event_of, timeout_event
 from moulin_provider.progress_log import ProgressLog
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from moulin_provider.triggers.once import OnceTrigger
 
 
-class MoulinJobTrigger(BaseTrigger):
+class MoulinJobTrigger(OnceTrigger):
     """Fires once, when a job is over or its time is up; until then it logs how far the job is.
 
     It goes on over restarts of the worker and can itself be rebuilt in another triggerer at any time. Being
@@ -25,12 +19,13 @@ class MoulinJobTrigger(BaseTrigger):
 
     :param job_id: the worker's name for the job
     :param epoch: the try that waits
-    :param moulin_conn_id: the connection of the worker
     :param poll_interval: seconds between two lines of progress, at first
-    :param deadline: when to give up, in seconds since 1970; None: never
     :param cancel_on_kill: whether a user's action on the task cancels the job
-    :param not_before: when to fire at the earliest, in seconds since 1970; see `MoulinLandOperator`
+
+    The other arguments are those of `OnceTrigger`.
     """
+
+    arguments = ("job_id", "epoch", "moulin_conn_id", "poll_interval", "deadline", "cancel_on_kill", "not_before")
 
     def __init__(
         self,
@@ -42,50 +37,33 @@ class MoulinJobTrigger(BaseTrigger):
         cancel_on_kill: bool = True,
         not_before: float = 0.0,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
+        super().__init__(moulin_conn_id, deadline, not_before)
         self.job_id = job_id
         self.epoch = epoch
-        self.moulin_conn_id = moulin_conn_id
         self.poll_interval = poll_interval
-        self.deadline = deadline
         self.cancel_on_kill = cancel_on_kill
-        self.not_before = not_before
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """What another triggerer needs to follow the same job."""
-        return (
-            "moulin_provider.triggers.moulin.MoulinJobTrigger",
-            {
-                "job_id": self.job_id,
-                "epoch": self.epoch,
-                "moulin_conn_id": self.moulin_conn_id,
-                "poll_interval": self.poll_interval,
-                "deadline": self.deadline,
-                "cancel_on_kill": self.cancel_on_kill,
-                "not_before": self.not_before,
-            },
-        )
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Follows the job."""
+    async def wait(self) -> dict[str, Any]:
+        """How the job ended."""
         from moulin.errors import MoulinError, WaitTimeout
 
         try:
-            event = await self._follow()
+            return await self._follow()
         except WaitTimeout:
-            event = timeout_event(self.job_id)
+            return timeout_event(self.job_id)
         except MoulinError as error:
             self.log.error("job %s cannot be followed: %s", self.job_id, error)
-            event = error_event(self.job_id, error)
-        # At the most ten seconds, whatever the clocks of two machines say.
-        await asyncio.sleep(min(max(self.not_before - time.time(), 0.0), 10.0))
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # Airflow's own
+            return error_event(self.job_id, error)
 
     async def _follow(self) -> dict[str, Any]:
-        left = None if self.deadline is None else max(self.deadline - time.time(), 0.1)
+        left = self.seconds_left()
         news = ProgressLog(self.poll_interval)
         async with MoulinHook(self.moulin_conn_id).shared_async_conn() as client:
-            async for job in client.watch(self.job_id, timeout=left, interval=min(self.poll_interval, 5.0)):
+            # A job that is over by now is heard of although the time is up.
+            watch = client.watch(
+                self.job_id, timeout=None if left is None else max(left, 0.1), interval=min(self.poll_interval, 5.0)
+            )
+            async for job in watch:
                 if line := news.line(job):
                     self.log.info(line)
                 if job.state.is_final:

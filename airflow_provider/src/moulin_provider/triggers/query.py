@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
 from moulin_provider.hooks.moulin import MoulinHook
 from moulin_provider.outcome import SUCCESS, TIMEOUT, error_event
+from moulin_provider.query_turn import pause
+from moulin_provider.triggers.once import OnceTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from moulin.aio import AsyncClient
 
 
-class MoulinQueryTrigger(BaseTrigger):
+class MoulinQueryTrigger(OnceTrigger):
     """Fires once, with the result of a query when it is small, and without when it is not, or time is up.
 
-    The ticket names what is read, so another triggerer that begins anew reads the same rows. Being stopped ends the
-    query.
+    The ticket names what is read, so another triggerer that begins anew reads the same rows, and so does one that asks
+    again because the workers were busy with other queries. Being stopped ends the query.
 
     :param query: the result without rows, in the shape of `MoulinQueryOperator`
-    :param moulin_conn_id: the connection of the worker
     :param max_xcom_rows: a result of more rows is none for an event
     :param max_xcom_bytes: neither is one that is larger, as JSON
-    :param deadline: when to give up, in seconds since 1970; None: never
-    :param not_before: when to fire at the earliest, in seconds since 1970; see `MoulinJobTrigger`
+
+    The other arguments are those of `OnceTrigger`.
     """
+
+    arguments = ("query", "moulin_conn_id", "max_xcom_rows", "max_xcom_bytes", "deadline", "not_before")
 
     def __init__(
         self,
@@ -39,44 +39,47 @@ class MoulinQueryTrigger(BaseTrigger):
         deadline: float | None = None,
         not_before: float = 0.0,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
+        super().__init__(moulin_conn_id, deadline, not_before)
         self.query = query
-        self.moulin_conn_id = moulin_conn_id
         self.max_xcom_rows = max_xcom_rows
         self.max_xcom_bytes = max_xcom_bytes
-        self.deadline = deadline
-        self.not_before = not_before
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """What another triggerer needs to ask again."""
-        names = ("query", "moulin_conn_id", "max_xcom_rows", "max_xcom_bytes", "deadline", "not_before")
-        return "moulin_provider.triggers.query.MoulinQueryTrigger", {name: getattr(self, name) for name in names}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Reads until the result is whole or too large."""
+    async def wait(self) -> dict[str, Any]:
+        """The result, or why there is none."""
         from moulin.errors import MoulinError
 
         try:
-            limit = None if self.deadline is None else max(self.deadline - time.time(), 0.0)
-            async with asyncio.timeout(limit):
-                event = {"status": SUCCESS, "result": await self._result()}
+            async with (
+                asyncio.timeout(self.seconds_left()),
+                MoulinHook(self.moulin_conn_id).shared_async_conn() as client,
+            ):
+                return {"status": SUCCESS, "result": await self._result(client)}
         except TimeoutError as error:
             # The client's own errors of this kind are about one call.
-            event = error_event("", error) if isinstance(error, MoulinError) else {"status": TIMEOUT}
+            return error_event("", error) if isinstance(error, MoulinError) else {"status": TIMEOUT}
         except MoulinError as error:
-            event = error_event("", error)
-        # At the most ten seconds, whatever the clocks of two machines say.
-        await asyncio.sleep(min(max(self.not_before - time.time(), 0.0), 10.0))
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # Airflow's own
+            return error_event("", error)
 
-    async def _result(self) -> dict[str, Any]:
+    async def _result(self, client: AsyncClient) -> dict[str, Any]:
+        """The result, from workers that may have to end other queries before."""
+        from moulin.errors import MoulinError, Unavailable
+
+        while True:
+            try:
+                return await self._read(client)
+            except Unavailable as error:
+                try:
+                    await client.describe()
+                except MoulinError:
+                    raise error from None  # there is nobody, which is another thing than to be busy
+                self.log.info("the workers are busy, asking again: %s", error.message)
+            await asyncio.sleep(pause())
+
+    async def _read(self, client: AsyncClient) -> dict[str, Any]:
         from moulin_provider.query_result import SmallRows
 
         small = SmallRows(self.max_xcom_rows, self.max_xcom_bytes)
-        async with (
-            MoulinHook(self.moulin_conn_id).shared_async_conn() as client,
-            aclosing(client.redeem(self.query["ticket"])) as batches,  # type: ignore[type-var]
-        ):
+        async with aclosing(client.redeem(self.query["ticket"])) as batches:  # type: ignore[type-var]
             async for batch in batches:
                 if not small.take(batch):
                     return self.query

@@ -5,58 +5,40 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Any
-
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from typing import Any
 
 from moulin_provider.hooks.moulin import MoulinHook
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from moulin_provider.outcome import TIMEOUT
+from moulin_provider.triggers.once import OnceTrigger
 
 _LOOK = 5.0
 _LONGEST = 60.0
 
 
-class MoulinRoomTrigger(BaseTrigger):
+class MoulinRoomTrigger(OnceTrigger):
     """Fires once: `{"status": "room"}` when the workers take new jobs, `{"status": "timeout"}` when the time is up.
 
     It fires after a minute in any case, so that the task asks again itself: of several hosts it looks at one.
-
-    :param moulin_conn_id: the connection of the worker
-    :param deadline: when to give up, in seconds since 1970; None: never
-    :param not_before: when to fire at the earliest, in seconds since 1970; see `MoulinJobOperator`
+    The arguments are those of `OnceTrigger`.
     """
 
+    arguments = ("moulin_conn_id", "deadline", "not_before")
+
     def __init__(self, moulin_conn_id: str, deadline: float | None = None, not_before: float = 0.0) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
-        self.moulin_conn_id = moulin_conn_id
-        self.deadline = deadline
-        self.not_before = not_before
+        super().__init__(moulin_conn_id, deadline, not_before)
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """What another triggerer needs to wait for the same."""
-        return (
-            "moulin_provider.triggers.room.MoulinRoomTrigger",
-            {"moulin_conn_id": self.moulin_conn_id, "deadline": self.deadline, "not_before": self.not_before},
-        )
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    async def wait(self) -> dict[str, Any]:
         """Looks now and then; tasks that wait for the same room look at different moments."""
         begun = time.monotonic()
-        status = "room"
         while True:
             await asyncio.sleep(_LOOK * random.uniform(0.5, 1.5))
-            if self.deadline is not None and time.time() >= self.deadline:
-                status = "timeout"
-                break
-            if time.monotonic() - begun > _LONGEST or await self._is_room():
-                break
-        # At the most ten seconds, whatever the clocks of two machines say.
-        await asyncio.sleep(min(max(self.not_before - time.time(), 0.0), 10.0))
-        yield TriggerEvent({"status": status})  # type: ignore[no-untyped-call]  # Airflow's own
+            if self.seconds_left() == 0.0:
+                return {"status": TIMEOUT}
+            if time.monotonic() - begun > _LONGEST or await self.is_room():
+                return {"status": "room"}
 
-    async def _is_room(self) -> bool:
+    async def is_room(self) -> bool:
+        """Whether the worker that answers takes a new job now."""
         from moulin.errors import MoulinError
 
         try:
