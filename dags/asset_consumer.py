@@ -23,7 +23,6 @@ with DAG(
     dag_id="asset_consumer",
     description="Started by the event of an Iceberg table",
     schedule=[FLIGHTS],
-    catchup=False,
     doc_md=DOC,
     tags=["moulin", "example"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},

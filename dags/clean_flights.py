@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from airflow.sdk import DAG, Param, task
 
 from moulin import csv, iceberg
-from moulin_provider.assets import iceberg_asset
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,8 +26,6 @@ Needs the connection `moulin_default` of type `moulin`.
 with DAG(
     dag_id="clean_flights",
     description="A Polars LazyFrame as a task: the plan travels, not the rows",
-    schedule=None,
-    catchup=False,
     doc_md=DOC,
     tags=["moulin", "example"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
@@ -51,7 +48,6 @@ with DAG(
         target=iceberg("silver.flights", partition_by=["origin"]),
         deferrable=True,
         execution_timeout=timedelta(minutes=30),
-        outlets=[iceberg_asset("silver.flights")],
     )
     def clean(flights: pl.LazyFrame, params: dict[str, int] | None = None) -> pl.LazyFrame:
         """Keeps the flights that took place, with the speed they were flown at."""

@@ -8,7 +8,6 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from moulin import csv, iceberg, sql
-from moulin_provider.assets import iceberg_asset
 from moulin_provider.operators.moulin import MoulinLandOperator
 
 DOC = """
@@ -28,8 +27,6 @@ Needs the connection `moulin_default` of type `moulin`.
 with DAG(
     dag_id="land_flights",
     description="CSV to Apache Iceberg, each row once",
-    schedule=None,
-    catchup=False,
     doc_md=DOC,
     tags=["moulin", "example"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
@@ -57,6 +54,5 @@ with DAG(
         on_bad_row="{{ params.on_bad_row }}",
         deferrable=True,
         execution_timeout=timedelta(minutes=30),
-        outlets=[iceberg_asset("bronze.flights")],
         doc_md="One CSV file, one SELECT, one Iceberg commit.",
     )

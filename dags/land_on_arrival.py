@@ -8,7 +8,6 @@ from datetime import timedelta
 from airflow.sdk import DAG, Asset, AssetWatcher, Param
 
 from moulin import csv, iceberg
-from moulin_provider.assets import iceberg_asset
 from moulin_provider.operators.moulin import MoulinLandOperator
 from moulin_provider.triggers.files import MoulinFilesTrigger
 
@@ -40,7 +39,6 @@ with DAG(
     dag_id="land_on_arrival",
     description="An asset's watcher starts the landing of new files",
     schedule=[ARRIVALS],
-    catchup=False,
     max_active_runs=1,
     doc_md=DOC,
     tags=["moulin", "example"],
@@ -61,5 +59,4 @@ with DAG(
         on_bad_row="{{ params.on_bad_row }}",
         deferrable=True,
         execution_timeout=timedelta(minutes=30),
-        outlets=[iceberg_asset("bronze.arrivals")],
     )

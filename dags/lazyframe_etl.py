@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from airflow.sdk import DAG, Param, task
 
 from moulin import csv, iceberg
-from moulin_provider.assets import iceberg_asset
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,8 +29,6 @@ Needs the connection `moulin_default` of type `moulin`.
 with DAG(
     dag_id="lazyframe_etl",
     description="A group-by in Polars as a task",
-    schedule=None,
-    catchup=False,
     doc_md=DOC,
     tags=["moulin", "example"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
@@ -54,7 +51,6 @@ with DAG(
         target=iceberg("gold.delays"),
         deferrable=True,
         execution_timeout=timedelta(minutes=30),
-        outlets=[iceberg_asset("gold.delays")],
     )
     def delays(flights: pl.LazyFrame, params: dict[str, int] | None = None) -> pl.LazyFrame:
         """Departures, late departures and the mean delay of each carrier in each month."""

@@ -9,7 +9,6 @@ from typing import Any
 from airflow.sdk import DAG, Param, task
 
 from moulin import csv, iceberg
-from moulin_provider.assets import iceberg_asset
 from moulin_provider.operators.moulin import MoulinLandOperator
 
 DOC = """
@@ -26,8 +25,6 @@ Needs the connection `moulin_default` of type `moulin`.
 with DAG(
     dag_id="mapped_backfill",
     description="One task instance a day into one table",
-    schedule=None,
-    catchup=False,
     doc_md=DOC,
     tags=["moulin", "example"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
@@ -57,6 +54,5 @@ with DAG(
         target=iceberg("bronze.daily"),
         deferrable=True,
         execution_timeout=timedelta(minutes=30),
-        outlets=[iceberg_asset("bronze.daily")],
         max_active_tis_per_dagrun=16,
     ).expand(source=days())

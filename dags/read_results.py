@@ -23,8 +23,6 @@ Needs the connection `moulin_default` of type `moulin`.
 with DAG(
     dag_id="read_results",
     description="A task downstream reads the rows over Arrow Flight",
-    schedule=None,
-    catchup=False,
     doc_md=DOC,
     tags=["moulin", "example"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},

@@ -8,7 +8,6 @@ from typing import Any
 from airflow.sdk import DAG, Param, task
 
 from moulin import iceberg, sql, table
-from moulin_provider.assets import iceberg_asset
 from moulin_provider.operators.moulin import MoulinQueryOperator, MoulinTransformOperator
 
 DOC = """
@@ -26,8 +25,6 @@ Needs the connection `moulin_default` of type `moulin`, and a table that `land_f
 with DAG(
     dag_id="silver_flights",
     description="Iceberg tables in, an Iceberg table out, and a question",
-    schedule=None,
-    catchup=False,
     doc_md=DOC,
     tags=["moulin", "example"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
@@ -46,7 +43,6 @@ with DAG(
         target=iceberg("silver.delays", partition_by=["origin"]),
         deferrable=True,
         execution_timeout=timedelta(minutes=30),
-        outlets=[iceberg_asset("silver.delays")],
     )
     worst = MoulinQueryOperator(
         task_id="worst",

@@ -7,9 +7,7 @@ import subprocess
 import sys
 import textwrap
 import uuid
-from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import polars as pl
 import pyarrow as pa
@@ -18,6 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, task
 from moulin import csv, iceberg
 from pyiceberg.catalog.sql import SqlCatalog
+from task_context import task_context
 
 from moulin_provider.decorators.hints import (
     check_frame_function,
@@ -87,14 +86,6 @@ def test_a_template_for_a_number_is_found_before_the_function_runs():
     assert wrong_arguments(clean, {"shortest": True}) != []
 
 
-def context(**values):
-    ti = SimpleNamespace(
-        dag_id="d", run_id=str(datetime.now(UTC)), task_id="t", map_index=-1, try_number=1, max_tries=0,
-        xcom_push=lambda **_: None,
-    )  # fmt: skip
-    return {"ti": ti, "outlet_events": {}, **values}
-
-
 @pytest.fixture
 def three(tmp_path):
     path = tmp_path / "three.csv"
@@ -109,7 +100,7 @@ def test_a_query_is_asked_for_with_arguments_context_and_templates(worker, three
 
     with DAG("d", schedule=None):
         operator = query(above=1).operator
-    receipt = operator.execute(context(params={"label": "from"}, day="2026-11-21"))
+    receipt = operator.execute(task_context(params={"label": "from"}, day="2026-11-21"))
     assert (receipt["rows_read"], receipt["rows_landed"], receipt["rows_filtered"]) == (3, 2, 1)
     assert operator.transform == "SELECT *, 'from 2026-11-21' AS label FROM input WHERE id > 1"
     assert operator.custom_operator_name == "@task.moulin_sql"
@@ -125,7 +116,7 @@ def test_a_deferred_query_is_shown_after_the_end_too(worker, three):
     assert operator._defer_kwargs() == {"query": None}
     operator.transform = "SELECT id FROM input"
     with pytest.raises(AirflowFailException):
-        fresh.execute_complete(context(), {"status": "error", "job_id": "j"}, **operator._defer_kwargs())
+        fresh.execute_complete(task_context(), {"status": "error", "job_id": "j"}, **operator._defer_kwargs())
     assert fresh.transform == "SELECT id FROM input"
     assert fresh.overwrite_rtif_after_execution
 
@@ -139,7 +130,7 @@ def test_what_is_no_query_fails_the_task_at_once(made, said):
     with DAG("d", schedule=None):
         operator = query().operator
     with pytest.raises(AirflowFailException, match=f"query returned .*{said}"):
-        operator.execute(context())
+        operator.execute(task_context())
 
 
 def test_the_transform_is_the_function_and_nothing_else():
@@ -165,7 +156,7 @@ def test_a_decorated_function_can_be_mapped(worker, three):
     landed = []
     for index in range(2):
         one = mapped.unmap({"op_kwargs": {"column": "id", "bound": [0, 2][index]}})
-        values = context()
+        values = task_context()
         values["ti"].map_index = index
         landed.append(one.execute(values)["rows_landed"])
     assert landed == [3, 1]
@@ -239,7 +230,7 @@ def test_files_and_tables_are_frames_by_the_names_of_arguments(worker, three, ai
     with DAG("d", schedule=None):
         operator = joined(2).operator
     operator.render_template_fields({"airlines": airlines})
-    receipt = operator.execute(context())
+    receipt = operator.execute(task_context())
     assert receipt["rows_landed"] == 1
     assert [(one["name"], one["table"]) for one in receipt["tables"]] == [("airlines", airlines)]
     assert MoulinHook().reader(receipt).read_all().to_pylist() == [{"id": 2, "airline": "United"}]
@@ -252,7 +243,7 @@ def test_two_tables_of_one_schema_are_told_apart(worker, airlines):
 
     with DAG("d", schedule=None):
         operator = gone().operator
-    receipt = operator.execute(context())
+    receipt = operator.execute(task_context())
     assert MoulinHook().reader(receipt).read_all().to_pylist() == [{"id": 1, "name": "American"}]
 
 
@@ -263,7 +254,7 @@ def test_a_query_over_tables_alone(worker, airlines):
 
     with DAG("d", schedule=None):
         operator = named("A%").operator
-    assert operator.execute(context())["rows_landed"] == 1
+    assert operator.execute(task_context())["rows_landed"] == 1
     with DAG("d", schedule=None), pytest.raises(TypeError, match="needs something to read"):
         task.moulin_sql(target=iceberg("a.b"))(lambda: "SELECT 1")()
 

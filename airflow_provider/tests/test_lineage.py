@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from types import SimpleNamespace
-
 import polars as pl
 import pytest
 from airflow.sdk import DAG, task
 from moulin import csv, iceberg, sql
 from moulin.plan import PlannedFile
+from task_context import task_context
 
 from moulin_provider import lineage
 from moulin_provider.assets import iceberg_asset
@@ -25,21 +23,13 @@ def source(worker, tmp_path):
     return tmp_path
 
 
-def context():
-    ti = SimpleNamespace(
-        dag_id="d", run_id=str(datetime.now(UTC)), task_id="t", map_index=-1, try_number=1, max_tries=0,
-        xcom_push=lambda **_: None,
-    )  # fmt: skip
-    return {"ti": ti, "outlet_events": {}}
-
-
 def landing(folder, **changes) -> MoulinLandOperator:
     values = {"task_id": "t", "source": csv(f"{folder}/*.csv"), "target": iceberg("lineage.t"), "deferrable": False}
     return MoulinLandOperator(**{**values, **changes})
 
 
 def lineage_of(operator):
-    operator.execute(context())
+    operator.execute(task_context())
     return operator.get_openlineage_facets_on_complete(None)
 
 
@@ -128,6 +118,6 @@ def test_very_many_files_are_told_by_their_folders():
 
 def test_a_file_that_the_job_left_out_is_no_input_of_it(source):
     first = landing(source, source=csv(f"{source}/a.csv"), target=iceberg("lineage.once"))
-    first.execute(context())
+    first.execute(task_context())
     found = lineage_of(landing(source, target=iceberg("lineage.once")))
     assert [one.name for one in found.inputs] == [f"{source}/b.csv"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import build
 import pytest
@@ -13,6 +12,7 @@ from airflow.sdk import DAG
 from local_stack import LocalWorker
 from moulin import Client, csv, iceberg
 from pyiceberg.catalog.sql import SqlCatalog
+from task_context import task_context
 
 from moulin_provider.operators.moulin import MoulinLandOperator
 
@@ -30,14 +30,6 @@ def wide_worker(tmp_path, monkeypatch):
     worker.stop_all()
 
 
-def context(map_index: int):
-    ti = SimpleNamespace(
-        dag_id="mapped", run_id="r", task_id="land", map_index=map_index, try_number=1, max_tries=0,
-        xcom_push=lambda **_: None,
-    )  # fmt: skip
-    return {"ti": ti, "outlet_events": {}}
-
-
 def test_a_hundred_mapped_tasks_land_in_one_table_and_no_commit_fails(wide_worker, tmp_path):
     sources = []
     for n in range(INSTANCES):
@@ -51,7 +43,9 @@ def test_a_hundred_mapped_tasks_land_in_one_table_and_no_commit_fails(wide_worke
     tasks = [land.unmap({"source": source}) for source in sources]
 
     with ThreadPoolExecutor(16) as pool:
-        receipts = list(pool.map(lambda at: tasks[at].execute(context(at)), range(INSTANCES)))
+        receipts = list(
+            pool.map(lambda at: tasks[at].execute(task_context("r", "land", map_index=at)), range(INSTANCES))
+        )
 
     assert {receipt["rows_landed"] for receipt in receipts} == {2}
     with Client(wide_worker.address) as client:

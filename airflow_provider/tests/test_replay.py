@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 from moulin import csv, iceberg, replay, sql
+from task_context import task_context
 
 from moulin_provider.operators.moulin import MoulinLandOperator, MoulinReplayOperator
 
@@ -31,12 +31,6 @@ def test_arguments_are_templates_and_texts_name_the_table(tmp_path):
     )
 
 
-def context(task_id: str, run_id: str):
-    ti = SimpleNamespace(dag_id="d", run_id=run_id, task_id=task_id, map_index=-1, try_number=1, max_tries=0)
-    ti.xcom_push = lambda key, value: None
-    return {"ti": ti, "outlet_events": {}}
-
-
 def test_what_fits_by_now_lands_and_a_wrong_condition_is_not_retried(worker, tmp_path):
     name = f"t_{uuid.uuid4().hex[:8]}"
     file = tmp_path / "in.csv"
@@ -46,19 +40,20 @@ def test_what_fits_by_now_lands_and_a_wrong_condition_is_not_retried(worker, tmp
     land = MoulinLandOperator(
         task_id="land", source=source, target=iceberg(table), on_bad_row="quarantine", deferrable=False
     )
-    assert land.execute(context("land", name))["rows_rejected"] == 2
+    assert land.execute(task_context(name, "land"))["rows_rejected"] == 2
     corrected = {"source": csv(f"file://{file}", columns=columns, null_values=["n/a"]), "target": table}
 
     wrong = MoulinReplayOperator(task_id="wrong", where="cod = 'x'", deferrable=False, **corrected)
     with pytest.raises(AirflowFailException, match="no column `cod`"):
-        wrong.execute(context("wrong", name))
+        wrong.execute(task_context(name, "wrong"))
 
-    receipt = MoulinReplayOperator(task_id="again", deferrable=False, **corrected).execute(context("again", name))
+    receipt = MoulinReplayOperator(task_id="again", deferrable=False, **corrected).execute(task_context(name, "again"))
     assert (receipt["rows_landed"], receipt["rows_rejected"]) == (1, 1)
     assert (receipt["replay"]["matched"], receipt["replay"]["replayed"]) == (2, 2)
     # The same try anew finds the same receipt; another task finds what is left.
     assert (
-        MoulinReplayOperator(task_id="again", deferrable=False, **corrected).execute(context("again", name)) == receipt
+        MoulinReplayOperator(task_id="again", deferrable=False, **corrected).execute(task_context(name, "again"))
+        == receipt
     )
     nothing = MoulinReplayOperator(task_id="nothing", where="raw = ''", deferrable=False, **corrected)
-    assert nothing.execute(context("nothing", name))["replay"]["matched"] == 0
+    assert nothing.execute(task_context(name, "nothing"))["replay"]["matched"] == 0

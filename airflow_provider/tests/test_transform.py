@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import polars as pl
 import pyarrow as pa
@@ -14,6 +13,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskD
 from moulin import empty_frame, iceberg, sql, table
 from moulin.errors import SpecError
 from pyiceberg.catalog.sql import SqlCatalog
+from task_context import task_context
 
 from moulin_provider.assets import iceberg_asset
 from moulin_provider.hooks.moulin import MoulinHook
@@ -50,15 +50,6 @@ def transform(flights: str, **changes) -> MoulinTransformOperator:
     return MoulinTransformOperator(**{**values, **changes})
 
 
-def context(run: str, try_number: int = 1, max_tries: int = 0) -> dict:
-    xcoms: dict[str, object] = {}
-    ti = SimpleNamespace(
-        dag_id="d", run_id=run, task_id="t", map_index=-1, try_number=try_number, max_tries=max_tries, xcoms=xcoms,
-        xcom_push=lambda key, value: xcoms.__setitem__(key, value),
-    )  # fmt: skip
-    return {"ti": ti, "outlet_events": {}}
-
-
 def rows(lake: SqlCatalog, flights: str) -> dict[int, str]:
     found = lake.load_table(flights.replace("bronze", "silver")).scan().to_arrow().to_pylist()
     assert len({row["id"] for row in found}) == len(found)
@@ -66,10 +57,10 @@ def rows(lake: SqlCatalog, flights: str) -> dict[int, str]:
 
 
 def test_tables_become_a_table_and_the_receipt_names_their_snapshots(lake, flights):
-    asset = iceberg_asset(flights.replace("bronze", "silver"))
-    operator = transform(flights, outlets=[asset])
-    values = context(flights)
-    values["outlet_events"] = {asset: SimpleNamespace(extra={})}
+    operator = transform(flights)
+    (asset,) = operator.outlets
+    assert asset == iceberg_asset(flights.replace("bronze", "silver"))
+    values = task_context(flights)
     receipt = operator.execute(values)
     assert rows(lake, flights) == {1: "American", 2: "United", 3: "American"}
     assert {one["name"]: (one["table"], one["rows_read"]) for one in receipt["tables"]} == {
@@ -82,11 +73,11 @@ def test_tables_become_a_table_and_the_receipt_names_their_snapshots(lake, fligh
 
 
 def test_a_retry_attaches_and_a_cleared_task_reads_anew_and_replaces(lake, flights):
-    first = transform(flights).execute(context(flights))
+    first = transform(flights).execute(task_context(flights))
     lake.load_table(flights).append(pa.table({"id": [4], "carrier": ["UA"]}))
-    assert transform(flights).execute(context(flights, try_number=2, max_tries=0))["job_id"] == first["job_id"]
+    assert transform(flights).execute(task_context(flights, try_number=2, max_tries=0))["job_id"] == first["job_id"]
     assert sorted(rows(lake, flights)) == [1, 2, 3]
-    cleared = transform(flights).execute(context(flights, try_number=3, max_tries=2))
+    cleared = transform(flights).execute(task_context(flights, try_number=3, max_tries=2))
     assert (cleared["rows_landed"], cleared["rows_replaced"]) == (4, 3)
     assert sorted(rows(lake, flights)) == [1, 2, 3, 4]
 
@@ -95,19 +86,19 @@ async def test_it_waits_in_the_triggerer_with_its_timeout_as_the_deadline(lake, 
     operator = transform(flights, deferrable=True, execution_timeout=timedelta(minutes=5))
     assert operator.job_spec().deadline == timedelta(minutes=5)
     with pytest.raises(TaskDeferred) as deferred:
-        await asyncio.to_thread(operator.execute, context(flights))
+        await asyncio.to_thread(operator.execute, task_context(flights))
     trigger = deferred.value.trigger
     assert isinstance(trigger, MoulinJobTrigger)
     assert trigger.cancel_on_kill
     trigger.not_before = 0.0
     async with asyncio.timeout(60):
         (event,) = [event async for event in trigger.run()]
-    receipt = await asyncio.to_thread(transform(flights).execute_complete, context(flights), event.payload)
+    receipt = await asyncio.to_thread(transform(flights).execute_complete, task_context(flights), event.payload)
     assert receipt["rows_landed"] == 3
 
 
 def test_it_may_go_on_without_waiting(flights):
-    said = transform(flights, wait_for_completion=False).execute(context(flights))
+    said = transform(flights, wait_for_completion=False).execute(task_context(flights))
     assert said["table"] == flights.replace("bronze", "silver")
     with MoulinHook().get_conn() as client:
         assert client.job(said["job_id"]).wait(60).job.state == "succeeded"
@@ -116,7 +107,7 @@ def test_it_may_go_on_without_waiting(flights):
 def test_a_lazy_frame_over_several_frames(lake, flights):
     left = empty_frame({"id": "long", "carrier": "string"}, name="flights")
     right = empty_frame({"carrier": "string", "name": "string"}, name="airlines")
-    transform(flights, transform=left.join(right, on="carrier").select("id", "name")).execute(context(flights))
+    transform(flights, transform=left.join(right, on="carrier").select("id", "name")).execute(task_context(flights))
     assert rows(lake, flights) == {1: "American", 2: "United", 3: "American"}
 
 
@@ -124,12 +115,14 @@ def test_a_snapshot_can_be_named(lake, flights):
     before = lake.load_table(flights).current_snapshot().snapshot_id
     lake.load_table(flights).append(pa.table({"id": [4], "carrier": ["UA"]}))
     tables = {"flights": table(flights, snapshot_id=before), "airlines": "bronze.airlines"}
-    assert transform(flights, tables=tables).execute(context(flights))["rows_landed"] == 3
+    assert transform(flights, tables=tables).execute(task_context(flights))["rows_landed"] == 3
 
 
 def test_wrong_sql_is_not_retried(flights):
     with pytest.raises(AirflowFailException, match="nmae"):
-        transform(flights, transform="SELECT nmae FROM flights JOIN airlines USING (carrier)").execute(context(flights))
+        transform(flights, transform="SELECT nmae FROM flights JOIN airlines USING (carrier)").execute(
+            task_context(flights)
+        )
 
 
 def test_files_and_templates_say_the_same_as_builders(tmp_path):

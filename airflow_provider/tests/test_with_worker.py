@@ -6,11 +6,11 @@ import asyncio
 import threading
 import time
 import uuid
-from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 from moulin import JobState, csv, iceberg
+from task_context import task_context
 
 from moulin_provider.hooks.moulin import MoulinHook
 from moulin_provider.operators.moulin import XCOM_JOB_ID, MoulinLandOperator
@@ -30,16 +30,9 @@ class Task:
         self.xcoms: dict[str, object] = {}
 
     def context(self, try_number: int = 1, max_tries: int = 0):
-        ti = SimpleNamespace(
-            dag_id="d",
-            run_id=self.name,
-            task_id="t",
-            map_index=-1,
-            try_number=try_number,
-            max_tries=max_tries,
-        )
-        ti.xcom_push = lambda key, value: self.xcoms.__setitem__(key, value)
-        return {"ti": ti, "outlet_events": {}}
+        made = task_context(self.name, try_number=try_number, max_tries=max_tries)
+        made["ti"].xcoms = self.xcoms
+        return made
 
     def operator(self, **changes) -> MoulinLandOperator:
         values = {"task_id": "t", "source": csv(self.uri), "target": iceberg(f"cases.{self.name}"), "retries": 0}
@@ -237,10 +230,7 @@ def test_rows_that_were_left_out_are_named_in_the_log(worker, client, tmp_path, 
         on_bad_row=on_bad_row,
         max_bad_rows=1,
     )
-    ti = SimpleNamespace(
-        dag_id="d", run_id=str(path), task_id="t", map_index=-1, try_number=1, max_tries=0, xcom_push=lambda **_: None
-    )
-    receipt = operator.execute({"ti": ti, "outlet_events": {}})
+    receipt = operator.execute(task_context())
     assert (receipt["rows_landed"], receipt["rows_rejected"]) == (20_000, 1)
     assert "line 20002" in receipt["rejects"][0]["place"]
     said = capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import Asset
 
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset
     from moulin.job import Receipt
 
+CATALOG = "moulin"
+"""The usual name of a worker's catalog."""
+
 _SCHEME = "iceberg://"
 _NAME = re.compile(r"[^\s/.?#%]+")
 
 
-def iceberg_asset(table: str, *, catalog: str = "moulin", extra: dict[str, Any] | None = None) -> Asset:
-    """The asset of a table, for `outlets=[...]` of a task and `schedule=[...]` of the DAGs that read it.
+def iceberg_asset(table: str, *, catalog: str = CATALOG, extra: dict[str, Any] | None = None) -> Asset:
+    """The asset of a table, for `schedule=[...]` of the DAGs that read it, and `outlets=[...]` of other tasks.
 
     `table` is `namespace.table`; `catalog` the name of the worker's catalog. The events of a
     `MoulinLandOperator` carry the snapshot, the rows and the files.
@@ -28,10 +32,18 @@ def iceberg_asset(table: str, *, catalog: str = "moulin", extra: dict[str, Any] 
         ValueError: the table has no namespace, or a name cannot stand in a uri.
 
     """
-    return Asset(name=f"{catalog}.{table}", uri=asset_uri(table, catalog), extra=extra or {})
+    uri = asset_uri(table, catalog)
+    parts = urlsplit(uri)
+    if parts.fragment or sanitize_uri(parts) != parts:
+        raise ValueError(f"table: found {table!r} in catalog {catalog!r}, expected names that can stand in a uri")
+    # Airflow would ask the packages of all providers who knows the scheme, in every process that parses a DAG file; of
+    # schemes that begin with `x-` it asks nobody. It is `sanitize_uri` that it would find.
+    asset = Asset(name=f"{catalog}.{table}", uri=f"x-{uri}", extra=extra or {})
+    object.__setattr__(asset, "uri", uri)
+    return asset
 
 
-def asset_uri(table: str, catalog: str = "moulin") -> str:
+def asset_uri(table: str, catalog: str = CATALOG) -> str:
     """`iceberg://catalog/namespace/table`."""
     return f"{_SCHEME}{catalog}/{table.replace('.', '/')}"
 
@@ -81,6 +93,38 @@ def assets_of(table: str, outlets: Iterable[object]) -> Iterator[Asset]:
     for outlet in outlets:
         if isinstance(outlet, Asset) and outlet.uri.startswith(_SCHEME) and table_of(outlet.uri)[1] == table:
             yield outlet
+
+
+def outlets_of(target: object, catalog: str, dag: object) -> list[Asset]:
+    """The asset that a task lands in, in a list; an empty one when it is not known before the task runs.
+
+    It is known when the target's table is written out, without a template. A DAG that is started by the asset gets
+    none: it would start itself for ever.
+    """
+    table = _table_written_out(target)
+    if table is None:
+        return []
+    try:
+        asset = iceberg_asset(table, catalog=catalog)
+    except ValueError:
+        return []  # a table may have names that no uri can hold
+    started_by = getattr(getattr(dag, "timetable", None), "asset_condition", None)
+    return [] if _names(started_by, asset) else [asset]
+
+
+def _table_written_out(target: object) -> str | None:
+    """The table of a target: as a builder makes it, as a dict, or its name alone."""
+    table = target.get("table") if isinstance(target, dict) else getattr(target, "table", target)
+    if not isinstance(table, str) or "{" in table or table.endswith((".yaml", ".yml")):
+        return None
+    return table
+
+
+def _names(condition: object, asset: Asset) -> bool:
+    """Whether an asset stands in a DAG's schedule: by uri, by name, or as a part of it."""
+    if getattr(condition, "uri", None) == asset.uri or getattr(condition, "name", None) == asset.name:
+        return True
+    return any(_names(one, asset) for one in getattr(condition, "objects", ()))
 
 
 def event_extra(receipt: Receipt) -> dict[str, Any]:

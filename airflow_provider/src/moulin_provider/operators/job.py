@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
+from moulin_provider.assets import CATALOG, assets_of, event_extra, outlets_of, table_of
 from moulin_provider.links.moulin import MoulinReceiptLink
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ class MoulinJobOperator(BaseOperator):
     :param cancel_on_kill: whether the job is cancelled when a user marks or clears the running task.
     :param durable: False: every try asks for a job of its own. Then a try that was lost while its job went on
         lands the same rows twice; leave it True unless that is wanted.
+    :param catalog: name of the worker's catalog (`catalog.name` there), for assets and lineage: a DAG file cannot ask
+        the worker for it.
+    :param outlets: Airflow's own argument. Not given, it is the target as an asset, `iceberg://catalog/namespace/table`,
+        when the table's name is written out: one with a template, or of a `.yaml` file, is not known when the DAG
+        file is parsed, and its task names its outlets itself. So do mapped tasks of `@task.moulin`. A DAG that is
+        started by this very asset gets none.
 
     `execution_timeout` is also the job's deadline at the worker. `pool` and the total `priority_weight` are also the
     job's: which workers begin it, and which waiting job they begin first. The receipt is the return value;
@@ -75,16 +82,31 @@ class MoulinJobOperator(BaseOperator):
         poll_interval: float = 5.0,
         cancel_on_kill: bool = True,
         durable: bool = True,
+        catalog: str = CATALOG,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.target = templated(target)
+        self.catalog = catalog
+        if not self.outlets and kwargs.get("outlets") is None:
+            dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]  # Airflow's own
+            self.outlets = outlets_of(self.target, catalog, dag)
         self.moulin_conn_id = moulin_conn_id
         self.deferrable = deferrable
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval
         self.cancel_on_kill = cancel_on_kill
         self.durable = durable
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Airflow's own; what mapped tasks land in is an outlet too, when all of them land in one table."""
+        found: Any = super().partial(**kwargs)
+        if not found.kwargs.get("outlets") and kwargs.get("outlets") is None:
+            dag = found.kwargs.get("dag")
+            catalog = kwargs.get("catalog") or getattr(dag, "default_args", {}).get("catalog", CATALOG)
+            found.kwargs["outlets"] = outlets_of(kwargs.get("target"), catalog, dag)
+        return found
 
     @abstractmethod
     def job_spec(self) -> JobSpec:
@@ -247,7 +269,6 @@ class MoulinJobOperator(BaseOperator):
             self.log.warning("job %s could not be cancelled, its deadline ends it: %s", job_id, error)
 
     def _report(self, context: Context, receipt: Receipt) -> dict[str, Any]:
-        from moulin_provider.assets import assets_of, event_extra
         from moulin_provider.reject_log import left_out, skipped_files
         from moulin_provider.xcom_receipt import xcom_receipt
 
@@ -288,11 +309,9 @@ class MoulinJobOperator(BaseOperator):
             return None
 
     def _catalog(self) -> str:
-        """The catalog's name: that of the outlet that is the target, else the usual one."""
-        from moulin_provider.assets import assets_of, table_of
-
+        """The catalog's name: that of the outlet that is the target, else as it was said."""
         table = self.job_spec().target.table
-        return next((table_of(asset.uri)[0] for asset in assets_of(table, self.outlets)), "moulin")
+        return next((table_of(asset.uri)[0] for asset in assets_of(table, self.outlets)), self.catalog)
 
 
 def supervisor_seconds() -> float:
