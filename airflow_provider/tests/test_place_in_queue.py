@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -14,8 +13,10 @@ from airflow.providers.common.compat.sdk import DAG, AirflowException, TaskDefer
 from airflow.providers.standard.operators.empty import EmptyOperator
 from local_stack import LocalWorker
 from moulin import Client, ResourceExhausted, csv, iceberg
+from task_context import task_context
 
-from moulin_provider.operators.moulin import MoulinLandOperator
+from moulin_provider import submit
+from moulin_provider.operators.moulin import MoulinLandOperator, MoulinReplayOperator, MoulinTransformOperator
 from moulin_provider.place_in_queue import PlaceInQueue, total_weight
 from moulin_provider.triggers import room
 from moulin_provider.triggers.room import MoulinRoomTrigger
@@ -73,9 +74,7 @@ class Tries:
         return MoulinLandOperator(**{**values, **changes})
 
     def context(self, task_id: str):
-        ti = SimpleNamespace(dag_id="d", run_id=self.run_id, task_id=task_id, map_index=-1, try_number=1, max_tries=0)
-        ti.xcom_push = lambda key, value: None
-        return {"ti": ti, "outlet_events": {}}
+        return task_context(self.run_id, task_id)
 
     def open(self, task_id: str) -> None:
         self._files.open(f"{self.run_id}_{task_id}")
@@ -115,7 +114,7 @@ def again(deferred: TaskDeferred) -> MoulinRoomTrigger:
     return MoulinRoomTrigger(**kwargs)
 
 
-def test_a_deferrable_task_waits_in_the_triggerer_for_a_full_pool(full):
+def test_a_deferrable_task_waits_in_the_triggerer_for_a_full_pool(full, monkeypatch):
     operator = full.tries.operator("asks", deferrable=True, wait_for_completion=True)
     context = full.tries.context("asks")
     with pytest.raises(TaskDeferred) as caught:
@@ -125,10 +124,19 @@ def test_a_deferrable_task_waits_in_the_triggerer_for_a_full_pool(full):
     trigger = again(deferred)
     trigger.not_before = 0.0
 
+    looks: asyncio.Queue[bool] = asyncio.Queue()
+    is_room = trigger.is_room
+
+    async def look() -> bool:
+        found = await is_room()
+        looks.put_nowait(found)
+        return found
+
+    monkeypatch.setattr(trigger, "is_room", look)
+
     async def wait() -> dict:
         waiting = asyncio.create_task(fired(trigger))
-        await asyncio.sleep(1)
-        assert not waiting.done(), "there is no room yet"
+        assert [await looks.get() for _ in range(3)] == [False, False, False], "there is no room yet"
         full.tries.open("runs")
         return await waiting
 
@@ -141,13 +149,31 @@ def test_a_deferrable_task_waits_in_the_triggerer_for_a_full_pool(full):
     assert job.state in ("queued", "running")
 
 
-def test_a_task_in_its_slot_asks_until_there_is_room(full, caplog):
+def test_a_task_in_its_slot_asks_until_there_is_room(full, monkeypatch):
+    pauses = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        full.tries.open("runs")
+        time.sleep(0.05)  # the worker begins the next one meanwhile
+
+    monkeypatch.setattr(submit, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pause))
     operator = full.tries.operator("asks", deferrable=False)
-    opening = threading.Timer(2, full.tries.open, ["runs"])
-    opening.start()
-    with caplog.at_level(logging.INFO):
-        assert operator.execute(full.tries.context("asks"))["state"] in ("queued", "running")
-    opening.join()
+    assert operator.execute(full.tries.context("asks"))["state"] in ("queued", "running")
+    assert pauses, "there was no room at first"
+
+
+def test_the_other_operators_wait_in_the_same_way(full):
+    target = f"room.{full.tries.run_id}_asks"
+    known = {"task_id": "asks", "moulin_conn_id": "full", "deferrable": True}
+    source = full.tries.operator("asks").source
+    for operator in (
+        MoulinReplayOperator(source=source, target=target, **known),
+        MoulinTransformOperator(tables={"t": f"room.{full.tries.run_id}_runs"}, target=iceberg(target), **known),
+    ):
+        with pytest.raises(TaskDeferred) as caught:
+            operator.execute(full.tries.context("asks"))
+        assert caught.value.method_name == "execute_when_taken"
 
 
 async def test_the_wait_for_room_ends_with_the_time_of_the_task(full):
