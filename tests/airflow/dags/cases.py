@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, task
 
 from moulin import csv, iceberg
-from moulin_provider.operators.moulin import MoulinLandOperator
+from moulin_provider.operators.moulin import MoulinLandOperator, MoulinReplayOperator
 
 if TYPE_CHECKING:
     import polars as pl
@@ -58,6 +58,26 @@ case("is_lost_before_deferring", LostBeforeDeferring, deferrable=True, retries=1
 case("has_little_time_in_worker_slot", deferrable=False, execution_timeout=timedelta(seconds=5))
 case("has_little_time_in_triggerer", deferrable=True, execution_timeout=timedelta(seconds=5))
 case("has_some_time_in_triggerer", deferrable=True, execution_timeout=timedelta(seconds=45))
+
+NUMBERS = {"id": "long", "part": "long"}
+
+with DAG("quarantines", schedule=None, catchup=False, params=PARAMS):
+    MoulinLandOperator(
+        task_id="land",
+        source=csv("{{ params.uri }}", columns=NUMBERS),
+        target=iceberg("{{ params.table }}"),
+        on_bad_row="quarantine",
+        deferrable=False,
+    )
+
+for dag_id, deferrable in (("replays_in_worker_slot", False), ("replays_in_triggerer", True)):
+    with DAG(dag_id, schedule=None, catchup=False, params=PARAMS):
+        MoulinReplayOperator(
+            task_id="replay",
+            source=csv("{{ params.uri }}", columns=NUMBERS, null_values=["n/a"]),
+            target="{{ params.table }}",
+            deferrable=deferrable,
+        )
 
 with DAG("returns_rows", schedule=None, catchup=False, params=PARAMS):
 
