@@ -11,8 +11,10 @@ from pathlib import Path
 import build
 import pytest
 from airflow.sdk import Connection
+from moulin import Client
 from pyiceberg.catalog.sql import SqlCatalog
 
+from moulin_provider.hooks import local
 from moulin_provider.hooks.connection import client_arguments
 
 DAG_FILE = """
@@ -104,6 +106,17 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def test_a_worker_of_the_process_takes_no_certificates_or_tokens_of_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("MOULIN_BIN", os.environ.get("MOULIN_BIN") or str(build.worker_binary()))
+    monkeypatch.setenv("MOULIN_TLS_CERTIFICATE", "/no/such.pem")
+    monkeypatch.setenv("MOULIN_TLS_CLIENT_CA", "/no/such.pem")
+    monkeypatch.setenv("MOULIN_AUTH_TOKENS", "the-token-of-another-worker")
+    connection = Connection(conn_id="c", conn_type="moulin", host="local", extra=f'{{"state_dir": "{tmp_path}"}}')
+    with Client(**client_arguments(connection)) as client:
+        assert client.describe().worker_id
+    local._stop(local._running.pop(tmp_path)[0])
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from local_stack.certificates import Authority
 from worker_process import NewWorker, WorkerProcess, run_moulin, until
 
 TOKEN = "the-token-of-these-tests"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 
 
 @pytest.fixture
@@ -106,6 +109,36 @@ def test_certificates_and_tokens_may_stand_in_the_file_or_be_named_there(
             assert client.describe().worker_id
 
 
+def test_the_configuration_and_the_code_of_the_documentation_work(
+    state: Path, authority: Authority, worker: WorkerProcess, tmp_path: Path
+) -> None:
+    section = DOCS.read_text().partition("## TLS and tokens\n")[2].partition("\n### ")[0]
+    (config,) = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    (folder / "token").write_text(TOKEN)
+    for name in ("ca.crt", "clients.crt"):
+        (folder / name).write_bytes(authority.certificate.read_bytes())
+    for host, name in (("worker.test", "tls"), ("client.test", "mine")):
+        for issued in authority.issue(host, "127.0.0.1"):
+            (folder / name).with_suffix(".key" if issued.suffix == ".key" else ".crt").write_bytes(issued.read_bytes())
+    (state / "moulin.toml").write_text(
+        config.replace("/etc/moulin", str(folder)).replace("/run/secrets/moulin-airflow", f"{folder}/token")
+    )
+    target = worker.start(
+        MOULIN_CONFIG=str(state / "moulin.toml"), MOULIN_TOKEN_OF_THE_ANALYSTS="the-token-of-the-analysts"
+    ).connection.target
+    tls = moulin.TLSConfig(
+        root_certificates=folder / "ca.crt", client_certificate=folder / "mine.crt", client_key=folder / "mine.key"
+    )
+    with moulin.Client(target, tls=tls, token="the-token-of-the-analysts") as client:
+        job = client.submit(input_files.job(tmp_path / "input")).wait(60).job_id
+    names: dict[str, Any] = {"token": TOKEN.encode(), "job_id": job}
+    exec(code.replace("/etc/moulin", str(folder)).replace("worker.example.com:7070", target), names)
+    assert names["rows"].num_rows == len(input_files.LANDED_IDS)
+
+
 def test_every_command_reaches_a_worker_with_certificates_and_token(
     state: Path, authority: Authority, identity: dict[str, str], worker: WorkerProcess, tmp_path: Path
 ) -> None:
@@ -174,6 +207,32 @@ def test_the_command_line_says_what_is_missing(
     assert done.returncode != 0
     assert words in done.stderr
     assert TOKEN not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "named"),
+    [
+        (["--tls"], {}, "--tls"),
+        (["--ca-certificate", "/ca.pem"], {}, "--ca-certificate"),
+        (["--client-certificate", "/c.pem", "--client-key", "/c.key"], {}, "--client-certificate"),
+        (["--server-name", "worker.test"], {}, "--server-name"),
+        (["--token-file", "/token"], {}, "--token-file"),
+        ([], {"MOULIN_TLS": "true"}, "MOULIN_TLS"),
+        ([], {"MOULIN_TOKEN_FILE": "/token"}, "MOULIN_TOKEN_FILE"),
+    ],
+)
+@pytest.mark.parametrize("command", [["list"], ["doctor"], ["query", "SELECT 1 FROM a.b"]], ids=lambda said: said[0])
+def test_what_says_how_to_reach_a_worker_is_not_passed_over_when_none_is_named(
+    state: Path, command: list[str], options: list[str], environment: dict[str, str], named: str
+) -> None:
+    done = run_moulin(state, *command, *options, **environment)
+    assert done.returncode == 2, done.stdout
+    assert f"{named} " in done.stderr or f"{named})" in done.stderr
+    assert "name it with --address HOST:PORT or MOULIN_ADDRESS" in done.stderr
+
+
+def test_a_token_in_the_environment_alone_does_not_ask_for_a_worker(state: Path) -> None:
+    assert run_moulin(state, "list", MOULIN_TOKEN=TOKEN, MOULIN_TLS="false").returncode == 0
 
 
 def test_a_renewed_certificate_is_served_without_a_restart(

@@ -48,13 +48,28 @@ impl Reach {
     /// Connects to the worker that was named; `None`: none was.
     ///
     /// # Errors
-    /// `InvalidSpec`: no address, or a file that holds something else; `Unavailable`: nobody answers there;
-    /// `PermissionDenied`: worker or client do not trust the other's certificate.
+    /// `InvalidSpec`: no address, a file that holds something else, or options for a worker that none was named;
+    /// `Unavailable`: nobody answers there; `PermissionDenied`: worker or client do not trust the other's certificate.
     pub(crate) async fn connect(&self) -> Result<Option<Remote>, Fault> {
         match &self.address {
             Some(address) => self.connect_to(address).await.map(Some),
-            None => Ok(None),
+            None => self.says_nothing_more().map(|()| None),
         }
+    }
+
+    /// Whoever says how a worker is reached wants to ask one, not to look from here.
+    fn says_nothing_more(&self) -> Result<(), Fault> {
+        let options = [
+            ("--tls", "MOULIN_TLS", self.tls),
+            ("--ca-certificate", "MOULIN_CA_CERTIFICATE", self.ca_certificate.is_some()),
+            ("--client-certificate", "MOULIN_CLIENT_CERTIFICATE", self.client_certificate.is_some()),
+            ("--server-name", "MOULIN_SERVER_NAME", self.server_name.is_some()),
+            ("--token-file", "MOULIN_TOKEN_FILE", self.token_file.is_some()),
+        ];
+        let Some((option, variable, _)) = options.into_iter().find(|(.., said)| *said) else { return Ok(()) };
+        Err(wrong(format!("{option} (or {variable}) is for asking a worker, and none is named")).with_hint(format!(
+            "name it with --address HOST:PORT or MOULIN_ADDRESS, or leave {option} and {variable} out to look from here"
+        )))
     }
 
     async fn connect_to(&self, address: &str) -> Result<Remote, Fault> {
