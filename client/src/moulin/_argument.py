@@ -9,8 +9,9 @@ from typing import Any
 
 from moulin.errors import SpecError, SpecTypeError
 
-_WIDTH_FIELD = re.compile(r"(?:bucket|truncate)\s*\(\s*([1-9]\d*)\s*,\s*[^(),]+\)", re.IGNORECASE)
-_PLAIN_FIELD = re.compile(r"(?:identity|void|years?|months?|days?|hours?)\s*\(\s*[^(),\s][^(),]*\)", re.IGNORECASE)
+# Compiled when a field is such a transform, not when a DAG file imports this.
+_WIDTH_FIELD = r"(?i:bucket|truncate)\s*\(\s*([1-9]\d*)\s*,\s*[^(),]+\)"
+_PLAIN_FIELD = r"(?i:identity|void|years?|months?|days?|hours?)\s*\(\s*[^(),\s][^(),]*\)"
 
 
 def is_template(value: str) -> bool:
@@ -136,7 +137,7 @@ def partition_field(argument: str, value: object) -> str:
     """A column's name or a transform of one: `month(time_hour)`, `bucket(16, id)`."""
     field = text(argument, value).strip()
     plain = not any(c in "()," for c in field)
-    if plain or is_template(field) or _PLAIN_FIELD.fullmatch(field) or _WIDTH_FIELD.fullmatch(field):
+    if plain or is_template(field) or re.fullmatch(_PLAIN_FIELD, field) or re.fullmatch(_WIDTH_FIELD, field):
         return field
     raise SpecError.about(
         argument, value, "a column, or year(c), month(c), day(c), hour(c), bucket(n, c), truncate(n, c), void(c)"

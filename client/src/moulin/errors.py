@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Self
 
-from moulin.fault import Fault, FaultKind
-
 if TYPE_CHECKING:
+    from moulin.fault import Fault, FaultKind
     from moulin.job import Job
 
 
@@ -52,6 +52,8 @@ class SpecError(MoulinError, ValueError):
             shown = shown[:197] + "..."
         if issubclass(cls, TypeError):
             shown += f" of type {type(found).__name__}"
+        from moulin.fault import Fault, FaultKind
+
         message = f"{argument}: found {shown}, expected {expected}"
         return cls(Fault(FaultKind.INVALID_SPEC, message, "correct the argument where the job is described"))
 
@@ -116,24 +118,28 @@ class JobCancelled(JobFailed):
     """The job was cancelled before its commit."""
 
 
-_BY_KIND: dict[FaultKind, type[MoulinError]] = {
-    FaultKind.INVALID_SPEC: SpecError,
-    FaultKind.NOT_FOUND: NotFound,
-    FaultKind.BAD_ROW: BadInput,
-    FaultKind.BAD_FILE: BadInput,
-    FaultKind.TRANSFORM: TransformError,
-    FaultKind.SCHEMA_MISMATCH: SchemaMismatch,
-    FaultKind.PERMISSION_DENIED: PermissionDenied,
-    FaultKind.UNAVAILABLE: Unavailable,
-    FaultKind.RESOURCE_EXHAUSTED: ResourceExhausted,
-    FaultKind.STALE_EPOCH: StaleEpoch,
-    FaultKind.DEADLINE_EXCEEDED: CallTimeout,
-}
+@cache
+def _by_kind() -> dict[FaultKind, type[MoulinError]]:
+    from moulin.fault import FaultKind
+
+    return {
+        FaultKind.INVALID_SPEC: SpecError,
+        FaultKind.NOT_FOUND: NotFound,
+        FaultKind.BAD_ROW: BadInput,
+        FaultKind.BAD_FILE: BadInput,
+        FaultKind.TRANSFORM: TransformError,
+        FaultKind.SCHEMA_MISMATCH: SchemaMismatch,
+        FaultKind.PERMISSION_DENIED: PermissionDenied,
+        FaultKind.UNAVAILABLE: Unavailable,
+        FaultKind.RESOURCE_EXHAUSTED: ResourceExhausted,
+        FaultKind.STALE_EPOCH: StaleEpoch,
+        FaultKind.DEADLINE_EXCEEDED: CallTimeout,
+    }
 
 
 def error_of(fault: Fault) -> MoulinError:
     """The exception of a failed call, by the kind of its fault."""
-    return _BY_KIND.get(fault.kind, MoulinError)(fault)
+    return _by_kind().get(fault.kind, MoulinError)(fault)
 
 
 class RowsDropped(UserWarning):

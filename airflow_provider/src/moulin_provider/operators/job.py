@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 XCOM_JOB_ID = "job_id"
 """XCom with the worker's name for the job, there as soon as the worker has it."""
 
+# Where the classes live whose values become dicts. A module that no value can be of has no need to be loaded.
+_BUILDERS = ("moulin.source.", "moulin.landing", "moulin.tables")
+
 # The worker's own deadline should be heard first, then the trigger's; Airflow's end of a deferral says least.
 _TIMEOUT_GRACE = timedelta(seconds=30)
 # A task process that is told to end has five seconds.
@@ -326,15 +329,14 @@ def supervisor_seconds() -> float:
 
 def templated(value: Any) -> Any:
     """A builder's value in a form that Airflow can template and show: dicts and texts; a LazyFrame as its plan."""
-    from moulin.landing import Landing
-    from moulin.source import Source
-    from moulin.tables import TableInput
+    if value is None or isinstance(value, (str, dict)):
+        return value
     from moulin.transform import Sql, is_lazy_frame, polars_plan
 
-    if isinstance(value, (Source, Landing, TableInput)):
-        return value.to_dict()
     if isinstance(value, Sql):
         return value.query
+    if type(value).__module__.startswith(_BUILDERS):
+        return value.to_dict()
     return polars_plan(value) if is_lazy_frame(value) else value
 
 

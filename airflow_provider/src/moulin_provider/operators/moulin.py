@@ -1,10 +1,16 @@
-"""The operators, each from the module that it lives in."""
+"""The operators, each loaded from the module that it lives in when a DAG file asks for it."""
 
-from moulin_provider.operators.job import XCOM_JOB_ID, MoulinJobOperator
-from moulin_provider.operators.land import MoulinLandOperator
-from moulin_provider.operators.query import MoulinQueryOperator
-from moulin_provider.operators.replay import MoulinReplayOperator
-from moulin_provider.operators.transform import MoulinTransformOperator
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from moulin_provider.operators.job import XCOM_JOB_ID, MoulinJobOperator
+    from moulin_provider.operators.land import MoulinLandOperator
+    from moulin_provider.operators.query import MoulinQueryOperator
+    from moulin_provider.operators.replay import MoulinReplayOperator
+    from moulin_provider.operators.transform import MoulinTransformOperator
 
 __all__ = [
     "XCOM_JOB_ID",
@@ -14,3 +20,24 @@ __all__ = [
     "MoulinReplayOperator",
     "MoulinTransformOperator",
 ]
+
+_HOMES = {
+    "XCOM_JOB_ID": "job",
+    "MoulinJobOperator": "job",
+    "MoulinLandOperator": "land",
+    "MoulinQueryOperator": "query",
+    "MoulinReplayOperator": "replay",
+    "MoulinTransformOperator": "transform",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"moulin_provider.operators.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

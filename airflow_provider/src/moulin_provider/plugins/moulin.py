@@ -25,16 +25,20 @@ class MoulinPlugin(AirflowPlugin):
 
 
 def load_what_dag_files_use() -> None:
-    """Imports the builders and the operators, and calls the builders once.
+    """Loads the builders and the operators, and calls the builders once.
 
     At its first call a builder works out tables of its options, and Python which classes are which kind of
     collection; the processes that parse files find that done.
     """
     from moulin import csv, iceberg, sql, table
 
-    from moulin_provider.operators import moulin as _operators  # noqa: F401
+    from moulin_provider.assets import iceberg_asset
+    from moulin_provider.operators import moulin
     from moulin_provider.operators.job import templated
 
+    for name in moulin.__all__:
+        getattr(moulin, name)
     made = csv("a.csv", null_values=["NA"]), iceberg("a.b", partition_by=["month(c)"]), sql("SELECT 1"), table("a.b")
     for one in made:
         templated(one)
+    iceberg_asset("a.b")

@@ -10,8 +10,9 @@ from moulin.errors import SpecError, SpecTypeError
 PRIMITIVES = frozenset(
     ("boolean", "int", "long", "float", "double", "date", "time", "timestamp", "timestamptz", "string", "binary")
 )
-_DECIMAL = re.compile(r"decimal\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)")
-_NESTED = re.compile(r"(list|map|struct)\s*<(.*)>", re.DOTALL)
+# Compiled when a column has such a type, not when a DAG file imports this.
+_DECIMAL = r"decimal\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)"
+_NESTED = r"(?s:(list|map|struct)\s*<(.*)>)"
 _MAX_DEPTH = 64
 _TYPES = (
     "boolean, int, long, float, double, decimal(p,s) with 1 <= p <= 38 and s <= p, date, time, timestamp, timestamptz, "
@@ -59,10 +60,10 @@ def _normal(text: str, depth: int) -> str | None:
     """None: no type."""
     if text in PRIMITIVES:
         return text
-    if match := _DECIMAL.fullmatch(text):
+    if match := re.fullmatch(_DECIMAL, text):
         precision, scale = int(match[1]), int(match[2])
         return f"decimal({precision},{scale})" if 1 <= precision <= 38 and scale <= precision else None
-    match = _NESTED.fullmatch(text)
+    match = re.fullmatch(_NESTED, text)
     if match is None or depth >= _MAX_DEPTH:
         return None
     inside = match[2].strip()
