@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from functools import cache
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from moulin import _argument as argument
@@ -29,8 +30,16 @@ def _defaults(kind: Any) -> dict[str, Any]:
 
 def said(value: Any) -> dict[str, Any]:
     """The options that are another object than their default: the only ones that can be wrong."""
-    found = ((name, getattr(value, name), default) for name, default in defaults(type(value)).items())
-    return {name: one for name, one, default in found if one is not default}
+    kind = type(value)
+    found = zip(_defaults(kind).items(), _values(kind)(value), strict=True)
+    return {name: one for (name, default), one in found if one is not default}
+
+
+@cache
+def _values(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
+    """What reads all options at once, which is several times as fast as one by one: DAG files build many of these."""
+    names = tuple(_defaults(kind))
+    return attrgetter(*names) if len(names) > 1 else lambda value: tuple(getattr(value, name) for name in names)
 
 
 def to_dict(value: Any, **written: Any) -> dict[str, Any]:
@@ -56,9 +65,11 @@ def from_dict(kind: type[Options], name: str, value: object) -> Options:
     return kind(**found)
 
 
-def made(kind: type[Options], name: str, value: object) -> Options:
-    """The options themselves, or those in a dict."""
-    return value if isinstance(value, kind) else from_dict(kind, name, value)
+def made(kind: type[Options], name: str, value: object, default: Options) -> Options:
+    """The options themselves, or those in a dict; the default, which is there already, when it is empty."""
+    if isinstance(value, kind):
+        return value
+    return default if value == {} else from_dict(kind, name, value)
 
 
 def _json(value: Any) -> Any:

@@ -11,6 +11,7 @@ from moulin import _argument as argument
 OnRerun = Literal["replace", "skip", "append"]
 Nanoseconds = Literal["refuse", "floor"]
 OnLoadedFile = Literal["skip", "reload", "fail"]
+_ON_RERUN, _NANOSECONDS, _ON_LOADED_FILE = (get_args(words) for words in (OnRerun, Nanoseconds, OnLoadedFile))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +32,10 @@ class Landing:
         checked = (argument.partition_field(f"iceberg partition_by[{at}]", one) for at, one in enumerate(fields))
         object.__setattr__(self, "partition_by", tuple(checked))
         object.__setattr__(self, "properties", argument.properties("iceberg properties", self.properties))
-        argument.choice("iceberg on_rerun", self.on_rerun, get_args(OnRerun))
+        argument.choice("iceberg on_rerun", self.on_rerun, _ON_RERUN)
         object.__setattr__(self, "sort_by", argument.texts("iceberg sort_by", self.sort_by))
-        argument.choice("iceberg nanoseconds", self.nanoseconds, get_args(Nanoseconds))
-        argument.choice("iceberg on_loaded_file", self.on_loaded_file, get_args(OnLoadedFile))
+        argument.choice("iceberg nanoseconds", self.nanoseconds, _NANOSECONDS)
+        argument.choice("iceberg on_loaded_file", self.on_loaded_file, _ON_LOADED_FILE)
 
     def to_dict(self) -> dict[str, Any]:
         """The target as JSON values in the shape of a job file; defaults are left out."""

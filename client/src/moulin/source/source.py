@@ -46,11 +46,11 @@ class Source:
         set_field(self, "provenance_columns", _provenance(self.provenance_columns))
         argument.flag("partition_columns", self.partition_columns)
         argument.choice("on_bad_file", self.on_bad_file, words(OnBadFile))
-        set_field(self, "contract", options.made(Contract, "contract", self.contract))
+        set_field(self, "contract", options.made(Contract, "contract", self.contract, _CONTRACT))
         if self.rescued_column is not None:
             argument.text("rescued_column", self.rescued_column)
-        set_field(self, "inference", options.made(Inference, "inference", self.inference))
-        set_field(self, "limits", options.made(ReadLimits, "limits", self.limits))
+        set_field(self, "inference", options.made(Inference, "inference", self.inference, _INFERENCE))
+        set_field(self, "limits", options.made(ReadLimits, "limits", self.limits, _LIMITS))
         argument.flag("preserve_order", self.preserve_order)
         self._check_together()
 

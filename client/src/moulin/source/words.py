@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal, get_args
 
 Compression = Literal["auto", "none", "gzip", "zstd"]
@@ -15,6 +16,7 @@ ProvenanceColumn = Literal["file", "row", "offset"]
 ContractMode = Literal["evolve", "freeze", "discard_row", "discard_value"]
 
 
+@cache
 def words(literal: object) -> tuple[str, ...]:
     """The words of one of these types."""
     return get_args(literal)
