@@ -62,8 +62,15 @@ def test_certificates_are_paths_or_texts_and_turn_tls_on():
         client_key="/k.pem",
         server_name="w",
     )
-    assert client_arguments(Connection(conn_id="c", conn_type="moulin", extra='{"tls": "true"}'))["tls"] is True
-    assert client_arguments(Connection(conn_id="c", conn_type="moulin"))["tls"] is False
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [({"tls": "true"}, True), ({"tls": True}, True), ({"tls": "false"}, False), ({"tls": False}, False), ({}, False)],
+)
+def test_tls_is_a_boolean_or_a_text_as_forms_and_uris_give_it(extra, expected):
+    connection = Connection(conn_id="c", conn_type="moulin", extra=json.dumps(extra))
+    assert client_arguments(connection)["tls"] is expected
 
 
 def test_a_certificate_without_its_key_fails_the_test_of_the_connection(connect):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, TaskDeferred
 from airflow.providers.standard.operators.empty import EmptyOperator
 from local_stack import LocalWorker
-from moulin import Client, ResourceExhausted, csv, iceberg
+from moulin import Client, Fault, FaultKind, ResourceExhausted, Unavailable, csv, iceberg
 from task_context import task_context
 
 from moulin_provider import submit
@@ -58,15 +59,16 @@ def test_a_weight_beyond_what_travels_is_held_to_it():
 class Tries:
     """Tasks of one run that read gated files."""
 
-    def __init__(self, files, state) -> None:
+    def __init__(self, files) -> None:
         self.run_id = f"r_{uuid.uuid4().hex[:8]}"
         self._files = files
-        self._folder = state
+        self._added: list[str] = []
 
     def operator(self, task_id: str, **changes) -> MoulinLandOperator:
+        self._added.append(f"{self.run_id}_{task_id}")
         values = {
             "task_id": task_id,
-            "source": csv(self._files.add(f"{self.run_id}_{task_id}")),
+            "source": csv(self._files.add(self._added[-1])),
             "target": iceberg(f"room.{self.run_id}_{task_id}"),
             "moulin_conn_id": "full",
             "wait_for_completion": False,
@@ -79,6 +81,10 @@ class Tries:
     def open(self, task_id: str) -> None:
         self._files.open(f"{self.run_id}_{task_id}")
 
+    def open_all(self) -> None:
+        for name in self._added:
+            self._files.open(name)
+
 
 @pytest.fixture
 def full(worker, files, tmp_path, monkeypatch):
@@ -89,16 +95,17 @@ def full(worker, files, tmp_path, monkeypatch):
     started.start()
     monkeypatch.setenv("AIRFLOW_CONN_FULL", f"moulin://{started.address}")
     monkeypatch.setattr(room, "_LOOK", 0.1)
-    tries = Tries(files, tmp_path)
-    with Client(started.address) as client:
-        runs = tries.operator("runs").execute(tries.context("runs"))["job_id"]
-        next(job for job in client.watch(runs, timeout=30, interval=0.1) if job.state == "running")
-        tries.operator("waits").execute(tries.context("waits"))
-        assert not client.describe().accepting
-        yield SimpleNamespace(tries=tries, client=client)
-    for task_id in ("runs", "waits", "asks"):
-        tries.open(task_id)
-    started.stop_all()
+    tries = Tries(files)
+    try:
+        with Client(started.address) as client:
+            runs = tries.operator("runs").execute(tries.context("runs"))["job_id"]
+            next(job for job in client.watch(runs, timeout=30, interval=0.1) if job.state == "running")
+            tries.operator("waits").execute(tries.context("waits"))
+            assert not client.describe().accepting
+            yield SimpleNamespace(tries=tries, client=client)
+    finally:
+        tries.open_all()
+        started.stop_all()
 
 
 async def fired(trigger: MoulinRoomTrigger) -> dict:
@@ -163,6 +170,28 @@ def test_a_task_in_its_slot_asks_until_there_is_room(full, monkeypatch):
     assert pauses, "there was no room at first"
 
 
+def test_the_wait_for_room_uses_up_no_patience_with_a_worker_that_does_not_answer(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    passes = SimpleNamespace(
+        monotonic=lambda: clock.now, sleep=lambda seconds: vars(clock).update(now=clock.now + seconds)
+    )
+    monkeypatch.setattr(submit, "time", passes)
+    answers = [ResourceExhausted(Fault(FaultKind.RESOURCE_EXHAUSTED, "full", retryable=True))] * 5
+    answers += [Unavailable(Fault(FaultKind.UNAVAILABLE, "no answer", retryable=True)), SimpleNamespace(created=True)]
+    answers[-1].job = SimpleNamespace(job_id="j", table="a.b", pool="p", priority=1)
+
+    def ask(*_, **__) -> SimpleNamespace:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    identity = SimpleNamespace(key=None, epoch=1, asked_generation=lambda durable: 0)
+    log = logging.getLogger("test")
+    assert submit.submit(SimpleNamespace(submit=ask), None, identity, log).job_id == "j"
+    assert answers == []
+
+
 def test_the_other_operators_wait_in_the_same_way(full):
     target = f"room.{full.tries.run_id}_asks"
     known = {"task_id": "asks", "moulin_conn_id": "full", "deferrable": True}
@@ -184,6 +213,10 @@ async def test_the_wait_for_room_ends_with_the_time_of_the_task(full):
     trigger = again(caught.value)
     trigger.not_before = 0.0
     assert await fired(trigger) == {"status": "timeout"}
+    # Another wait is a part of the same time.
+    with pytest.raises(TaskDeferred) as again_deferred:
+        await asyncio.to_thread(operator.execute_when_taken, context, {"status": "room"}, **caught.value.kwargs)
+    assert again_deferred.value.trigger.deadline == trigger.deadline
     with pytest.raises(AirflowException, match="took no new job within the execution_timeout of 0:00:01"):
         operator.execute_when_taken(context, {"status": "timeout"}, **caught.value.kwargs)
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, TaskDeferred
-from moulin import AsyncClient, Client
+from moulin import AsyncClient, Client, sql
 from moulin.errors import Unavailable
 from moulin.fault import Fault, FaultKind
 from pyiceberg.catalog.sql import SqlCatalog
@@ -237,6 +237,12 @@ def test_a_file_is_a_template(tmp_path):
     operator.resolve_template_files()
     operator.render_template_fields({"day": "monday"})
     assert operator.sql == "SELECT 'monday'"
+
+
+def test_a_query_may_be_built_and_its_connection_be_a_template():
+    operator = ask(sql("SELECT '{{ day }}'"), moulin_conn_id="of_{{ day }}")
+    operator.render_template_fields({"day": "monday"})
+    assert (operator.sql, operator.moulin_conn_id) == ("SELECT 'monday'", "of_monday")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
@@ -20,15 +20,26 @@ def test_arguments_are_templates_and_texts_name_the_table(tmp_path):
             source=csv("s3://raw/{{ day }}.csv", null_values=["n/a"]),
             target="bronze.{{ table }}",
             where="uri LIKE '%{{ day }}%'",
-            transform=sql("SELECT * FROM input"),
+            transform=sql("SELECT * FROM input -- {{ day }}"),
+            on_bad_row="{{ bad }}",
+            moulin_conn_id="of_{{ table }}",
         )
-    operator.render_template_fields({"day": "2026-11-21", "table": "flights"})
+    operator.render_template_fields({"day": "2026-11-21", "table": "flights", "bad": "fail"})
+    assert operator.moulin_conn_id == "of_flights"
     assert operator.job_spec() == replay(
         "bronze.flights",
         csv("s3://raw/2026-11-21.csv", null_values=["n/a"]),
         where="uri LIKE '%2026-11-21%'",
-        transform=sql("SELECT * FROM input"),
+        transform=sql("SELECT * FROM input -- 2026-11-21"),
+        on_bad_row="fail",
     )
+
+
+def test_bounds_and_time_are_those_of_the_job():
+    bounds = {"max_bad_rows": 3, "max_bad_ratio": 0.5}
+    source, target, minute = csv("a.csv"), "bronze.flights", timedelta(minutes=1)
+    operator = MoulinReplayOperator(task_id="t", source=source, target=target, execution_timeout=minute, **bounds)
+    assert operator.job_spec() == replay(target, source, deadline=minute, **bounds)
 
 
 def test_what_fits_by_now_lands_and_a_wrong_condition_is_not_retried(worker, tmp_path):

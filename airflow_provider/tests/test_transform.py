@@ -131,10 +131,12 @@ def test_files_and_templates_say_the_same_as_builders(tmp_path):
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     with DAG("d", schedule=None, start_date=begin, template_searchpath=[str(tmp_path)]):
         operator = MoulinTransformOperator(
-            task_id="t", tables="tables.yaml", transform="join.sql", target={"table": "silver.{{ day }}"}
-        )
+            task_id="t", tables="tables.yaml", transform="join.sql", target={"table": "silver.{{ day }}"},
+            moulin_conn_id="of_{{ day }}",
+        )  # fmt: skip
     operator.resolve_template_files()
     operator.render_template_fields({"day": "monday"})
+    assert operator.moulin_conn_id == "of_monday"
     built = MoulinTransformOperator(
         task_id="t", tables={"f": table("bronze.monday", as_of="2026-01-31T08:00:00Z")},
         transform=sql("SELECT * FROM f -- monday"), target=iceberg("silver.monday"),
