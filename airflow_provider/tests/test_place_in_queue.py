@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowException, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, TaskDeferred
 from airflow.providers.standard.operators.empty import EmptyOperator
 from local_stack import LocalWorker
 from moulin import Client, Fault, FaultKind, ResourceExhausted, Unavailable, csv, iceberg
@@ -170,12 +170,27 @@ def test_a_task_in_its_slot_asks_until_there_is_room(full, monkeypatch):
     assert pauses, "there was no room at first"
 
 
-def test_the_wait_for_room_uses_up_no_patience_with_a_worker_that_does_not_answer(monkeypatch):
+@pytest.fixture
+def passing(monkeypatch):
+    """Time that passes by being waited for."""
     clock = SimpleNamespace(now=0.0)
-    passes = SimpleNamespace(
-        monotonic=lambda: clock.now, sleep=lambda seconds: vars(clock).update(now=clock.now + seconds)
+    clock.monotonic = lambda: clock.now
+    clock.sleep = lambda seconds: vars(clock).update(now=clock.now + seconds)
+    monkeypatch.setattr(submit, "time", clock)
+    return clock
+
+
+def test_workers_that_do_not_answer_are_not_waited_for_in_the_triggerer(passing, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_NOBODY", "moulin://127.0.0.1:1")
+    operator = MoulinLandOperator(
+        task_id="t", source=csv("a.csv"), target=iceberg("a.b"), moulin_conn_id="nobody", deferrable=True
     )
-    monkeypatch.setattr(submit, "time", passes)
+    with pytest.raises(AirflowException, match="was not accepted") as failed:
+        operator.execute(task_context())
+    assert not isinstance(failed.value, AirflowFailException), "a retry can help"
+
+
+def test_the_wait_for_room_uses_up_no_patience_with_a_worker_that_does_not_answer(passing):
     answers = [ResourceExhausted(Fault(FaultKind.RESOURCE_EXHAUSTED, "full", retryable=True))] * 5
     answers += [Unavailable(Fault(FaultKind.UNAVAILABLE, "no answer", retryable=True)), SimpleNamespace(created=True)]
     answers[-1].job = SimpleNamespace(job_id="j", table="a.b", pool="p", priority=1)

@@ -52,6 +52,8 @@ class LocalAirflow:
         self.mark = mark or uuid.uuid4().hex
         self.url = f"http://127.0.0.1:{self.port}"
         self._processes: dict[str, LocalProcess] = {}
+        self.ended: list[str] = []
+        """Components that ended by themselves and were started again."""
         self._token = ""
         self.env = {**os.environ, **self._settings(dag_folders), **(env or {}), MARK: self.mark}
 
@@ -165,6 +167,15 @@ class LocalAirflow:
         parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
         return all(health.get(part, {}).get("status") == "healthy" for part in parts)
 
+    def _start_again_what_ended(self) -> None:
+        """What a process manager does. Airflow 3.1's scheduler ends when a task is cleared while it takes note of its end."""
+        for component, process in list(self._processes.items()):
+            if not process.alive():
+                self.ended.append(component)
+                if self.ended.count(component) > 3:
+                    raise StackError(f"the {component} ended by itself again and again:\n{process.tail(40)}")
+                self.start_component(component)
+
     def stop(self) -> dict[int, str]:
         """Stops everything; gives back the processes that outlived their group and had to be ended by their mark."""
         for process in self._processes.values():
@@ -193,6 +204,7 @@ class LocalAirflow:
 
     def api(self, method: str, path: str, body: object = None, *, accept: str = "application/json") -> Any:
         """Calls `/api/v2<path>` and decodes the answer. `ApiError` with the answer's body when it is refused."""
+        self._start_again_what_ended()
         if not self._token:
             login = {"username": self.user, "password": self.password}
             self._token = self._call("POST", "/auth/token", login, {})["access_token"]

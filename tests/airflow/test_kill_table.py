@@ -49,6 +49,7 @@ def test_clearing_a_task_that_succeeded_replaces_its_rows(start, dag_id, waiting
     case.open()
     # A clear that meets the end of its run is lost in Airflow itself.
     assert case.stack.airflow.wait_run(dag_id, case.run_id) == "success"
+    wait_until("the scheduler knows of the end of the task's process", case.process_ended, 120)
     case.settled(ROWS)
     case.clear()
     case.wait("success", try_number=2)
