@@ -143,7 +143,8 @@ def test_a_deferrable_task_waits_in_the_triggerer_for_a_full_pool(full, monkeypa
 
     async def wait() -> dict:
         waiting = asyncio.create_task(fired(trigger))
-        assert [await looks.get() for _ in range(3)] == [False, False, False], "there is no room yet"
+        async with asyncio.timeout(30):
+            assert [await looks.get() for _ in range(3)] == [False, False, False], "there is no room yet"
         full.tries.open("runs")
         return await waiting
 
@@ -234,6 +235,12 @@ async def test_the_wait_for_room_ends_with_the_time_of_the_task(full):
     assert again_deferred.value.trigger.deadline == trigger.deadline
     with pytest.raises(AirflowException, match="took no new job within the execution_timeout of 0:00:01"):
         operator.execute_when_taken(context, {"status": "timeout"}, **caught.value.kwargs)
+
+
+async def test_a_task_asks_itself_now_and_then_because_the_trigger_looks_at_one_host_only(full, monkeypatch):
+    monkeypatch.setattr(room, "_LONGEST", 0.0)
+    assert await fired(MoulinRoomTrigger("full")) == {"status": "room"}
+    assert not full.client.describe().accepting
 
 
 def test_pool_and_priority_of_the_task_are_those_of_its_job(full):

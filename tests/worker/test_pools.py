@@ -73,7 +73,9 @@ def test_the_pool_of_a_worker_that_was_killed_is_served_by_nobody(
 
 def test_a_worker_that_drains_serves_no_pool(door: moulin.Client, new_worker: NewWorker, tmp_path: Path) -> None:
     night = new_worker("night", MOULIN_POOLS="night").start()
+    assert night.describe().accepting
     night.drain()
+    assert not night.describe().accepting
     waits = door.submit(job(tmp_path / "b", "b"), pool="night")
     until("the job is told", lambda: "no live worker serves the pool `night`" in waits.get().waiting)
 
