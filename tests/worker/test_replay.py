@@ -468,6 +468,7 @@ def test_the_command_line_replays_plans_and_says_what_it_did(
     again = run_moulin(state, "replay", TABLE, "--spec", spec, "--key", "monday")
     assert again.returncode == 0
     assert "replayed 4" in again.stdout
+    assert "in 1 data file\n              (1 thread)" in again.stdout
     _is_replayed_once(table, rejects, receipt["token"])
 
     nothing = run_moulin(state, "replay", TABLE, "--spec", spec, "--where", "code = 'none.such'")

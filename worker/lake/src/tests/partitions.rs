@@ -94,6 +94,22 @@ async fn more_partitions_than_open_files_lose_no_row() {
 }
 
 #[tokio::test]
+async fn files_of_several_writers_are_counted_together() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let batch = flights(300);
+    let target = lake.target(&landing(&["origin"], &[]), &batch.schema()).await.unwrap();
+    let mut landed = Landed::default();
+    // Three partitions, then one of them.
+    for (name, rows) in [("a", 300), ("b", 1)] {
+        landed.add(write(&lake, &target, options(name, 1), &[batch.slice(0, rows)]).await.unwrap());
+    }
+    assert_eq!(landed.files(), 4);
+    assert_eq!(landed.counts().words(landed.files()), "3 partitions, 2 threads");
+    assert_eq!(landed.counts().target_bytes, 512 << 20);
+}
+
+#[tokio::test]
 async fn impossible_partition_fields_are_refused_by_name() {
     let place = Place::new();
     let lake = place.lake().await;

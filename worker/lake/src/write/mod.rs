@@ -34,7 +34,7 @@ use tokio::task::JoinHandle;
 use crate::{Error, Target, warehouse::Warehouse};
 use lane::Lane;
 pub(crate) use settings::FileSettings;
-use tally::Tally;
+use tally::{Tally, partitions};
 
 /// Batches that wait for a lane.
 const QUEUE: usize = 2;
@@ -89,9 +89,22 @@ impl Landed {
         self.files.len() as u64
     }
 
-    /// Takes the files of another writer of the same table with its own; the counts stay those of the first.
+    /// Takes the files of another writer of the same table with its own, and counts why there are so many of both.
     pub fn add(&mut self, other: Self) {
         self.files.extend(other.files);
+        // Two writers may have written to one partition, but never with one thread to one file.
+        let partitions = if self.counts.partitions + other.counts.partitions > 0 { partitions(&self.files) } else { 0 };
+        let FileCounts { partitions: _, threads, target_bytes, full, made_way, clustered, spilled_bytes } =
+            other.counts;
+        self.counts = FileCounts {
+            partitions,
+            threads: self.counts.threads + threads,
+            target_bytes: self.counts.target_bytes.max(target_bytes),
+            full: self.counts.full + full,
+            made_way: self.counts.made_way + made_way,
+            clustered: self.counts.clustered || clustered,
+            spilled_bytes: self.counts.spilled_bytes + spilled_bytes,
+        };
     }
 
     /// Why there are so many; nothing of files that were read back from text.

@@ -41,9 +41,8 @@ impl Tally {
     /// What came of it. `threads`: those that wrote a file.
     pub(super) fn counts(&self, target: &Target, files: &[DataFile], threads: u64) -> FileCounts {
         let is_partitioned = !target.metadata.default_partition_spec().is_unpartitioned();
-        let partitions: HashSet<&Struct> = files.iter().map(DataFile::partition).collect();
         FileCounts {
-            partitions: if is_partitioned { partitions.len() as u64 } else { 0 },
+            partitions: if is_partitioned { partitions(files) } else { 0 },
             threads,
             target_bytes: target.settings.target_file_bytes as u64,
             full: self.full.load(Relaxed),
@@ -52,4 +51,9 @@ impl Tally {
             spilled_bytes: self.spilled_bytes.load(Relaxed),
         }
     }
+}
+
+/// How many partitions the files are of.
+pub(super) fn partitions(files: &[DataFile]) -> u64 {
+    files.iter().map(DataFile::partition).collect::<HashSet<&Struct>>().len() as u64
 }
