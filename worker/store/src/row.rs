@@ -28,6 +28,7 @@ pub(crate) fn job_from_row(row: &Row) -> Result<StoredJob, Error> {
         epoch: count("epoch", row.get("epoch"))?,
         state: JobState::parse(&state).ok_or_else(|| unreadable("state", &state))?,
         attempt: count("attempt", row.get("attempt"))?,
+        failures: count("failures", row.get("failures"))?,
         worker_id: row.get("worker_id"),
         table: row.get("table_name"),
         priority: i32::try_from(priority).map_err(|_| unreadable("priority", &priority.to_string()))?,

@@ -6,19 +6,21 @@
 //! Times are microseconds since 1970, progress, receipts and faults are JSON.
 
 /// The schema of SQLite, one text a version; a text that was released never changes.
-pub(crate) const SQLITE_SCHEMA: [&str; 4] = [
+pub(crate) const SQLITE_SCHEMA: [&str; 5] = [
     include_str!("schema/sqlite_0001.sql"),
     include_str!("schema/sqlite_0002.sql"),
     include_str!("schema/sqlite_0003.sql"),
     include_str!("schema/sqlite_0004.sql"),
+    include_str!("schema/sqlite_0005.sql"),
 ];
 
 /// The same schema for PostgreSQL, version by version.
-pub(crate) const POSTGRES_SCHEMA: [&str; 4] = [
+pub(crate) const POSTGRES_SCHEMA: [&str; 5] = [
     include_str!("schema/postgres_0001.sql"),
     include_str!("schema/postgres_0002.sql"),
     include_str!("schema/postgres_0003.sql"),
     include_str!("schema/postgres_0004.sql"),
+    include_str!("schema/postgres_0005.sql"),
 ];
 
 // What stands in every statement that a lease guards. Its three values are always the first three.
@@ -30,8 +32,8 @@ macro_rules! fence {
 
 macro_rules! job_columns {
     () => {
-        "seq, job_id, dag_id, run_id, task_id, map_index, generation, epoch, state, attempt, worker_id, \
-         table_name, priority, pool, spec, submitted_at, started_at, finished_at, deadline, progress, receipt, fault, \
+        "seq, job_id, dag_id, run_id, task_id, map_index, generation, epoch, state, attempt, failures, \
+         worker_id, table_name, priority, pool, spec, submitted_at, started_at, finished_at, deadline, progress, receipt, fault, \
          cancel_reason"
     };
 }
@@ -70,6 +72,7 @@ pub(crate) const TAKE_OVER: &str = "\
         place = CASE WHEN state IN ('failed', 'cancelled') THEN $8 ELSE place END, \
         finished_at = CASE WHEN state IN ('failed', 'cancelled') THEN NULL ELSE finished_at END, \
         fault = CASE WHEN state IN ('failed', 'cancelled') THEN NULL ELSE fault END, \
+        failures = CASE WHEN state IN ('failed', 'cancelled') THEN 0 ELSE failures END, \
         cancel_reason = CASE WHEN state IN ('failed', 'cancelled') THEN NULL ELSE cancel_reason END, \
         not_before = CASE WHEN state IN ('failed', 'cancelled') THEN NULL ELSE not_before END \
     WHERE job_id = $1 AND epoch < $2";
@@ -180,7 +183,9 @@ pub(crate) const COMMIT_BEFORE: &str = "\
     ORDER BY j.generation DESC LIMIT 1";
 
 pub(crate) const FINISH: &str = concat!(
-    "UPDATE jobs SET state = $4, receipt = $5, fault = $6, finished_at = $7, not_before = $8, lease_until = NULL WHERE ",
+    "UPDATE jobs SET state = $4, receipt = $5, fault = $6, finished_at = $7, not_before = $8, \
+                     failures = failures + $9, lease_until = NULL \
+     WHERE ",
     fence!(),
     " RETURNING ",
     job_columns!()

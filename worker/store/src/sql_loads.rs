@@ -190,11 +190,11 @@ pub(crate) async fn settle(
     now: SystemTime,
 ) -> Result<(), sqlx::Error> {
     let job = &lease.job_id.0;
-    if !matches!(outcome, Outcome::Again { .. }) {
+    if !outcome.goes_on() {
         transaction.execute(query(sql::FORGET_HOLDS).bind(job)).await?;
     }
     let settle = match outcome {
-        Outcome::Again { .. } => return Ok(()),
+        Outcome::Again { .. } | Outcome::Later { .. } => return Ok(()),
         Outcome::Succeeded(receipt) => query(sql::SETTLE_LOADED)
             .bind(job)
             .bind(i64::from(receipt.attempt))

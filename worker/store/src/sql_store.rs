@@ -192,7 +192,8 @@ impl SqlStore {
             .bind(&ended.receipt)
             .bind(&ended.fault)
             .bind(ended.state.is_final().then(|| micros(now)))
-            .bind(ended.not_before.map(micros));
+            .bind(ended.not_before.map(micros))
+            .bind(ended.failures);
         let Some(row) = transaction.row(finish).await.map_err(self.failed(ACTION))? else {
             transaction.rollback().await.map_err(self.failed(ACTION))?;
             // The same answer again, because the first one was lost on its way, is not a lost lease.
@@ -485,6 +486,7 @@ struct Ended {
     receipt: Option<String>,
     fault: Option<String>,
     not_before: Option<SystemTime>,
+    failures: i64,
 }
 
 impl Ended {
@@ -493,7 +495,9 @@ impl Ended {
             Outcome::Succeeded(receipt) => (JobState::Succeeded, Some(receipt), None, None),
             Outcome::Failed(fault) => (JobState::Failed, None, Some(fault), None),
             Outcome::Cancelled(fault) => (JobState::Cancelled, None, Some(fault), None),
-            Outcome::Again { fault, not_before } => (JobState::Queued, None, Some(fault), Some(*not_before)),
+            Outcome::Again { fault, not_before } | Outcome::Later { fault, not_before } => {
+                (JobState::Queued, None, Some(fault), Some(*not_before))
+            }
         };
         Ok(Self {
             state,
@@ -501,6 +505,7 @@ impl Ended {
             receipt: receipt.map(|receipt| to_json("receipt", receipt)).transpose()?,
             fault: fault.map(|fault| to_json("fault", fault)).transpose()?,
             not_before,
+            failures: i64::from(matches!(outcome, Outcome::Again { .. })),
         })
     }
 }

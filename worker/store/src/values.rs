@@ -49,6 +49,8 @@ pub struct StoredJob {
     pub state: JobState,
     /// How often a worker has begun it; the fencing epoch of the newest lease.
     pub attempt: u32,
+    /// How many attempts failed and were to be tried again, since it was submitted or a newer try began it anew.
+    pub failures: u32,
     /// The worker that holds or last held the lease; `None`: never claimed.
     pub worker_id: Option<String>,
     /// The target, `namespace.table`.
@@ -190,6 +192,21 @@ pub enum Outcome {
         /// The job is not claimed earlier, unless its cancel is requested.
         not_before: SystemTime,
     },
+    /// Not done and no failure: the job waits for another one, and its slot is given back.
+    Later {
+        /// What it waits for.
+        fault: Fault,
+        /// As of `Again`.
+        not_before: SystemTime,
+    },
+}
+
+impl Outcome {
+    /// Whether the job goes on with another attempt.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        matches!(self, Self::Again { .. } | Self::Later { .. })
+    }
 }
 
 /// What a cancel came to.

@@ -41,17 +41,31 @@ pub(super) fn outcome(
     };
     if waits && fault.kind == FaultKind::Unavailable {
         tracing::info!(reason = %fault, "the job waits for another one");
-        return Some(Outcome::Again { fault, not_before: SystemTime::now() + WAIT_FOR_OTHERS });
+        return Some(Outcome::Later { fault, not_before: SystemTime::now() + WAIT_FOR_OTHERS });
     }
     tracing::warn!(kind = ?fault.kind, error = %fault, "the attempt failed");
+    after(fault, failures(claim), worker.config.job.max_attempts, SystemTime::now())
+}
+
+/// What the last of so many failures means for the job.
+fn after(fault: Fault, failures: u32, most: u32, now: SystemTime) -> Option<Outcome> {
     match fault.kind {
         FaultKind::LeaseLost => None,
         FaultKind::Cancelled => Some(Outcome::Cancelled(fault)),
         // Whether the commit landed must be found out, however often that takes.
-        FaultKind::CommitUnknown => Some(again(claim, fault)),
-        kind if kind.retryable() && claim.lease.attempt < worker.config.job.max_attempts => Some(again(claim, fault)),
+        FaultKind::CommitUnknown => Some(again(fault, failures, now)),
+        kind if kind.retryable() && failures < most => Some(again(fault, failures, now)),
         _ => Some(Outcome::Failed(fault)),
     }
+}
+
+// With the one of this attempt. Attempts that waited for another job are none; of those whose worker died nobody knows.
+fn failures(claim: &Claim) -> u32 {
+    claim.job.failures.saturating_add(1)
+}
+
+fn again(fault: Fault, failures: u32, now: SystemTime) -> Outcome {
+    Outcome::Again { fault, not_before: now + Duration::from_secs(1 << failures.min(6)) }
 }
 
 /// The outcome, if it is the job's last one and an earlier attempt may still be about to commit, with that ruled out.
@@ -75,14 +89,9 @@ pub(super) async fn for_good(worker: &Arc<Worker>, claim: &Claim, outcome: Optio
         Err(fault) => {
             tracing::warn!(error = %fault, "it cannot be ruled out that an earlier attempt commits; trying again");
             let unknown = Fault::new(FaultKind::CommitUnknown, "an earlier attempt may still commit");
-            Some(again(claim, unknown.with_source(&fault)))
+            Some(again(unknown.with_source(&fault), failures(claim), SystemTime::now()))
         }
     }
-}
-
-fn again(claim: &Claim, fault: Fault) -> Outcome {
-    let pause = Duration::from_secs(1 << claim.lease.attempt.min(6));
-    Outcome::Again { fault, not_before: SystemTime::now() + pause }
 }
 
 pub(super) async fn report(worker: Arc<Worker>, claim: Arc<Claim>, counters: Arc<Counters>, outcome: Option<Outcome>) {
@@ -100,5 +109,22 @@ pub(super) async fn report(worker: Arc<Worker>, claim: Arc<Claim>, counters: Arc
     }
     if succeeded {
         FaultPoint::AfterReport.pass();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_that_a_retry_could_help_is_final_after_so_many_and_the_pauses_grow() {
+        let now = SystemTime::UNIX_EPOCH;
+        let pauses = (1..=5).map(|failures| match after(Fault::new(FaultKind::Unavailable, "x"), failures, 5, now) {
+            Some(Outcome::Again { not_before, .. }) => not_before.duration_since(now).unwrap().as_secs(),
+            _ => 0,
+        });
+        assert_eq!(pauses.collect::<Vec<_>>(), [2, 4, 8, 16, 0]);
+        let unknown = after(Fault::new(FaultKind::CommitUnknown, "x"), 50, 5, now);
+        assert!(unknown.is_some_and(|outcome| outcome.goes_on()));
     }
 }

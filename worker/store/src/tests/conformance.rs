@@ -53,6 +53,7 @@ on_every_store!(
     a_renewed_lease_holds_and_tells_progress,
     a_restarted_worker_gives_its_jobs_back,
     an_attempt_to_be_repeated_waits_until_then,
+    waiting_for_another_job_is_no_failure,
     a_final_outcome_may_be_said_twice,
     an_old_attempt_has_no_part_in_the_end_of_a_newer_one,
     staged_files_are_known_until_forgotten,
@@ -269,6 +270,24 @@ async fn an_attempt_to_be_repeated_waits_until_then(store: Store) {
     clock.advance(Duration::from_secs(1));
     let again = store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
     assert_eq!((again.lease.attempt, again.job.fault), (2, None));
+}
+
+async fn waiting_for_another_job_is_no_failure(store: Store) {
+    let clock = FakeClock::default();
+    store.submit(job("t"), clock.now()).await.unwrap();
+    let not_before = clock.now();
+    let again = || Outcome::Again { fault: fault("x"), not_before };
+    let later = || Outcome::Later { fault: fault("waits"), not_before };
+    for (attempt, (outcome, failures)) in (1..).zip([(later(), 0), (again(), 1), (later(), 1), (again(), 2)]) {
+        let claim = store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
+        let stored = store.finish(&claim.lease, outcome, clock.now()).await.unwrap();
+        assert_eq!((stored.state, stored.attempt, stored.failures), (JobState::Queued, attempt, failures));
+    }
+    // A newer try begins with none.
+    let lease = store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap().unwrap().lease;
+    store.finish(&lease, Outcome::Failed(fault("x")), clock.now()).await.unwrap();
+    let newer = store.submit(NewJob { epoch: 2, ..job("t") }, clock.now()).await.unwrap().job;
+    assert_eq!((newer.attempt, newer.failures), (5, 0));
 }
 
 async fn a_final_outcome_may_be_said_twice(store: Store) {

@@ -40,7 +40,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
         2 => lease.clone().prop_map(|lease| Call::Stage { lease }),
         2 => lease.clone().prop_map(|lease| Call::Intend { lease }),
         2 => lease.clone().prop_map(|lease| Call::Record { lease }),
-        4 => (lease, 0..4_usize).prop_map(|(lease, how)| Call::Finish { lease, how }),
+        4 => (lease, 0..5_usize).prop_map(|(lease, how)| Call::Finish { lease, how }),
         2 => (task, 0..4_u32).prop_map(|(task, epoch)| Call::Cancel { task, epoch }),
         1 => worker.prop_map(|worker| Call::Release { worker }),
         1 => Just(Call::Expire),
@@ -252,7 +252,8 @@ impl World {
                     0 => (Outcome::Succeeded(receipt(&lease)), JobState::Succeeded),
                     1 => (Outcome::Failed(fault("x")), JobState::Failed),
                     2 => (Outcome::Cancelled(fault("x")), JobState::Cancelled),
-                    _ => (Outcome::Again { fault: fault("x"), not_before }, JobState::Queued),
+                    3 => (Outcome::Again { fault: fault("x"), not_before }, JobState::Queued),
+                    _ => (Outcome::Later { fault: fault("x"), not_before }, JobState::Queued),
                 };
                 allowed |= newest && before.state == state && state.is_final();
                 let answer = self.store.finish(&lease, outcome, now).await;
