@@ -14,8 +14,9 @@ import signal
 import subprocess
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, ClassVar, Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, ValidationException
@@ -37,6 +38,26 @@ FOREIGN_ID = 10**9
 LONGEST = 60.0
 
 
+def chosen_by(choose: Callable[[random.Random], Any]) -> Any:
+    """A field of a fault that a seed chooses."""
+    return field(metadata={"choose": choose})
+
+
+def one_of(values: Sequence[Any]) -> Any:
+    """A field that is one of these."""
+    return chosen_by(lambda dice: dice.choice(values))
+
+
+def count(least: int, most: int) -> Any:
+    """A field that is a whole number."""
+    return chosen_by(lambda dice: dice.randint(least, most))
+
+
+def between(least: float, most: float) -> Any:
+    """A field that is a number of seconds, to the millisecond."""
+    return chosen_by(lambda dice: round(dice.uniform(least, most), 3))
+
+
 class Fault(ABC):
     """A kind of fault, and the numbers that a seed chose for it."""
 
@@ -48,16 +69,17 @@ class Fault(ABC):
     met = False
 
     @classmethod
-    @abstractmethod
-    def choose(cls, dice: random.Random) -> Self:
-        """One of its kind."""
+    def choose(cls, dice: random.Random, **chosen: Any) -> Self:
+        """One of its kind: each field as it says itself how it is chosen, but those that are chosen already."""
+        numbers = {one.name: one.metadata["choose"](dice) for one in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{**numbers, **chosen})
 
     @abstractmethod
     def happen(self, stage: Stage) -> None:
         """Lets the jobs run into it."""
 
     def __str__(self) -> str:
-        values = [str(getattr(self, field.name)) for field in fields(self)]  # type: ignore[arg-type]
+        values = [str(getattr(self, one.name)) for one in fields(self)]  # type: ignore[arg-type]
         return f"{self.name}({','.join(values)})"
 
 
@@ -66,11 +88,7 @@ class KillAtPoint(Fault):
     """SIGKILL at one step of a job."""
 
     name = "kill_at"
-    point: str
-
-    @classmethod
-    def choose(cls, dice: random.Random) -> Self:
-        return cls(dice.choice(POINTS))
+    point: str = one_of(POINTS)
 
     def happen(self, stage: Stage) -> None:
         worker = stage.worker()
@@ -83,11 +101,7 @@ class KillLater(Fault):
     """SIGKILL at any moment."""
 
     name = "kill_after"
-    seconds: float
-
-    @classmethod
-    def choose(cls, dice: random.Random) -> Self:
-        return cls(round(dice.uniform(0.0, 1.0), 3))
+    seconds: float = between(0.0, 1.0)
 
     def happen(self, stage: Stage) -> None:
         worker = stage.worker()
@@ -102,11 +116,7 @@ class Zombie(Fault):
     """SIGSTOP beyond the lease; another worker takes over, then the first one wakes up."""
 
     name = "zombie_at"
-    point: str
-
-    @classmethod
-    def choose(cls, dice: random.Random) -> Self:
-        return cls(dice.choice(PAUSES))
+    point: str = one_of(PAUSES)
 
     def happen(self, stage: Stage) -> None:
         heir, zombie = stage.worker(), stage.worker()
@@ -127,12 +137,8 @@ class Crowd(Fault):
     """Several workers at once, all asked by everybody; one is killed at any moment."""
 
     name = "crowd"
-    workers: int
-    seconds: float
-
-    @classmethod
-    def choose(cls, dice: random.Random) -> Self:
-        return cls(dice.randint(2, 3), round(dice.uniform(0.0, 1.0), 3))
+    workers: int = count(2, 3)
+    seconds: float = between(0.0, 1.0)
 
     def happen(self, stage: Stage) -> None:
         workers = [stage.worker() for _ in range(self.workers)]
@@ -154,11 +160,7 @@ class Expired(Fault):
     """A crash right after the commit; somebody else commits, and expires the job's snapshot, before the retry."""
 
     name = "expired_after"
-    point: str
-
-    @classmethod
-    def choose(cls, dice: random.Random) -> Self:
-        return cls(dice.choice(("rows_committed", "committed_not_recorded", "recorded_not_reported")))
+    point: str = one_of(("rows_committed", "committed_not_recorded", "recorded_not_reported"))
 
     def happen(self, stage: Stage) -> None:
         worker = stage.worker()
@@ -181,11 +183,7 @@ class RejectsRewritten(Fault):
     """A crash around the commit of the rejects; another program writes all of them into other files before the retry."""
 
     name = "rejects_rewritten_at"
-    point: str
-
-    @classmethod
-    def choose(cls, dice: random.Random) -> Self:
-        return cls(dice.choice(("rows_committed", "rejects_written", "committed_not_recorded")))
+    point: str = one_of(("rows_committed", "rejects_written", "committed_not_recorded"))
 
     def happen(self, stage: Stage) -> None:
         worker = stage.worker()
@@ -205,11 +203,7 @@ class OtherWriter(Fault):
     """PyIceberg appends to the table while the jobs commit."""
 
     name = "other_writer"
-    appends: int
-
-    @classmethod
-    def choose(cls, dice: random.Random) -> Self:
-        return cls(dice.randint(1, 3))
+    appends: int = count(1, 3)
 
     def happen(self, stage: Stage) -> None:
         worker = stage.worker()
@@ -229,12 +223,8 @@ class LostAnswer(Fault):
 
     name = "lost_answer"
     needs = "has_catalog_server"
-    times: int
-    and_killed: bool
-
-    @classmethod
-    def choose(cls, dice: random.Random) -> Self:
-        return cls(dice.randint(1, 2), dice.random() < 0.5)
+    times: int = count(1, 2)
+    and_killed: bool = chosen_by(lambda dice: dice.random() < 0.5)
 
     def happen(self, stage: Stage) -> None:
         proxy = _there(stage.world.catalog_proxy)
@@ -255,12 +245,8 @@ class LostAnswer(Fault):
 class ServerDown(Fault):
     """A server is gone for a while."""
 
-    after: float
-    seconds: float
-
-    @classmethod
-    def choose(cls, dice: random.Random) -> Self:
-        return cls(round(dice.uniform(0.0, 0.5), 3), round(dice.uniform(0.2, 2.0), 3))
+    after: float = between(0.0, 0.5)
+    seconds: float = between(0.2, 2.0)
 
     def happen(self, stage: Stage) -> None:
         worker = stage.worker()
@@ -312,13 +298,9 @@ class StorageErrors(Fault):
 
     name = "storage_errors"
     needs = "has_storage_server"
-    status: int
-    method: str
-    times: int
-
-    @classmethod
-    def choose(cls, dice: random.Random) -> Self:
-        return cls(dice.choice((500, 503)), dice.choice(("PUT", "GET", "HEAD")), dice.choice((1, 3, 8)))
+    status: int = one_of((500, 503))
+    method: str = one_of(("PUT", "GET", "HEAD"))
+    times: int = one_of((1, 3, 8))
 
     def happen(self, stage: Stage) -> None:
         method = f"{self.method} ".encode()
@@ -336,11 +318,7 @@ class StorageLost(Fault):
 
     name = "storage_answers_lost"
     needs = "has_storage_server"
-    times: int
-
-    @classmethod
-    def choose(cls, dice: random.Random) -> Self:
-        return cls(dice.randint(1, 4))
+    times: int = count(1, 4)
 
     def happen(self, stage: Stage) -> None:
         proxy = _there(stage.world.storage_proxy)
@@ -355,12 +333,8 @@ class DiskFull(Fault):
 
     name = "disk_full"
     needs = "has_own_disk"
-    after: float
-    left_bytes: int
-
-    @classmethod
-    def choose(cls, dice: random.Random) -> Self:
-        return cls(round(dice.uniform(0.0, 0.4), 3), dice.choice((0, 4096, 100_000)))
+    after: float = between(0.0, 0.4)
+    left_bytes: int = one_of((0, 4096, 100_000))
 
     def happen(self, stage: Stage) -> None:
         worker = stage.worker()

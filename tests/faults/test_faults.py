@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,11 @@ def kinds() -> list[tuple[str, faults.Fault]]:
     """Each kind of fault once in each world that can have it, and a kill at every step of a job."""
     chosen: list[tuple[str, faults.Fault]] = []
     for world, kind in WORLDS.items():
-        possible = faults.possible_in(kind)
         dice = random.Random(f"{SEED} {world}")
+        possible = [fault for fault in faults.possible_in(kind) if fault is not faults.KillAtPoint]
+        of_kinds = [_one_of(fault, dice, ("PUT", "GET", "HEAD")) for fault in possible]
         points = [faults.KillAtPoint(point) for point in faults.POINTS]
-        chosen += [(world, fault) for fault in points]
-        chosen += [(world, fault.choose(dice)) for fault in possible if fault is not faults.KillAtPoint]
+        chosen += [(world, fault) for fault in chain(points, *of_kinds)]
     return chosen
 
 
@@ -48,17 +49,19 @@ def later_kinds() -> list[tuple[str, faults.Fault]]:
     chosen: list[tuple[str, faults.Fault]] = []
     for world, kind in WORLDS.items():
         dice = random.Random(f"{SEED} later {world}")
-        chosen += [(world, faults.KillAtPoint(point)) for point in AROUND_COMMITS]
-        chosen += [(world, _of_later(f, dice)) for f in faults.possible_in(kind) if f is not faults.KillAtPoint]
+        possible = [fault for fault in faults.possible_in(kind) if fault is not faults.KillAtPoint]
+        # What these jobs read they have listed, or know from metadata: they never ask with HEAD.
+        of_kinds = [_one_of(fault, dice, ("PUT", "GET")) for fault in possible]
+        points = [faults.KillAtPoint(point) for point in AROUND_COMMITS]
+        chosen += [(world, fault) for fault in chain(points, *of_kinds)]
     return chosen
 
 
-def _of_later(kind: type[faults.Fault], dice: random.Random) -> faults.Fault:
-    """Jobs of that phase ask for no HEAD: what they read they have listed, or know from metadata."""
-    fault = kind.choose(dice)
-    while isinstance(fault, faults.StorageErrors) and fault.method == "HEAD":
-        fault = kind.choose(dice)
-    return fault
+def _one_of(kind: type[faults.Fault], dice: random.Random, methods: tuple[str, ...]) -> list[faults.Fault]:
+    """One of a kind; of errors of the object store one for each method that the jobs ask with."""
+    if kind is faults.StorageErrors:
+        return [kind.choose(dice, method=method) for method in methods]
+    return [kind.choose(dice)]
 
 
 @pytest.mark.parametrize(("world", "fault"), later_kinds(), ids=str)
