@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use iceberg::TableRequirement;
 use iceberg::spec::{
     DataFile, FormatVersion, MAIN_BRANCH, ManifestFile, ManifestListWriter, PartitionSpecRef, SchemaRef, Snapshot,
@@ -13,7 +14,8 @@ use uuid::Uuid;
 
 use super::Commit;
 use super::changes::Changes;
-use super::manifests::{Manifests, Merging, is_live, manifest_list};
+use super::list::{Buffer, StoredList};
+use super::manifests::{Manifests, Merging, decoded, is_live};
 use super::member::Member;
 use super::summary::summary;
 use crate::catalog::{Loaded, Swap};
@@ -32,6 +34,14 @@ pub(super) struct Draft<'a> {
     of_try: Vec<String>,
     /// Metadata files that the table forgets with the last try's metadata.
     expired: Vec<String>,
+}
+
+/// The manifests of the parent that stay.
+enum Kept {
+    /// All that are live, as they are.
+    Stored(StoredList),
+    /// Some of them may have been written again.
+    Decoded(Vec<ManifestFile>),
 }
 
 impl<'a> Draft<'a> {
@@ -60,14 +70,13 @@ impl<'a> Draft<'a> {
         let parent = head(metadata, self.branch());
         let (schema, is_new) = self.schema(metadata)?;
         let added = self.added_files(metadata);
-        let mut manifests = self.added_manifests(metadata, &schema, &added, warehouse).await?;
+        let manifests = self.added_manifests(metadata, &schema, &added, warehouse).await?;
         let (kept, removed) = self.kept_manifests(metadata, parent, warehouse).await?;
-        manifests.extend(kept);
         let changes = Changes { added: added.iter().map(|(spec, file)| (*file, spec.clone())).collect(), removed };
         let commits: Vec<&Commit> = self.members.iter().map(|member| &member.commit).collect();
         let summary = summary(metadata, &schema, parent, &commits, &changes)?;
         let parent = parent.map(Snapshot::snapshot_id);
-        let (list, next_row_id) = self.write_list(metadata, parent, manifests, warehouse).await?;
+        let (list, next_row_id) = self.write_list(metadata, parent, manifests, kept, warehouse).await?;
         let snapshot = Snapshot::builder()
             .with_snapshot_id(self.snapshot_id)
             .with_parent_snapshot_id(parent)
@@ -200,13 +209,39 @@ impl<'a> Draft<'a> {
         metadata: &TableMetadata,
         parent: Option<&Snapshot>,
         warehouse: &Warehouse,
-    ) -> Result<(Vec<ManifestFile>, Vec<(DataFile, PartitionSpecRef)>), Error> {
-        let mut manifests = match parent {
-            Some(parent) => manifest_list(self.table, metadata, parent, warehouse).await?,
-            None => Vec::new(),
-        };
+    ) -> Result<(Kept, Vec<(DataFile, PartitionSpecRef)>), Error> {
+        let merging = Merging::of(metadata)?;
+        let Some(parent) = parent else { return Ok((Kept::Decoded(Vec::new()), Vec::new())) };
+        let bytes = warehouse.read(parent.manifest_list()).await?;
+        let only_adds = self.members.iter().all(|member| member.commit.removed.locations.is_empty());
+        if only_adds
+            && metadata.format_version() == FormatVersion::V2
+            && let Some(stored) = StoredList::of(bytes.clone())
+            && !merging.is_some_and(|merging| stored.is_to_merge(&merging))
+        {
+            return Ok((Kept::Stored(stored), Vec::new()));
+        }
+        let mut manifests = decoded(self.table, metadata.format_version(), &bytes)?;
         // No manifest stays that only tells what an earlier snapshot removed.
         manifests.retain(is_live);
+        let (manifests, removed) = self.without_removed(metadata, manifests, warehouse).await?;
+        // What has row ids that its list gave it (version 3) is not taken from one manifest into another.
+        let Some(merging) = merging.filter(|_| metadata.format_version() != FormatVersion::V3) else {
+            return Ok((Kept::Decoded(manifests), removed));
+        };
+        let mut writer = self.writer(metadata, warehouse);
+        let (merged, written) = writer.merged(metadata, manifests, &merging).await?;
+        self.manifests = writer.count;
+        self.of_try.extend(written);
+        Ok((Kept::Decoded(merged), removed))
+    }
+
+    async fn without_removed(
+        &mut self,
+        metadata: &TableMetadata,
+        mut manifests: Vec<ManifestFile>,
+        warehouse: &Warehouse,
+    ) -> Result<(Vec<ManifestFile>, Vec<(DataFile, PartitionSpecRef)>), Error> {
         let mut removed = Vec::new();
         let members = self.members.clone();
         for commit in members.iter().map(|member| &member.commit).filter(|c| !c.removed.locations.is_empty()) {
@@ -222,14 +257,6 @@ impl<'a> Draft<'a> {
             self.of_try.extend(without.written);
             manifests = without.manifests;
             removed.extend(without.removed);
-        }
-        // What has row ids that its list gave it (version 3) is not taken from one manifest into another.
-        if let Some(merging) = Merging::of(metadata)?.filter(|_| metadata.format_version() != FormatVersion::V3) {
-            let mut writer = self.writer(metadata, warehouse);
-            let (merged, written) = writer.merged(metadata, manifests, &merging).await?;
-            self.manifests = writer.count;
-            self.of_try.extend(written);
-            manifests = merged;
         }
         Ok((manifests, removed))
     }
@@ -251,15 +278,44 @@ impl<'a> Draft<'a> {
         &mut self,
         metadata: &TableMetadata,
         parent: Option<i64>,
-        manifests: Vec<ManifestFile>,
+        added: Vec<ManifestFile>,
+        kept: Kept,
         warehouse: &Warehouse,
     ) -> Result<(String, Option<u64>), Error> {
-        let failed = || Error::iceberg(self.table, "write a manifest list");
         let location =
             format!("{}/metadata/snap-{}-{}-{}.avro", metadata.location(), self.snapshot_id, self.lists, self.id);
-        let output = warehouse.io(&location).new_output(&location).map_err(failed())?;
-        let file = output.writer().await.map_err(failed())?;
-        let sequence = metadata.next_sequence_number();
+        let with = |kept| added.iter().cloned().chain(kept);
+        let (bytes, next_row_id) = match kept {
+            Kept::Decoded(kept) => self.encoded(metadata, parent, with(kept)).await?,
+            Kept::Stored(stored) => {
+                let (bytes, next_row_id) = self.encoded(metadata, parent, with(Vec::new())).await?;
+                match StoredList::of(bytes) {
+                    Some(list) => (list.followed_by(&stored), next_row_id),
+                    // The crate has come to write another schema.
+                    None => {
+                        let mut kept = decoded(self.table, metadata.format_version(), stored.bytes())?;
+                        kept.retain(is_live);
+                        self.encoded(metadata, parent, with(kept)).await?
+                    }
+                }
+            }
+        };
+        warehouse.write(&location, bytes).await?;
+        self.lists += 1;
+        self.of_try.push(location.clone());
+        Ok((location, next_row_id))
+    }
+
+    // The file of a list, and the first row id that it leaves to the next snapshot (version 3).
+    async fn encoded(
+        &self,
+        metadata: &TableMetadata,
+        parent: Option<i64>,
+        manifests: impl Iterator<Item = ManifestFile>,
+    ) -> Result<(Bytes, Option<u64>), Error> {
+        let failed = || Error::iceberg(self.table, "write a manifest list");
+        let buffer = Buffer::default();
+        let (file, sequence) = (Box::new(buffer.clone()), metadata.next_sequence_number());
         let mut writer = match metadata.format_version() {
             FormatVersion::V1 => ManifestListWriter::v1(file, self.snapshot_id, parent),
             FormatVersion::V2 => ManifestListWriter::v2(file, self.snapshot_id, parent, sequence),
@@ -267,13 +323,10 @@ impl<'a> Draft<'a> {
                 ManifestListWriter::v3(file, self.snapshot_id, parent, sequence, Some(metadata.next_row_id()))
             }
         };
-        writer.add_manifests(manifests.into_iter()).map_err(failed())?;
+        writer.add_manifests(manifests).map_err(failed())?;
         let next_row_id = writer.next_row_id();
         writer.close().await.map_err(failed())?;
-        warehouse.sync(&location).await?;
-        self.lists += 1;
-        self.of_try.push(location.clone());
-        Ok((location, next_row_id))
+        Ok((buffer.taken(), next_row_id))
     }
 
     fn with_properties(&self, builder: TableMetadataBuilder) -> iceberg::Result<TableMetadataBuilder> {

@@ -24,8 +24,13 @@ pub(crate) async fn manifest_list(
     warehouse: &Warehouse,
 ) -> Result<Vec<ManifestFile>, Error> {
     let bytes = warehouse.read(snapshot.manifest_list()).await?;
-    let list = ManifestList::parse_with_version(&bytes, metadata.format_version())
-        .map_err(Error::iceberg(table, "read a manifest list"))?;
+    decoded(table, metadata.format_version(), &bytes)
+}
+
+/// The manifests of a list.
+pub(super) fn decoded(table: &TableName, version: FormatVersion, list: &[u8]) -> Result<Vec<ManifestFile>, Error> {
+    let list =
+        ManifestList::parse_with_version(list, version).map_err(Error::iceberg(table, "read a manifest list"))?;
     Ok(list.consume_entries().into_iter().collect())
 }
 
@@ -73,6 +78,16 @@ impl Merging {
             min_count: usize::try_from(min_count).unwrap_or(usize::MAX).max(2),
             target_bytes: number("commit.manifest.target-size-bytes", 8 << 20)?,
         }))
+    }
+
+    /// Whether some of these manifests of data files are to be merged: the spec and the size of each.
+    pub(super) fn is_due(&self, manifests: impl Iterator<Item = (i32, u64)>) -> bool {
+        let mut small: BTreeMap<i32, usize> = BTreeMap::new();
+        manifests.filter(|(_, bytes)| *bytes < self.target_bytes).any(|(spec_id, _)| {
+            let count = small.entry(spec_id).or_default();
+            *count += 1;
+            *count >= self.min_count
+        })
     }
 }
 

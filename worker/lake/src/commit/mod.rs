@@ -7,11 +7,13 @@
 //! Commits that wait for one table at the same moment become one snapshot that carries all their tokens
 //! ([`Queues`]); each has its own answer.
 
+mod avro_file;
 mod avro_name;
 mod changes;
 mod draft;
 mod fence;
 mod history;
+mod list;
 mod manifests;
 mod member;
 mod queue;
