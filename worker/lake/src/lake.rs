@@ -283,6 +283,15 @@ impl Lake {
         Ok(found)
     }
 
+    /// The commits whose snapshots' summary has a property: token, snapshot and value, in no order.
+    ///
+    /// # Errors
+    /// The catalog or the table's metadata cannot be read. A table that does not exist has none.
+    pub async fn commits_with(&self, table: &TableName, property: &str) -> Result<Vec<(Token, i64, String)>, Error> {
+        let loaded = self.catalog.load(table).await?;
+        Ok(loaded.map_or_else(Vec::new, |loaded| commit::with_property(&loaded.metadata, property).collect()))
+    }
+
     /// Where the data files are that a job added in a snapshot.
     ///
     /// # Errors

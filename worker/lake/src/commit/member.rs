@@ -3,7 +3,7 @@
 use iceberg::spec::{SchemaRef, TableMetadata};
 use moulin_core::TableName;
 
-use super::{Commit, Requirement, generations};
+use super::{Commit, Requirement, generations, with_property};
 use crate::{Error, Target, schema};
 
 /// A commit and what it was written for.
@@ -50,6 +50,12 @@ impl Member {
                 }
                 let newest = newest.unwrap_or_default();
                 moved(format!("generation {newest} of the job landed meanwhile"))
+            }
+            Requirement::OnlyThese { property, snapshots } => {
+                let mut others = with_property(metadata, property).filter(|(_, id, _)| !snapshots.contains(id));
+                others
+                    .next()
+                    .map_or(Ok(()), |(token, id, _)| moved(format!("{token} landed meanwhile, in snapshot {id}")))
             }
         }
     }

@@ -33,7 +33,7 @@ pub(crate) use history::{find_expired, rows_in};
 pub(crate) use manifests::manifest_list;
 pub(crate) use member::Member;
 pub(crate) use queue::Queues;
-pub(crate) use token::{find, generations};
+pub(crate) use token::{find, generations, with_property};
 
 /// What becomes of a table in one snapshot, and under which conditions.
 #[derive(Debug, Clone)]
@@ -103,6 +103,13 @@ pub enum Requirement {
     /// Of the generations of the commit's own key before its own, this is the newest whose token a snapshot carries, or
     /// an older one; `None`: there is none. So a generation that lands late is not overlooked.
     NewestBefore(Option<u32>),
+    /// No other snapshots than these have a commit with this property in its summary.
+    OnlyThese {
+        /// The property.
+        property: &'static str,
+        /// Their ids; some may be expired by now.
+        snapshots: BTreeSet<i64>,
+    },
 }
 
 /// A snapshot that carries a token.

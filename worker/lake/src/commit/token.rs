@@ -55,6 +55,25 @@ pub(crate) fn generations<'m>(
     })
 }
 
+/// The commits whose summary has a property: token, snapshot and value, in no order.
+pub(crate) fn with_property<'m>(
+    metadata: &'m TableMetadata,
+    property: &'m str,
+) -> impl Iterator<Item = (Token, i64, String)> + use<'m> {
+    metadata.snapshots().flat_map(move |snapshot| {
+        let id = snapshot.snapshot_id();
+        let properties = &snapshot.summary().additional_properties;
+        let one = properties.get(Token::SUMMARY_KEY).zip(properties.get(property));
+        let one = one.map(|(token, value)| (Token(token.clone()), id, value.clone()));
+        let several = properties.get(JOBS_KEY).filter(|text| text.contains(property)).map(|text| carried(text));
+        let several = several.unwrap_or_default().into_iter().filter_map(move |mut commit| {
+            let value = commit.summary.remove(property)?;
+            Some((Token(commit.job), id, value))
+        });
+        one.into_iter().chain(several)
+    })
+}
+
 fn attempt_of(snapshot: &Snapshot, token: &Token) -> Option<u32> {
     let properties = &snapshot.summary().additional_properties;
     if properties.get(Token::SUMMARY_KEY).is_some_and(|text| *text == token.0) {

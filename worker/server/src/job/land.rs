@@ -7,12 +7,13 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use moulin_core::{Counters, Fault, FaultKind, FaultPoint, JobSpec, Replay, ReplayedFiles, Room, TableRead, Token};
 use moulin_engine::BatchStream;
 use moulin_engine::stream::Tap;
-use moulin_lake::{Landed, Target};
+use moulin_lake::{Landed, Requirement, Target};
 use moulin_read::{self as read, ReadOptions};
 use tracing::Instrument as _;
 
 use super::admit::{self, Fit, Input};
 use super::loads;
+use super::other_replays;
 use super::rejects_table;
 use super::replay::{self, Asker, Found};
 use super::run::{Attempt, Filled, Rejects, Replayed};
@@ -76,7 +77,7 @@ impl Attempt {
         asker: &Asker,
         rejects: Option<Rejects>,
     ) -> Result<Option<Filled>, Fault> {
-        let found = self.find_rejects(spec, replay, asker).await?;
+        let (found, requires) = self.find_rejects(spec, replay, asker).await?;
         let _ = self.replayed.set(found.counts.clone());
         let (files, bytes) = found.size();
         Counters::add(&self.counters.files_total, files);
@@ -91,8 +92,10 @@ impl Attempt {
         let target = self.worker.lake.target_that_follows(&spec.landing, &fit.schema, &spec.contract()).await?;
         let tap = self.open_tap(&fit);
         let to = Landing { fit: &fit, target: &target, tap: &tap };
-        let (mut landed, mut replayed) =
-            (Landed::default(), Replayed { mark: Some(found.mark.clone()), ..Default::default() });
+        let (mut landed, mut replayed) = (
+            Landed::default(),
+            Replayed { mark: Some(found.mark.clone()), requires: Some(requires), ..Default::default() },
+        );
         let mut prepared = Some(prepared);
         for (origin, of_origin) in &found.origins {
             let rejected_before = self.counters.rows_rejected.load(Relaxed);
@@ -119,19 +122,26 @@ impl Attempt {
     }
 
     /// The rejects that the replay takes, which no other job takes or takes away until this one is over.
-    async fn find_rejects(&self, spec: &JobSpec, replay: &Replay, asker: &Asker) -> Result<Found, Fault> {
+    async fn find_rejects(
+        &self,
+        spec: &JobSpec,
+        replay: &Replay,
+        asker: &Asker,
+    ) -> Result<(Found, Requirement), Fault> {
         let table = rejects_table::of(&spec.landing.table);
         let mut held = std::collections::BTreeSet::new();
         for _ in 0..LOOKS {
+            // Before the look: what others mark after this is not overlooked by the commit.
+            let requires = other_replays::all_have_marked(&self.worker, &spec.landing.table, &asker.own).await?;
             let found = replay::find(&self.worker, spec, replay, asker).await?;
             let keys: std::collections::BTreeSet<String> =
                 found.origins.keys().map(|origin| Token(origin.clone()).key().to_owned()).collect();
             if !keys.is_empty() && keys.is_subset(&held) {
                 FaultPoint::FilesClaimed.pass();
-                return Ok(found);
+                return Ok((found, requires));
             }
             if keys.is_empty() {
-                return Ok(found);
+                return Ok((found, requires));
             }
             let hold = loads::hold_rejects(&self.worker, &self.claim, &table, keys.iter().cloned(), true);
             self.or_later(hold.await?)?;

@@ -14,6 +14,7 @@ mod land;
 pub(crate) mod lease;
 pub(crate) mod loads;
 pub(crate) mod orphans;
+mod other_replays;
 pub(crate) mod presence;
 pub(crate) mod queue;
 pub(crate) mod redo;

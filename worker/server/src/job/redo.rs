@@ -107,6 +107,8 @@ pub(crate) struct Redo {
     tokens: Vec<Token>,
     rejects: RejectsChange,
     rejects_gone: u64,
+    /// Of a replay: which others there may be.
+    replays: Option<Requirement>,
 }
 
 impl Redo {
@@ -197,6 +199,11 @@ impl Redo {
         Ok(())
     }
 
+    /// The same, on a condition.
+    pub(crate) fn requiring(self, replays: Option<Requirement>) -> Self {
+        Self { replays, ..self }
+    }
+
     /// What becomes of the rejects that are in their table already.
     pub(crate) fn rejects_change(&self) -> RejectsChange {
         self.rejects.clone()
@@ -222,6 +229,7 @@ impl Redo {
         if self.replaces {
             commit.requires.push(Requirement::NewestBefore(self.newest));
         }
+        commit.requires.extend(self.replays.clone());
     }
 }
 

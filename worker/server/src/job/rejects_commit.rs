@@ -93,7 +93,8 @@ impl Settlement {
                 text => Landed::from_text(&draft.target, text)?,
             };
             added.add(draft.copies.clone());
-            if added.files() == 0 && draft.replaced.is_empty() {
+            // Of a replay it must be seen that it is done, also where somebody has deleted what it took.
+            if added.files() == 0 && draft.replaced.is_empty() && change.mark.is_none() {
                 return Ok(None);
             }
             let mut commit = Commit::new(self.token.clone(), receipt.attempt, added);

@@ -10,7 +10,7 @@ use moulin_core::{
     RejectsMark, ReplayCounts, ReplayedFiles, Room, TableRead, Token,
 };
 use moulin_engine::stream::Tap;
-use moulin_lake::{Landed, Target, WriteOptions};
+use moulin_lake::{Landed, Requirement, Target, WriteOptions};
 use moulin_read::reject_schema;
 use moulin_store::Claim;
 use prost::Message as _;
@@ -101,6 +101,8 @@ pub(super) struct Replayed {
     pub(super) rejected: Vec<(String, u64)>,
     /// The data files with the rows of each of these jobs.
     pub(super) files: Vec<ReplayedFiles>,
+    /// What must hold when they are committed.
+    pub(super) requires: Option<Requirement>,
 }
 
 impl Attempt {
@@ -146,7 +148,7 @@ impl Attempt {
         FaultPoint::FilesWritten.pass();
         loads::release_damaged(&self.worker, &self.claim, &self.counters).await?;
         let redo = match Redo::new(&self.worker, &spec.landing, &target, &token, before).await {
-            Ok(redo) => redo,
+            Ok(redo) => redo.requiring(replayed.requires),
             Err(fault) => {
                 settle.sweep(None).await;
                 return Err(fault);

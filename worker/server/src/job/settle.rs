@@ -12,6 +12,7 @@ use moulin_core::{Fault, FaultKind, FaultPoint, JobId, JobState, Receipt, TableN
 use moulin_lake::{Commit, Committed, Fence, Landed, Target};
 use moulin_store::{Lease, LedgerEntry, MovedFiles};
 
+use super::other_replays::REPLAYED;
 use super::redo::Redo;
 use super::rejects_table;
 use crate::worker::Worker;
@@ -183,7 +184,8 @@ impl Settlement {
     ) -> Result<Receipt, Fault> {
         // Fenced: an attempt that was overtaken while it wrote stops here.
         self.worker.store.record_intent(&self.lease, intent, SystemTime::now()).await?;
-        if landed.rows() == 0 && redo.is_empty() {
+        // That of a replay says in the target that it is one, also to the workers of other job stores.
+        if landed.rows() == 0 && redo.is_empty() && intent.rejects_change.mark.is_none() {
             let mut receipt = intent.clone();
             self.commit_rejects(&mut receipt).await?;
             FaultPoint::CommittedNotRecorded.pass();
@@ -281,7 +283,7 @@ pub(super) fn summary(receipt: &Receipt) -> BTreeMap<String, String> {
         summary.insert("moulin.rejects-replaced".to_owned(), receipt.rejects_replaced.to_string());
     }
     if let Some(replay) = &receipt.replay {
-        summary.insert("moulin.rejects-replayed".to_owned(), replay.replayed.to_string());
+        summary.insert(REPLAYED.to_owned(), replay.replayed.to_string());
     }
     if let Some(filtered) = receipt.rows_filtered {
         summary.insert("moulin.rows-filtered".to_owned(), filtered.to_string());
