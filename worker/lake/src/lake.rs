@@ -451,9 +451,9 @@ fn target_of(landing: &Landing, loaded: Loaded, schema: &ArrowSchema, contract: 
     let followed = fitting(landing, &metadata, schema, contract)?;
     let evolved = followed.is_some();
     if let Some(followed) = followed {
-        let builder = metadata.into_builder(None).add_current_schema(followed);
+        let builder = TableMetadata::clone(&metadata).into_builder(None).add_current_schema(followed);
         let built = builder.and_then(TableMetadataBuilder::build);
-        metadata = built.map_err(Error::iceberg(&table, "let its schema follow the rows"))?.metadata;
+        metadata = built.map_err(Error::iceberg(&table, "let its schema follow the rows"))?.metadata.into();
     }
     let table_schema = metadata.current_schema();
     let spec = metadata.default_partition_spec();
@@ -463,7 +463,7 @@ fn target_of(landing: &Landing, loaded: Loaded, schema: &ArrowSchema, contract: 
     let arrow = schema::arrow_schema(&table, table_schema)?;
     let alignment = Arc::new(Alignment::new(&table, &arrow, schema, &looked_at, landing.nanoseconds));
     let settings = Arc::new(FileSettings::from_properties(metadata.properties(), metadata.location())?);
-    Ok(Target { table, metadata: Arc::new(metadata), alignment, settings, evolved })
+    Ok(Target { table, metadata, alignment, settings, evolved })
 }
 
 // Field ids are for files; a reader of rows has no use for them.

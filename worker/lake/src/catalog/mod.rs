@@ -9,6 +9,7 @@ mod sql;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use iceberg::spec::TableMetadata;
 use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
@@ -68,10 +69,10 @@ impl fmt::Debug for CatalogSettings {
     }
 }
 
-/// A table as it stood when it was loaded.
+/// A table as it stood when it was loaded; cheap to clone, however many snapshots it has.
 #[derive(Debug, Clone)]
 pub(crate) struct Loaded {
-    pub(crate) metadata: TableMetadata,
+    pub(crate) metadata: Arc<TableMetadata>,
     pub(crate) location: String,
 }
 
@@ -79,7 +80,7 @@ pub(crate) struct Loaded {
 #[derive(Debug)]
 pub(crate) struct Swap {
     /// The metadata as it will be.
-    pub(crate) metadata: TableMetadata,
+    pub(crate) metadata: Arc<TableMetadata>,
     /// How it is made from the base; for catalogs that make it themselves.
     pub(crate) updates: Vec<TableUpdate>,
     /// What must still hold of the base.

@@ -107,7 +107,7 @@ impl<'a> Draft<'a> {
         ];
         let table = self.table;
         let failed = || Error::iceberg(table, "add a snapshot");
-        let mut builder = metadata.clone().into_builder(Some(base.location.clone()));
+        let mut builder = TableMetadata::clone(metadata).into_builder(Some(base.location.clone()));
         if let Some(schema) = new_schema {
             let (current_schema_id, last) = (metadata.current_schema_id(), metadata.last_column_id());
             requirements.push(TableRequirement::CurrentSchemaIdMatch { current_schema_id });
@@ -120,7 +120,7 @@ impl<'a> Draft<'a> {
             .and_then(TableMetadataBuilder::build)
             .map_err(failed())?;
         self.expired = built.expired_metadata_logs.into_iter().map(|log| log.metadata_file).collect();
-        Ok(Swap { metadata: built.metadata, updates: built.changes, requirements })
+        Ok(Swap { metadata: built.metadata.into(), updates: built.changes, requirements })
     }
 
     /// Removes the metadata files that the table has forgotten with this commit, if it asks for that.

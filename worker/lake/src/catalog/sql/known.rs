@@ -18,17 +18,16 @@ pub(super) struct Known(Arc<Mutex<HashMap<TableName, Newest>>>);
 #[derive(Debug)]
 struct Newest {
     location: String,
-    metadata: TableMetadata,
+    metadata: Arc<TableMetadata>,
     /// Of a file that was written here.
     document: Option<Document>,
 }
 
 impl Known {
     /// The metadata at this location, if it is the newest that is known.
-    pub(super) fn get(&self, table: &TableName, location: &str) -> Option<TableMetadata> {
+    pub(super) fn get(&self, table: &TableName, location: &str) -> Option<Arc<TableMetadata>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Snapshots are shared, not copied.
-        known.get(table).filter(|newest| newest.location == location).map(|newest| newest.metadata.clone())
+        known.get(table).filter(|newest| newest.location == location).map(|newest| Arc::clone(&newest.metadata))
     }
 
     /// The text of the file at this location, to make another one of; it is given away, not copied.
@@ -37,12 +36,18 @@ impl Known {
         known.get_mut(table).filter(|newest| newest.location == location)?.document.take()
     }
 
-    pub(super) fn put(&self, table: &TableName, location: &str, metadata: &TableMetadata, document: Option<Document>) {
+    pub(super) fn put(
+        &self,
+        table: &TableName,
+        location: &str,
+        metadata: &Arc<TableMetadata>,
+        document: Option<Document>,
+    ) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= TABLES && !known.contains_key(table) {
             known.clear();
         }
-        let newest = Newest { location: location.to_owned(), metadata: metadata.clone(), document };
+        let newest = Newest { location: location.to_owned(), metadata: Arc::clone(metadata), document };
         known.insert(table.clone(), newest);
     }
 }

@@ -7,6 +7,7 @@ mod document;
 mod known;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use iceberg::MetadataLocation;
@@ -95,6 +96,7 @@ impl Sql {
         let metadata = TableMetadata::read_from(&self.warehouse.io(&location), &location)
             .await
             .map_err(Error::iceberg(format!("{table} ({location})"), "read its metadata"))?;
+        let metadata = Arc::new(metadata);
         self.known.put(table, &location, &metadata, None);
         Ok(Some(Loaded { metadata, location }))
     }
