@@ -277,7 +277,7 @@ impl Lake {
         let Some(loaded) = self.catalog.load(table).await? else { return Ok(Vec::new()) };
         let own = token.generation().unwrap_or_default();
         let mut found: Vec<_> =
-            commit::generations(&loaded.metadata, token).filter(|(generation, _)| *generation < own).collect();
+            commit::generations(&loaded, token).filter(|(generation, _)| *generation < own).collect();
         found.sort_unstable_by_key(|(generation, _)| std::cmp::Reverse(*generation));
         found.dedup_by_key(|(generation, _)| *generation);
         Ok(found)

@@ -16,6 +16,7 @@ use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
 use moulin_core::TableName;
 use serde::{Deserialize, Serialize};
 
+use crate::commit::Tokens;
 use crate::{Error, warehouse::Warehouse};
 use rest::Rest;
 pub use rest::RestSettings;
@@ -74,6 +75,24 @@ impl fmt::Debug for CatalogSettings {
 pub(crate) struct Loaded {
     pub(crate) metadata: Arc<TableMetadata>,
     pub(crate) location: String,
+    pub(crate) tokens: Tokens,
+}
+
+impl Loaded {
+    /// A table of which nothing is known but this.
+    pub(crate) fn new(metadata: TableMetadata, location: String) -> Self {
+        Self { metadata: metadata.into(), location, tokens: Tokens::default() }
+    }
+
+    /// The table after a swap.
+    fn followed_by(&self, swap: &Swap, location: String) -> Self {
+        let added = swap.updates.iter().filter_map(|update| match update {
+            TableUpdate::AddSnapshot { snapshot } => Some(snapshot),
+            _ => None,
+        });
+        let tokens = added.fold(self.tokens.clone(), |tokens, snapshot| tokens.followed_by(&self.metadata, snapshot));
+        Self { metadata: Arc::clone(&swap.metadata), location, tokens }
+    }
 }
 
 /// What a commit asks of the catalog.

@@ -37,7 +37,7 @@ pub(crate) async fn find_expired(
             continue;
         }
         let metadata = TableMetadata::read_from(&io, location).await.map_err(failed())?;
-        if let Some(found) = find(&Loaded { metadata: metadata.into(), location: location.clone() }, token) {
+        if let Some(found) = find(&Loaded::new(metadata, location.clone()), token) {
             return Ok(Some(found));
         }
     }

@@ -1,9 +1,10 @@
 //! One commit of a group, with the table it was written for.
 
-use iceberg::spec::{SchemaRef, TableMetadata};
+use iceberg::spec::SchemaRef;
 use moulin_core::TableName;
 
 use super::{Commit, Requirement, generations, with_property};
+use crate::catalog::Loaded;
 use crate::{Error, Target, schema};
 
 /// A commit and what it was written for.
@@ -15,26 +16,26 @@ pub(crate) struct Member {
 
 impl Member {
     /// Whether the commit may be tried on this base; looks at nothing but it.
-    pub(super) fn check(&self, table: &TableName, metadata: &TableMetadata) -> Result<(), Error> {
-        if metadata.uuid() != self.target.metadata.uuid() {
+    pub(super) fn check(&self, table: &TableName, base: &Loaded) -> Result<(), Error> {
+        if base.metadata.uuid() != self.target.metadata.uuid() {
             return Err(Error::NotFound {
                 what: format!("the table {table} that the job began with (another one has its name)"),
             });
         }
         let token = &self.commit.token;
         if let Some(own) = token.generation()
-            && let Some((newer, snapshot_id)) = generations(metadata, token).find(|(other, _)| *other > own)
+            && let Some((newer, snapshot_id)) = generations(base, token).find(|(other, _)| *other > own)
         {
             return Err(Error::Superseded { table: table.clone(), token: token.clone(), newer, snapshot_id });
         }
-        self.commit.requires.iter().try_for_each(|requirement| self.holds(requirement, table, metadata))
+        self.commit.requires.iter().try_for_each(|requirement| self.holds(requirement, table, base))
     }
 
-    fn holds(&self, requirement: &Requirement, table: &TableName, metadata: &TableMetadata) -> Result<(), Error> {
+    fn holds(&self, requirement: &Requirement, table: &TableName, base: &Loaded) -> Result<(), Error> {
         let moved = |found: String| Err(Error::Moved { table: table.clone(), found });
         match requirement {
             Requirement::Snapshot(expected) => {
-                let found = metadata.snapshot_for_ref(&self.commit.branch).map(|snapshot| snapshot.snapshot_id());
+                let found = base.metadata.snapshot_for_ref(&self.commit.branch).map(|snapshot| snapshot.snapshot_id());
                 if found == *expected {
                     return Ok(());
                 }
@@ -44,7 +45,7 @@ impl Member {
             Requirement::NewestBefore(known) => {
                 let token = &self.commit.token;
                 let Some(own) = token.generation() else { return Ok(()) };
-                let newest = generations(metadata, token).map(|(other, _)| other).filter(|other| *other < own).max();
+                let newest = generations(base, token).map(|(other, _)| other).filter(|other| *other < own).max();
                 if newest <= *known {
                     return Ok(());
                 }
@@ -52,7 +53,7 @@ impl Member {
                 moved(format!("generation {newest} of the job landed meanwhile"))
             }
             Requirement::OnlyThese { property, snapshots } => {
-                let mut others = with_property(metadata, property).filter(|(_, id, _)| !snapshots.contains(id));
+                let mut others = with_property(&base.metadata, property).filter(|(_, id, _)| !snapshots.contains(id));
                 others
                     .next()
                     .map_or(Ok(()), |(token, id, _)| moved(format!("{token} landed meanwhile, in snapshot {id}")))

@@ -33,7 +33,7 @@ pub(crate) use history::{find_expired, rows_in};
 pub(crate) use manifests::manifest_list;
 pub(crate) use member::Member;
 pub(crate) use queue::Queues;
-pub(crate) use token::{find, generations, with_property};
+pub(crate) use token::{Tokens, find, generations, with_property};
 
 /// What becomes of a table in one snapshot, and under which conditions.
 #[derive(Debug, Clone)]

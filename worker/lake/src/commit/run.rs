@@ -147,7 +147,7 @@ impl<'a> Group<'a> {
             if self.answers[at].is_some() {
                 continue;
             }
-            let checked = member.check(self.table, &base.metadata);
+            let checked = member.check(self.table, base);
             match checked.and_then(|()| member.reconciled(self.table, &now, last_id)) {
                 Ok(Some(next)) => {
                     last_id = last_id.max(next.highest_field_id());

@@ -3,6 +3,9 @@
 //! A snapshot of one commit holds its token under `moulin.job` and its attempt under `moulin.attempt`. One of several
 //! commits holds those of the first there, and all of them as JSON under `moulin.jobs`.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
 use iceberg::spec::{Snapshot, TableMetadata};
 use moulin_core::Token;
 use serde::{Deserialize, Serialize};
@@ -25,34 +28,61 @@ pub(super) struct Carried {
     pub(super) summary: std::collections::BTreeMap<String, String>,
 }
 
+/// The tokens that snapshots carry, by their key. Shared by a table and what it was before: whoever looks counts only those
+/// snapshots that the table has as it was loaded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tokens(Arc<OnceLock<Mutex<ByKey>>>);
+
+type ByKey = HashMap<String, Vec<Carrier>>;
+
+/// A snapshot that carries a token.
+#[derive(Debug, Clone)]
+struct Carrier {
+    token: Token,
+    attempt: u32,
+    snapshot_id: i64,
+}
+
+impl Tokens {
+    /// Those of the table, which had these, with one more snapshot.
+    pub(crate) fn followed_by(&self, before: &TableMetadata, snapshot: &Snapshot) -> Self {
+        let mut known = self.known(before);
+        carriers(snapshot).for_each(|carrier| add(&mut known, carrier));
+        drop(known);
+        self.clone()
+    }
+
+    // Made when it is first asked for: thousands of snapshots are looked at once, not before every commit.
+    fn known(&self, metadata: &TableMetadata) -> MutexGuard<'_, ByKey> {
+        let known = self.0.get_or_init(|| {
+            let mut known = ByKey::new();
+            metadata.snapshots().flat_map(|snapshot| carriers(snapshot)).for_each(|carrier| add(&mut known, carrier));
+            Mutex::new(known)
+        });
+        known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn add(known: &mut ByKey, carrier: Carrier) {
+    known.entry(carrier.token.key().to_owned()).or_default().push(carrier);
+}
+
 /// The snapshot of a loaded table that carries the token.
 pub(crate) fn find(loaded: &Loaded, token: &Token) -> Option<Committed> {
-    loaded.metadata.snapshots().find_map(|snapshot| {
-        let attempt = attempt_of(snapshot, token)?;
-        Some(Committed { snapshot_id: snapshot.snapshot_id(), metadata_location: loaded.location.clone(), attempt })
-    })
+    let found = of_key(loaded, token).into_iter().find(|carrier| carrier.token == *token)?;
+    let metadata_location = loaded.location.clone();
+    Some(Committed { snapshot_id: found.snapshot_id, metadata_location, attempt: found.attempt })
 }
 
 /// The generations of the token's key that snapshots carry, each with its snapshot, in no order.
-pub(crate) fn generations<'m>(
-    metadata: &'m TableMetadata,
-    token: &'m Token,
-) -> impl Iterator<Item = (u32, i64)> + use<'m> {
-    let key = token.key();
-    let quoted_key = json_text(key);
-    let of_key = move |text: &str| {
-        // Nearly all are of other keys, and nothing is made of those.
-        let other = text.starts_with(key).then(|| Token(text.to_owned()))?;
-        (other.key() == key).then(|| other.generation()).flatten()
-    };
-    metadata.snapshots().flat_map(move |snapshot| {
-        let id = snapshot.snapshot_id();
-        let properties = &snapshot.summary().additional_properties;
-        let one = properties.get(Token::SUMMARY_KEY).and_then(|text| of_key(text));
-        let several = properties.get(JOBS_KEY).filter(|text| text.contains(&quoted_key)).map(|text| carried(text));
-        let several = several.unwrap_or_default();
-        one.into_iter().chain(several.into_iter().filter_map(move |c| of_key(&c.job))).map(move |g| (g, id))
-    })
+pub(crate) fn generations(loaded: &Loaded, token: &Token) -> impl Iterator<Item = (u32, i64)> + use<> {
+    of_key(loaded, token).into_iter().filter_map(|carrier| Some((carrier.token.generation()?, carrier.snapshot_id)))
+}
+
+fn of_key(loaded: &Loaded, token: &Token) -> Vec<Carrier> {
+    let known = loaded.tokens.known(&loaded.metadata);
+    let of_key = known.get(token.key()).into_iter().flatten();
+    of_key.filter(|carrier| loaded.metadata.snapshot_by_id(carrier.snapshot_id).is_some()).cloned().collect()
 }
 
 /// The commits whose summary has a property: token, snapshot and value, in no order.
@@ -74,21 +104,17 @@ pub(crate) fn with_property<'m>(
     })
 }
 
-fn attempt_of(snapshot: &Snapshot, token: &Token) -> Option<u32> {
+// Of a snapshot of several commits the first one stands in both places.
+fn carriers(snapshot: &Snapshot) -> impl Iterator<Item = Carrier> + use<> {
+    let snapshot_id = snapshot.snapshot_id();
     let properties = &snapshot.summary().additional_properties;
-    if properties.get(Token::SUMMARY_KEY).is_some_and(|text| *text == token.0) {
-        let attempt = properties.get(ATTEMPT_KEY).and_then(|text| text.parse().ok());
-        return Some(attempt.unwrap_or_default());
-    }
-    // Thousands of snapshots are looked at before every commit: only one that may hold the token is parsed.
-    let several = properties.get(JOBS_KEY).filter(|text| text.contains(&json_text(&token.0)))?;
-    carried(several).into_iter().find(|c| c.job == token.0).map(|c| c.attempt)
-}
-
-// As it stands inside a JSON string.
-fn json_text(text: &str) -> String {
-    let quoted = serde_json::Value::from(text).to_string();
-    quoted[1..quoted.len() - 1].to_owned()
+    let several = properties.get(JOBS_KEY).map(|text| carried(text)).unwrap_or_default();
+    let one = properties.get(Token::SUMMARY_KEY).filter(|text| several.iter().all(|other| other.job != **text));
+    let attempt = properties.get(ATTEMPT_KEY).and_then(|text| text.parse().ok()).unwrap_or_default();
+    let one = one.map(|text| Carrier { token: Token(text.clone()), attempt, snapshot_id });
+    let several =
+        several.into_iter().map(move |one| Carrier { token: Token(one.job), attempt: one.attempt, snapshot_id });
+    one.into_iter().chain(several)
 }
 
 // What is not of this shape was not written by Moulin.

@@ -115,7 +115,7 @@ impl Rest {
         let location = loaded.metadata_location.ok_or_else(|| {
             self.failed(&doing, Failure::Garbled { status, reason: "it has no metadata-location".to_owned() })
         })?;
-        Ok((Some(Loaded { metadata: loaded.metadata.into(), location }), expires))
+        Ok((Some(Loaded::new(loaded.metadata, location)), expires))
     }
 
     /// Keeps how the files of a table are reached: with the credentials for places, or else those for the whole table.

@@ -127,13 +127,17 @@ fn loaded(snapshot: Option<i64>) -> Said {
 
 fn base() -> Loaded {
     let metadata: TableMetadata = serde_json::from_value(metadata(None)).unwrap();
-    Loaded { metadata: metadata.into(), location: "s3://b/t/1.json".into() }
+    Loaded::new(metadata, "s3://b/t/1.json".into())
 }
 
 fn swap(snapshot: i64) -> Swap {
     let metadata: TableMetadata = serde_json::from_value(metadata(Some(snapshot))).unwrap();
     let added = metadata.snapshot_by_id(snapshot).unwrap().as_ref().clone();
-    Swap { metadata: metadata.into(), updates: vec![iceberg::TableUpdate::AddSnapshot { snapshot: added }], requirements: Vec::new() }
+    Swap {
+        metadata: metadata.into(),
+        updates: vec![iceberg::TableUpdate::AddSnapshot { snapshot: added }],
+        requirements: Vec::new(),
+    }
 }
 
 async fn committed(answers: Vec<Said>, now: Said) -> (Server, Result<Swapped, Error>) {

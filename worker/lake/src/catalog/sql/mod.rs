@@ -7,7 +7,6 @@ mod document;
 mod known;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use iceberg::MetadataLocation;
@@ -90,15 +89,15 @@ impl Sql {
     pub(super) async fn load(&self, table: &TableName) -> Result<Option<Loaded>, Error> {
         // A swap between the query and the read is harmless: metadata files never change.
         let Some(location) = self.location(table).await? else { return Ok(None) };
-        if let Some(metadata) = self.known.get(table, &location) {
-            return Ok(Some(Loaded { metadata, location }));
+        if let Some(loaded) = self.known.get(table, &location) {
+            return Ok(Some(loaded));
         }
         let metadata = TableMetadata::read_from(&self.warehouse.io(&location), &location)
             .await
             .map_err(Error::iceberg(format!("{table} ({location})"), "read its metadata"))?;
-        let metadata = Arc::new(metadata);
-        self.known.put(table, &location, &metadata, None);
-        Ok(Some(Loaded { metadata, location }))
+        let loaded = Loaded::new(metadata, location);
+        self.known.put(table, loaded.clone(), None);
+        Ok(Some(loaded))
     }
 
     async fn location(&self, table: &TableName) -> Result<Option<String>, Error> {
@@ -169,7 +168,7 @@ impl Sql {
         let doing = format!("commit to {table}");
         let refused = match self.database.execute(&statement, &values.map(String::as_str)).await {
             Ok(1..) => {
-                self.known.put(table, &location, &swap.metadata, document);
+                self.known.put(table, base.followed_by(swap, location.clone()), document);
                 return Ok(Swapped::Done(location));
             }
             Ok(0) | Err(Failure::GaveWay(_)) => None,
