@@ -34,8 +34,8 @@ POINTS = tuple(re.findall(r'=> "(\w+)"', (ROOT / "worker/core/src/fault_point.rs
 # A worker that sleeps after the last step has nothing left to lose.
 PAUSES = tuple(point for point in POINTS if point not in ("before_claim", "recorded_not_reported", "after_report"))
 FOREIGN_ID = 10**9
-# A replay waits for another one, and for redos: so many jobs one after another.
-LONGEST = 60.0
+# Seconds for all jobs of a round, one after another.
+LONGEST = 20.0
 
 
 def chosen_by(choose: Callable[[random.Random], Any]) -> Any:
