@@ -91,6 +91,27 @@ impl Merging {
     }
 }
 
+// Those of which each names more files than all the others that name fewer together, `most` at the most, and the rest: what
+// was merged is not merged again before there is as much to merge it with, so that of many commits each is written again a
+// few times and not with every hundredth.
+fn much_larger(mut manifests: Vec<ManifestFile>, most: usize) -> (Vec<ManifestFile>, Vec<ManifestFile>) {
+    let files = |m: &ManifestFile| {
+        u64::from(m.added_files_count.unwrap_or_default()) + u64::from(m.existing_files_count.unwrap_or_default())
+    };
+    // Those that are alike stay in their order.
+    manifests.sort_by_key(|manifest| std::cmp::Reverse(files(manifest)));
+    let mut rest: u64 = manifests.iter().map(files).sum();
+    let is_large = |manifest: &&ManifestFile| {
+        rest -= files(manifest);
+        files(manifest) > rest
+    };
+    // Two at least are to be merged.
+    let most = most.min(manifests.len().saturating_sub(2));
+    let large = manifests.iter().take_while(is_large).count().min(most);
+    let small = manifests.split_off(large);
+    (manifests, small)
+}
+
 // In their order, each bin about as large as a manifest is to become.
 fn bins(manifests: Vec<ManifestFile>, target_bytes: u64) -> Vec<Vec<ManifestFile>> {
     let mut bins: Vec<Vec<ManifestFile>> = Vec::new();
@@ -228,6 +249,8 @@ impl Manifests<'_> {
                 kept.extend(small);
                 continue;
             }
+            let (large, small) = much_larger(small, merging.min_count / 2);
+            kept.extend(large);
             for bin in bins(small, merging.target_bytes) {
                 let merged = if bin.len() > 1 { self.merge(metadata, &bin).await? } else { None };
                 match merged {

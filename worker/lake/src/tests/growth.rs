@@ -47,6 +47,24 @@ async fn small_manifests_are_merged_when_the_table_asks_for_it_and_every_file_st
 }
 
 #[tokio::test]
+async fn what_was_merged_is_merged_again_only_with_as_much() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let mut files = Vec::new();
+    for n in 0..16i64 {
+        land(&lake, &landing(&[], &MERGE), &format!("job-{n}"), &[numbers(n..=n)]).await.unwrap();
+        let metadata = lake.loaded(&table()).await.metadata;
+        let current = metadata.current_snapshot().unwrap();
+        let list = manifest_list(&table(), &metadata, current, lake.files()).await.unwrap();
+        let of = |m: &iceberg::spec::ManifestFile| m.added_files_count.unwrap() + m.existing_files_count.unwrap();
+        files.push(list.iter().map(of).map(|count| count.to_string()).collect::<String>());
+    }
+    // How many files each manifest names. Four of one file become one of four, which waits until there are as many beside it.
+    let merged: Vec<_> = files.iter().filter(|files| !files.trim_matches('1').is_empty()).collect();
+    assert_eq!(merged, ["14", "114", "1114", "143", "1143", "19", "119", "1119", "193", "1193", "1932", "196"]);
+}
+
+#[tokio::test]
 async fn old_metadata_files_are_forgotten_and_removed_when_the_table_asks_for_it() {
     let place = Place::new();
     let lake = place.lake().await;
