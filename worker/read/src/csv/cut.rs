@@ -113,7 +113,7 @@ impl Cut {
             return Found { end: scan_lines(text, marks, quote, comment), quotes };
         }
         let end = outside::last_line_end(text, marks, quote);
-        Found { end: end.unwrap_or_else(|| last_line_end_by_gaps(text, first, marks, quote)), quotes }
+        Found { end: end.unwrap_or_else(|outside::Stray| last_line_end_by_gaps(text, first, marks, quote)), quotes }
     }
 
     /// One past the end of each record of a text of whole ones.

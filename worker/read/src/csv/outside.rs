@@ -3,9 +3,15 @@
 use super::dialect::Marks;
 use super::index::{Masks, masks, prefix_xor};
 
-/// One past the last line end outside of quotes, of a text that starts with a record. `None`: some quote opens no field and
-/// closes none, so that quotes cannot be taken in pairs.
-pub(super) fn last_line_end(text: &[u8], marks: Marks, quote: u8) -> Option<Option<usize>> {
+/// Some quote opens no field and closes none, so that quotes cannot be taken in pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stray;
+
+/// One past the last line end outside of quotes, of a text that starts with a record; `None`: there is none.
+///
+/// # Errors
+/// When a quote is a stray one.
+pub(super) fn last_line_end(text: &[u8], marks: Marks, quote: u8) -> Result<Option<usize>, Stray> {
     #[cfg(target_arch = "x86_64")]
     if let Some(found) = wide::last_line_end(text, marks, quote) {
         return found;
@@ -13,7 +19,7 @@ pub(super) fn last_line_end(text: &[u8], marks: Marks, quote: u8) -> Option<Opti
     last_line_end_portable(text, marks, quote)
 }
 
-fn last_line_end_portable(text: &[u8], marks: Marks, quote: u8) -> Option<Option<usize>> {
+fn last_line_end_portable(text: &[u8], marks: Marks, quote: u8) -> Result<Option<usize>, Stray> {
     last_line_end_with(text, |word| masks::<true>(word, marks.delimiter, marks.eol, quote), prefix_xor)
 }
 
@@ -23,10 +29,10 @@ mod wide {
     use std::arch::x86_64::{_mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8, _mm256_set1_epi8};
 
     use super::super::index::{Masks, equal, halves};
-    use super::{Marks, last_line_end_with};
+    use super::{Marks, Stray, last_line_end_with};
 
     /// `None` when the processor lacks the instructions.
-    pub(super) fn last_line_end(text: &[u8], marks: Marks, quote: u8) -> Option<Option<Option<usize>>> {
+    pub(super) fn last_line_end(text: &[u8], marks: Marks, quote: u8) -> Option<Result<Option<usize>, Stray>> {
         if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("pclmulqdq")) {
             return None;
         }
@@ -36,7 +42,7 @@ mod wide {
     }
 
     #[target_feature(enable = "avx2,pclmulqdq")]
-    fn last_line_end_wide(text: &[u8], marks: Marks, quote: u8) -> Option<Option<usize>> {
+    fn last_line_end_wide(text: &[u8], marks: Marks, quote: u8) -> Result<Option<usize>, Stray> {
         let all = |byte: u8| _mm256_set1_epi8(byte as i8);
         let (delimiter, eol, quote) = (all(marks.delimiter), all(marks.eol), all(quote));
         let masks = |word: &[u8; 64]| {
@@ -57,7 +63,7 @@ fn last_line_end_with(
     text: &[u8],
     masks: impl Fn(&[u8; 64]) -> Masks,
     prefix_xor: impl Fn(u64) -> u64,
-) -> Option<Option<usize>> {
+) -> Result<Option<usize>, Stray> {
     // A quote that opens a field stands at the start of the text, or after one of these; after a quote it is a doubled one.
     let mut may_open = 1;
     let (mut inside, mut stray, mut last) = (0, 0, (0, 0));
@@ -84,7 +90,10 @@ fn last_line_end_with(
         pass(64 * words.len(), found);
     }
     let (at, ends) = last;
-    (stray == 0).then(|| (ends != 0).then(|| at + 64 - ends.leading_zeros() as usize))
+    if stray != 0 {
+        return Err(Stray);
+    }
+    Ok((ends != 0).then(|| at + 64 - ends.leading_zeros() as usize))
 }
 
 #[cfg(test)]
@@ -110,7 +119,7 @@ mod tests {
             let text = text.as_bytes();
             let found = last_line_end(text, MARKS, b'"');
             prop_assert_eq!(found, last_line_end_portable(text, MARKS, b'"'));
-            if let Some(found) = found {
+            if let Ok(found) = found {
                 prop_assert_eq!(found, by_gaps(text));
             }
         }
@@ -118,7 +127,7 @@ mod tests {
         #[test]
         fn well_formed_fields_are_always_understood(text in "(([a-z]{0,20}|\"([a-z,\n]|\"\"){0,60}\")[,\n]){0,60}(\"[a-z,\n]{0,9})?") {
             let text = text.as_bytes();
-            prop_assert_eq!(last_line_end(text, MARKS, b'"'), Some(by_gaps(text)));
+            prop_assert_eq!(last_line_end(text, MARKS, b'"'), Ok(by_gaps(text)));
         }
     }
 
@@ -126,8 +135,8 @@ mod tests {
     fn a_quote_in_the_middle_of_a_field_is_seen() {
         for at in [1, 62, 63, 64, 65, 127, 128] {
             let text = ["x".repeat(at).as_str(), "\",\n"].concat();
-            assert_eq!(last_line_end(text.as_bytes(), MARKS, b'"'), None, "{at}");
-            assert_eq!(last_line_end_portable(text.as_bytes(), MARKS, b'"'), None, "{at}");
+            assert_eq!(last_line_end(text.as_bytes(), MARKS, b'"'), Err(Stray), "{at}");
+            assert_eq!(last_line_end_portable(text.as_bytes(), MARKS, b'"'), Err(Stray), "{at}");
         }
     }
 }

@@ -116,7 +116,11 @@ fn who_inflates_does_the_work_that_the_others_cannot_keep_up_with() {
         // The only thread of the crew may have begun to wait for work before it was to rest.
         let is_done = Arc::new(AtomicBool::new(false));
         let done = Arc::clone(&is_done);
-        crew.ask(move || Ok(done.store(true, Relaxed))).await;
+        let note = move || {
+            done.store(true, Relaxed);
+            Ok(())
+        };
+        crew.ask(note).await;
         while !is_done.load(Relaxed) {
             crew.helper().help();
             tokio::task::yield_now().await;
