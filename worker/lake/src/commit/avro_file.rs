@@ -108,11 +108,11 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A union of null and something else.
-    pub(super) fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+    /// Reads a union of null and something else.
+    pub(super) fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<()> {
         match self.long()? {
-            0 => Some(None),
-            1 => read(self).map(Some),
+            0 => Some(()),
+            1 => read(self).map(drop),
             _ => None,
         }
     }

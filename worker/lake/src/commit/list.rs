@@ -54,7 +54,7 @@ impl StoredList {
         }
         let header = 0..file.header.len();
         let sync = header.end - file.sync.len()..header.end;
-        Some(Self { header, sync, entries, bytes })
+        Some(Self { bytes, header, sync, entries })
     }
 
     /// Whether manifests of it are to be merged, for which they are decoded.
