@@ -34,6 +34,7 @@ def test_a_replay_may_name_its_table_alone():
     "target",
     [
         iceberg("bronze.{{ params.table }}"),
+        iceberg("{{layer}}.flights"),
         {"table": "{{ params.table }}"},
         {"table": None},
         "target.yaml",
@@ -64,7 +65,7 @@ def test_the_catalog_has_the_name_that_the_task_says():
         operator = land()
         mapped = MoulinLandOperator.partial(task_id="m", target=iceberg("bronze.flights")).expand(source=[csv("a.csv")])
     assert operator.outlets == mapped.outlets == [iceberg_asset("bronze.flights", catalog="lake")]
-    assert operator._catalog() == "lake"
+    assert operator._catalog() == land(catalog="lake", outlets=[])._catalog() == "lake"
 
 
 def test_outlets_of_the_users_own_are_left_alone():

@@ -30,7 +30,7 @@ def _defaults(kind: Any) -> dict[str, Any]:
 
 def said(value: Any) -> dict[str, Any]:
     """The options that are another object than their default: the only ones that can be wrong."""
-    kind = type(value)
+    kind: Any = type(value)
     found = zip(_defaults(kind).items(), _values(kind)(value), strict=True)
     return {name: one for (name, default), one in found if one is not default}
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from moulin.errors import MoulinError
     from moulin.job import Job, Receipt
     from moulin.landing import Landing
@@ -102,9 +103,9 @@ class MoulinJobOperator(BaseOperator):
         self.durable = durable
 
     @classmethod
-    def partial(cls, **kwargs: Any) -> Any:
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
         """Airflow's own; what mapped tasks land in is an outlet too, when all of them land in one table."""
-        found: Any = super().partial(**kwargs)
+        found: OperatorPartial = super().partial(**kwargs)
         if not found.kwargs.get("outlets") and kwargs.get("outlets") is None:
             dag = found.kwargs.get("dag")
             catalog = kwargs.get("catalog") or getattr(dag, "default_args", {}).get("catalog", CATALOG)
