@@ -26,6 +26,13 @@ def _servers_end() -> Iterator[None]:
     SERVERS.close()
 
 
+def _one_of(kind: type[faults.Fault], dice: random.Random, methods: tuple[str, ...]) -> list[faults.Fault]:
+    """One of a kind; of errors of the object store one for each method that the jobs ask with."""
+    if kind is faults.StorageErrors:
+        return [kind.choose(dice, method=method) for method in methods]
+    return [kind.choose(dice)]
+
+
 def kinds() -> list[tuple[str, faults.Fault]]:
     """Each kind of fault once in each world that can have it, and a kill at every step of a job."""
     chosen: list[tuple[str, faults.Fault]] = []
@@ -55,13 +62,6 @@ def later_kinds() -> list[tuple[str, faults.Fault]]:
         points = [faults.KillAtPoint(point) for point in AROUND_COMMITS]
         chosen += [(world, fault) for fault in chain(points, *of_kinds)]
     return chosen
-
-
-def _one_of(kind: type[faults.Fault], dice: random.Random, methods: tuple[str, ...]) -> list[faults.Fault]:
-    """One of a kind; of errors of the object store one for each method that the jobs ask with."""
-    if kind is faults.StorageErrors:
-        return [kind.choose(dice, method=method) for method in methods]
-    return [kind.choose(dice)]
 
 
 @pytest.mark.parametrize(("world", "fault"), later_kinds(), ids=str)
