@@ -26,10 +26,13 @@ def _servers_end() -> Iterator[None]:
     SERVERS.close()
 
 
-def _one_of(kind: type[faults.Fault], dice: random.Random, methods: tuple[str, ...]) -> list[faults.Fault]:
-    """One of a kind; of errors of the object store one for each method that the jobs ask with."""
+def _one_of(kind: type[faults.Fault], dice: random.Random) -> list[faults.Fault]:
+    """One of a kind; of errors of the object store one for each method that the jobs ask with.
+
+    They never ask with HEAD: what they read they have listed, or know from metadata.
+    """
     if kind is faults.StorageErrors:
-        return [kind.choose(dice, method=method) for method in methods]
+        return [kind.choose(dice, method=method) for method in ("PUT", "GET")]
     return [kind.choose(dice)]
 
 
@@ -39,7 +42,7 @@ def kinds() -> list[tuple[str, faults.Fault]]:
     for world, kind in WORLDS.items():
         dice = random.Random(f"{SEED} {world}")
         possible = [fault for fault in faults.possible_in(kind) if fault is not faults.KillAtPoint]
-        of_kinds = [_one_of(fault, dice, ("PUT", "GET", "HEAD")) for fault in possible]
+        of_kinds = [_one_of(fault, dice) for fault in possible]
         points = [faults.KillAtPoint(point) for point in faults.POINTS]
         chosen += [(world, fault) for fault in chain(points, *of_kinds)]
     return chosen
@@ -57,8 +60,7 @@ def later_kinds() -> list[tuple[str, faults.Fault]]:
     for world, kind in WORLDS.items():
         dice = random.Random(f"{SEED} later {world}")
         possible = [fault for fault in faults.possible_in(kind) if fault is not faults.KillAtPoint]
-        # What these jobs read they have listed, or know from metadata: they never ask with HEAD.
-        of_kinds = [_one_of(fault, dice, ("PUT", "GET")) for fault in possible]
+        of_kinds = [_one_of(fault, dice) for fault in possible]
         points = [faults.KillAtPoint(point) for point in AROUND_COMMITS]
         chosen += [(world, fault) for fault in chain(points, *of_kinds)]
     return chosen
