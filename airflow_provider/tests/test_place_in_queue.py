@@ -100,9 +100,9 @@ def full(worker, files, tmp_path, monkeypatch):
         with Client(started.address) as client:
             runs = tries.operator("runs").execute(tries.context("runs"))["job_id"]
             next(job for job in client.watch(runs, timeout=30, interval=0.1) if job.state == "running")
-            tries.operator("waits").execute(tries.context("waits"))
+            waits = tries.operator("waits").execute(tries.context("waits"))["job_id"]
             assert not client.describe().accepting
-            yield SimpleNamespace(tries=tries, client=client)
+            yield SimpleNamespace(tries=tries, client=client, waits=waits)
     finally:
         tries.open_all()
         started.stop_all()
@@ -163,7 +163,8 @@ def test_a_task_in_its_slot_asks_until_there_is_room(full, monkeypatch):
     def pause(seconds: float) -> None:
         pauses.append(seconds)
         full.tries.open("runs")
-        time.sleep(0.05)  # the worker begins the next one meanwhile
+        # Begun, the job that waited leaves its place to the next one.
+        next(job for job in full.client.watch(full.waits, timeout=30, interval=0.1) if job.state != "queued")
 
     monkeypatch.setattr(submit, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pause))
     operator = full.tries.operator("asks", deferrable=False)

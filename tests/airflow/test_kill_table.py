@@ -7,7 +7,7 @@ what happens stands in docs/operator.md.
 from __future__ import annotations
 
 import pytest
-from case import AIRFLOW, both_modes, both_modes_ended_by_a_user
+from case import before_triggers_are_told, both_modes, both_modes_ended_by_a_user
 from gated_files import GatedFiles
 
 from local_stack.processes import wait_until
@@ -70,7 +70,7 @@ def test_a_task_whose_time_is_up_leaves_no_job_behind(start, dag_id):
     case.settled(0)
 
 
-@pytest.mark.skipif(AIRFLOW >= (3, 3), reason="the trigger is told and cancels the job")
+@before_triggers_are_told
 def test_the_job_of_a_deferred_task_that_a_user_ended_is_ended_by_its_deadline(start):
     case = begun(start, "has_some_time_in_triggerer", "deferred")
     case.mark("failed")
@@ -80,7 +80,7 @@ def test_the_job_of_a_deferred_task_that_a_user_ended_is_ended_by_its_deadline(s
     case.settled(0)
 
 
-@pytest.mark.skipif(AIRFLOW >= (3, 3), reason="the trigger is told and cancels the job")
+@before_triggers_are_told
 def test_a_deferred_task_that_is_cleared_while_it_runs_replaces_what_its_old_job_lands(start):
     case = begun(start, "waits_in_triggerer", "deferred")
     # Cleared before the scheduler has heard that the first process ended well, Airflow takes the task for killed.
