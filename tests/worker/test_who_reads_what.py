@@ -36,7 +36,7 @@ UNREAD: dict[tuple[str, str], str] = {
     ("pyiceberg", "nested"): _NULL_LISTS,
     ("pyiceberg", "partitions by nested fields"): _NULL_LISTS,
     # Neither when PyIceberg wrote it.
-    ("java", "partitions by fixed"): "Exception",
+    ("java", "partitions by fixed"): "java.lang.ArrayIndexOutOfBoundsException",
 }
 
 
