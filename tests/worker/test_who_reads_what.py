@@ -35,8 +35,9 @@ UNREAD: dict[tuple[str, str], str] = {
     # A null list of structs comes as an empty one.
     ("pyiceberg", "nested"): _NULL_LISTS,
     ("pyiceberg", "partitions by nested fields"): _NULL_LISTS,
-    # Neither when PyIceberg wrote it.
-    ("java", "partitions by fixed"): "java.lang.ArrayIndexOutOfBoundsException",
+    # Neither when PyIceberg wrote it. It takes other bytes of the manifest for lengths, and which exception that ends in
+    # depends on them: ids and times that are others in every run.
+    ("java", "partitions by fixed"): "Exception",
 }
 
 
