@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import tempfile
 
 from benches import floor
+from benches.measure import AS_THE_WORKER
 
 
 def main() -> None:
@@ -32,7 +34,7 @@ def main() -> None:
     print(f"{'snapshots':>10}{'cpu ms':>10}{'wall ms':>10}{'load cpu ms':>13}{'metadata kB':>13}", flush=True)
     with tempfile.TemporaryDirectory(prefix="moulin-bench-") as folder:
         command = [str(binary), "commits", folder, str(asked.commits), str(asked.every), *asked.property]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | AS_THE_WORKER) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 told = json.loads(line)

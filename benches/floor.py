@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benches.measure import ROOT
+from benches.measure import AS_THE_WORKER, ROOT
 from benches.peer import cpu_seconds
 
 ENCODERS = ("moulin's writer", "pyarrow's writer")
@@ -40,12 +40,14 @@ def example() -> Path:
 def encode(encoder: str, binary: Path, files: list[Path], folder: Path) -> dict[str, Any]:
     """One encoding of the rows of some data files: rows, bytes, CPU and wall."""
     with tempfile.TemporaryDirectory(prefix="moulin-floor-", dir=folder) as out:
+        env = dict(os.environ)
         if encoder == ENCODERS[0]:
+            env |= AS_THE_WORKER
             command = [str(binary), "encode", out, str(len(os.sched_getaffinity(0))), *map(str, files)]
         else:
             command = [sys.executable, "-m", "benches.floor", f"{out}/rows.parquet", *map(str, files)]
         os.sync()
-        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, env=env)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

@@ -22,6 +22,8 @@ from benches.lineitem import COLUMNS
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_SECONDS = 0.005
+# The examples of the crates have the worker's allocator; the worker itself tells the kernel to give no huge pages.
+AS_THE_WORKER = {"MIMALLOC_ALLOW_THP": "0"}
 
 
 @dataclass

@@ -25,6 +25,10 @@ type Any<T> = Result<T, Box<dyn Error>>;
 /// Rows of a batch, about as many as the readers make.
 const BATCH_ROWS: usize = 16 << 10;
 
+// As in the worker.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Any<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

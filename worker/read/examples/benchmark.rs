@@ -23,6 +23,10 @@ use moulin_core::{Column, Counters, Format, OnBadRow, ProvenanceColumn, Source, 
 use moulin_read::{ReadOptions, batches, fetch::Fetcher, schema};
 use serde_json::{Value, json};
 
+// As in the worker.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
