@@ -10,7 +10,7 @@ use super::rescue::{Name, Rescued};
 use super::scan::{Broken, Layout, Scan, Str};
 use super::shape::Key;
 use super::value::{Misfit, Unfit, Values};
-use super::{Objects, duplicates, refuse};
+use super::{Objects, duplicates, refuse, usual};
 use crate::Error;
 use crate::blocks::Block;
 use crate::fault::{Bad, BadRow, shown, without_line_end};
@@ -39,6 +39,13 @@ pub(super) struct Parser<'a> {
     bad: Vec<(u32, u32, Bad)>,
     /// Where each good record starts in the file, if that was asked for.
     offsets: Vec<i64>,
+}
+
+/// What [`Parser::usual_members`] has read.
+struct Usual {
+    count: usize,
+    /// Whether the object ended with the last one.
+    is_end: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -290,6 +297,11 @@ impl<'a> Parser<'a> {
         let (mut found, mut expected) = (0, 0);
         let mut more = scan.peek() != b'}' || scan.another(b'}')?;
         while more {
+            let usual = self.usual_members(scan, &mut expected);
+            found += usual.count;
+            if usual.is_end {
+                break;
+            }
             match self.format.members.key(scan, expected)? {
                 Key::Unknown(key) => self.unknown(scan, key)?,
                 Key::Known(place) => {
@@ -321,6 +333,35 @@ impl<'a> Parser<'a> {
             rescued.end_record(self.text, self.format);
         }
         Ok(())
+    }
+
+    /// Reads members as long as they come in the expected order and as most writers write them. At the end of the object,
+    /// or at the key of the first one that does not.
+    #[inline(always)]
+    fn usual_members(&mut self, scan: &mut Scan<'a>, expected: &mut usize) -> Usual {
+        let (text, record, mut at, first) = (scan.text, self.records, scan.at, *expected);
+        let mut is_end = false;
+        let members = self.format.members.list.iter().zip(&mut self.cells).zip(&mut self.seen).skip(first);
+        for ((member, cells), seen) in members {
+            if *seen == record {
+                break;
+            }
+            let Some(end) = usual::member(text, at, member, cells) else { break };
+            *seen = record;
+            *expected += 1;
+            at = end + 1;
+            if text[end] == b'}' {
+                is_end = true;
+                break;
+            }
+        }
+        scan.at = at;
+        if is_end {
+            scan.depth -= 1;
+        } else {
+            scan.blanks();
+        }
+        Usual { count: *expected - first, is_end }
     }
 
     fn finish(mut self) -> Result<Parsed, Error> {

@@ -91,14 +91,6 @@ impl Scan<'_> {
         }
     }
 
-    /// Goes past a text, if it stands here.
-    #[inline]
-    pub(super) fn skip(&mut self, text: &[u8]) -> bool {
-        let is_here = self.text.get(self.at..self.at + text.len()).is_some_and(|here| is_same(here, text));
-        self.at += if is_here { text.len() } else { 0 };
-        is_here
-    }
-
     pub(super) fn broken<T>(&self, expected: &'static str) -> Result<T, Broken> {
         Err(Broken { at: self.at, expected })
     }
@@ -303,7 +295,7 @@ impl Scan<'_> {
 
 /// Whether two texts of one length are the same. Keys are short: the ways for the usual lengths call nothing.
 #[inline(always)]
-fn is_same(one: &[u8], other: &[u8]) -> bool {
+pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
     match one.len() {
         8..=16 => {
             one.first_chunk::<8>() == other.first_chunk::<8>() && one.last_chunk::<8>() == other.last_chunk::<8>()
@@ -317,7 +309,7 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 
 /// The next quote, backslash or control character.
 #[inline(always)]
-fn special(text: &[u8], mut at: usize) -> usize {
+pub(super) fn special(text: &[u8], mut at: usize) -> usize {
     while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
         let found = specials(chunk);
         if found != 0 {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use arrow::datatypes::{DataType, FieldRef, Fields};
 use moulin_core::{ColumnText, CsvFormat, PrimitiveType};
 
-use super::scan::{Broken, Scan, Str, unescaped};
+use super::scan::{Broken, Scan, Str, is_same, unescaped};
 use crate::columns::{Column, column_type};
 use crate::notation::Notation;
 
@@ -113,11 +113,19 @@ impl Members {
     /// Goes past a key and its colon. Keys are expected in order: then one comparison finds the place.
     #[inline]
     pub(super) fn key(&self, scan: &mut Scan<'_>, expected: usize) -> Result<Key, Broken> {
-        let is_expected = self.list.get(expected).is_some_and(|member| scan.skip(&member.key));
-        if is_expected {
+        let expected_end = self.list.get(expected).and_then(|member| member.key_end(scan.text, scan.at));
+        if let Some(end) = expected_end {
+            scan.at = end;
             scan.blanks();
             return Ok(Key::Known(expected));
         }
+        self.other_key(scan)
+    }
+
+    /// Goes past a key that is not the expected one, or is written in another way.
+    // Not inlined: what it needs would burden the way that nearly all keys take.
+    #[inline(never)]
+    fn other_key(&self, scan: &mut Scan<'_>) -> Result<Key, Broken> {
         let key = scan.key()?;
         let name = &scan.text[key.start..key.end];
         let place =
@@ -140,6 +148,13 @@ impl Member {
             key: format!("{}:", serde_json::Value::from(field.name().as_str())).into_bytes(),
             shape: Shape::of(field.data_type(), inferred)?,
         })
+    }
+
+    /// Where the key and its colon end, if they stand there as most writers write them.
+    #[inline(always)]
+    pub(super) fn key_end(&self, text: &[u8], at: usize) -> Option<usize> {
+        let end = at + self.key.len();
+        is_same(text.get(at..end)?, &self.key).then_some(end)
     }
 
     /// Says how the texts of the column are written.
