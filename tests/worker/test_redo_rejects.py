@@ -208,6 +208,24 @@ def test_a_zombie_of_the_generation_before_brings_no_rejects_back(
     assert _by_token(rejects) == {(second.token, None): 3}
 
 
+def test_what_an_heir_has_committed_to_the_rejects_stays_when_the_zombie_wakes_up(
+    new_worker: NewWorker, rejects: LandedTable, tmp_path: Path
+) -> None:
+    before = new_worker("before")
+    landed = _done(before.start(), _spec(tmp_path / "a", range(100), 5))
+    before.close()
+    heir, zombie = (new_worker(name, MOULIN_LEASE="1s") for name in ("heir", "zombie"))
+    handle = zombie.start(MOULIN_FAULT_POINT="rejects_written:pause").submit(_replay(), REPLAY)
+    zombie.wait_paused()
+    heir.start(MOULIN_FAULT_POINT="committed_not_recorded:kill")
+    assert heir.wait_end() == -signal.SIGKILL
+    zombie.resume()
+    receipt = handle.wait(60).receipt
+    assert receipt is not None
+    assert _by_token(rejects) == {(landed.token, receipt.token): 5}
+    assert rejects.data_files() == [file for file in rejects.files_on_disk() if file in rejects.data_files()]
+
+
 def test_other_columns_of_the_table_of_rejects_survive(
     client: moulin.Client, rejects: LandedTable, tmp_path: Path
 ) -> None:

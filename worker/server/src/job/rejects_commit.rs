@@ -83,7 +83,7 @@ impl Settlement {
         if self.may_have_committed().await?
             && let Some(found) = self.find(&rejects_table::of(&self.table)).await?
         {
-            self.forget_unused(receipt, &found).await;
+            self.forget_unused(receipt, &found, Vec::new()).await;
             return Ok(Some(found.snapshot_id));
         }
         for number in 1..=TRIES {
@@ -92,7 +92,8 @@ impl Settlement {
                 "" => Landed::default(),
                 text => Landed::from_text(&draft.target, text)?,
             };
-            added.add(draft.copies.clone());
+            let copies: Vec<String> = draft.copies.locations().map(str::to_owned).collect();
+            added.add(draft.copies);
             // Of a replay it must be seen that it is done, also where somebody has deleted what it took.
             if added.files() == 0 && draft.replaced.is_empty() && change.mark.is_none() {
                 return Ok(None);
@@ -104,19 +105,19 @@ impl Settlement {
             FaultPoint::RejectsWritten.pass();
             match self.worker.lake.commit(&draft.target, commit).await {
                 Ok(committed) => {
-                    let live = draft.copies.locations().map(str::to_owned).collect();
-                    self.forget_copies(&live, change).await;
+                    // Another attempt may have committed it, with copies of its own.
+                    self.forget_unused(receipt, &committed, copies).await;
                     return Ok(Some(committed.snapshot_id));
                 }
                 Err(error) if error.is_files_gone() => {
                     tracing::info!(number, %error, "rejects were written again by others: looking where they are now");
-                    self.forget_copies(&BTreeSet::new(), change).await;
+                    self.forget_copies(copies).await;
                     tokio::time::sleep(Duration::from_millis(10 << number.min(7))).await;
                 }
                 // The newer generation has replaced the rows, and what belongs to them is of no interest any more.
                 Err(error) if error.is_superseded() => {
                     tracing::info!(%error, "rejects of a job that was done anew meanwhile are left out");
-                    self.forget_copies(&BTreeSet::new(), change).await;
+                    self.forget_copies(copies).await;
                     return Ok(None);
                 }
                 Err(error) => return Err(error.into()),
@@ -156,28 +157,33 @@ impl Settlement {
         Ok(Draft { target, copies: writer.finish().await?, replaced })
     }
 
-    /// Forgets the copies that no snapshot refers to, of a commit that another attempt made.
-    async fn forget_unused(&self, receipt: &Receipt, found: &Committed) {
-        let (lake, table) = (&self.worker.lake, rejects_table::of(&self.table));
-        match lake.files_added(&table, found.snapshot_id, &self.lease.job_id).await {
-            Ok(live) => self.forget_copies(&live, &receipt.rejects_change).await,
-            // Which they are is not known any more: none is removed.
-            Err(error) => tracing::debug!(%error, "the snapshot of the rejects is gone"),
-        }
-    }
-
-    /// Removes the copies of earlier rejects that this job made and that are not among `live`.
-    async fn forget_copies(&self, live: &BTreeSet<String>, change: &RejectsChange) {
-        if change.is_empty() {
+    /// Removes the copies of earlier rejects that attempts of this job made (`own`: this one), but for those that its commit
+    /// brought: with the job's token in the table, nobody can commit the others any more.
+    async fn forget_unused(&self, receipt: &Receipt, found: &Committed, own: Vec<String>) {
+        if receipt.rejects_change.is_empty() {
             return;
         }
         let begin = staging::of_rejects_again(&self.lease.job_id);
+        let unused = async {
+            let (lake, table) = (&self.worker.lake, rejects_table::of(&self.table));
+            let live = lake.files_added(&table, found.snapshot_id, &self.lease.job_id).await?;
+            let staged = self.worker.store.staged_files(&self.lease.job_id).await?.into_iter().map(|file| file.uri);
+            let made: BTreeSet<String> = staged.filter(|uri| staging::is_named(uri, &begin)).chain(own).collect();
+            Ok::<_, Fault>(made.difference(&live).cloned().collect())
+        };
+        match unused.await {
+            Ok(unused) => self.forget_copies(unused).await,
+            // Which they are is not known any more: none is removed.
+            Err(fault) => tracing::debug!(error = %fault, "it is not known which copies of rejects the commit brought"),
+        }
+    }
+
+    /// Removes copies of earlier rejects that no snapshot refers to, nor ever will.
+    async fn forget_copies(&self, dead: Vec<String>) {
         let result = async {
-            let staged = self.worker.store.staged_files(&self.lease.job_id).await?;
-            let is_dead = |uri: &String| staging::is_named(uri, &begin) && !live.contains(uri);
-            for uri in staged.into_iter().map(|file| file.uri).filter(is_dead) {
-                self.worker.lake.remove_files(std::slice::from_ref(&uri)).await?;
-                self.worker.store.unstage_file(&self.lease.job_id, &uri).await?;
+            self.worker.lake.remove_files(&dead).await?;
+            for uri in &dead {
+                self.worker.store.unstage_file(&self.lease.job_id, uri).await?;
             }
             Ok::<_, Fault>(())
         };
