@@ -137,6 +137,15 @@ impl Settlement {
         self.recover().await
     }
 
+    /// The receipt of an earlier attempt that has landed after all; `None`: none has, and none lands anything any more in a
+    /// table that this attempt does not move on by what it lands there first.
+    async fn overtake(&self, to_target: bool) -> Result<Option<Receipt>, Fault> {
+        match self.last_intended().await? {
+            Some((_, only_rejects)) if only_rejects || !to_target => self.rule_out().await,
+            _ => Ok(None),
+        }
+    }
+
     /// The last earlier attempt that was on its way to commit, and whether one of them had nothing but rejects.
     async fn last_intended(&self) -> Result<Option<(u32, bool)>, Fault> {
         let mut last = None;
@@ -187,7 +196,11 @@ impl Settlement {
         // Fenced: an attempt that was overtaken while it wrote stops here.
         self.worker.store.record_intent(&self.lease, intent, SystemTime::now()).await?;
         // That of a replay says in the target that it is one, also to the workers of other job stores.
-        if landed.rows() == 0 && redo.leaves_no_trace() && intent.rejects_change.mark.is_none() {
+        let to_target = landed.rows() > 0 || !redo.leaves_no_trace() || intent.rejects_change.mark.is_some();
+        if let Some(receipt) = self.overtake(to_target).await? {
+            return Ok(receipt);
+        }
+        if !to_target {
             let mut receipt = intent.clone();
             self.commit_rejects(&mut receipt).await?;
             FaultPoint::CommittedNotRecorded.pass();
