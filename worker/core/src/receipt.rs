@@ -62,7 +62,8 @@ pub struct Receipt {
     /// The snapshot that had added them; `None`: nothing was replaced.
     #[serde(default)]
     pub replaced_snapshot_id: Option<i64>,
-    /// The token of the generation whose result this job took for its own; all figures are of that job.
+    /// The token of the generation whose result this job took for its own; all figures are of that job, but
+    /// for what was replaced: this one replaces nothing.
     #[serde(default)]
     pub attached_to: Option<String>,
     /// The table that holds the rejected rows; empty: there are none, or the job keeps none.
@@ -89,6 +90,10 @@ pub struct Receipt {
     /// Of an intended commit only: the tokens whose data files this one replaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced_tokens: Vec<Token>,
+    /// The generations of the key from this one on are replaced, with what they landed, if they did; `None`: none is. Not
+    /// sent to clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_from: Option<u32>,
     /// What was read of each table that was an input.
     #[serde(default)]
     pub tables: Vec<TableRead>,
@@ -359,6 +364,7 @@ mod tests {
             replay: None,
             replayed_files: Vec::new(),
             replaced_tokens: Vec::new(),
+            replaced_from: None,
             tables: Vec::new(),
         };
         assert!(receipt.check().is_ok());

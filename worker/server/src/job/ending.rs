@@ -68,9 +68,14 @@ fn again(fault: Fault, failures: u32, now: SystemTime) -> Outcome {
     Outcome::Again { fault, not_before: now + Duration::from_secs(1 << failures.min(6)) }
 }
 
-/// The outcome, if it is the job's last one and an earlier attempt may still be about to commit, with that ruled out.
+/// The outcome, if it is the job's last one and an earlier attempt may still be about to commit, with that ruled out. A commit
+/// of the job's own does it by itself: what another one holds is not the table any more.
 pub(super) async fn for_good(worker: &Arc<Worker>, claim: &Claim, outcome: Option<Outcome>) -> Option<Outcome> {
-    let Some(Outcome::Failed(_) | Outcome::Cancelled(_)) = &outcome else { return outcome };
+    match &outcome {
+        Some(Outcome::Failed(_) | Outcome::Cancelled(_)) => {}
+        Some(Outcome::Succeeded(receipt)) if receipt.snapshot_id.is_none() || receipt.attached_to.is_some() => {}
+        _ => return outcome,
+    }
     let Ok(table) = claim.job.table.parse() else { return outcome };
     let settle = Settlement {
         worker: Arc::clone(worker),

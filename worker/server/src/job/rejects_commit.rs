@@ -12,8 +12,9 @@ use futures::StreamExt as _;
 use moulin_core::{
     Contract, Counters, Fault, FaultKind, FaultPoint, Landing, Receipt, RejectsChange, TableName, Token,
 };
-use moulin_lake::{Commit, Committed, Landed, Removed, Target};
+use moulin_lake::{Commit, Committed, Landed, Removed, Requirement, Target};
 
+use super::generations;
 use super::rejects_rows::{Fate, Judge, RejectRows, column, texts};
 use super::rejects_table::{self, REPLAYED_AT, REPLAYED_BY, TOKEN};
 use super::settle::{Settlement, summary};
@@ -83,47 +84,77 @@ impl Settlement {
         if self.may_have_committed().await?
             && let Some(found) = self.find(&rejects_table::of(&self.table)).await?
         {
-            self.forget_unused(receipt, &found).await;
+            self.forget_unused(receipt, &found, Vec::new()).await;
             return Ok(Some(found.snapshot_id));
         }
+        if receipt.rejects_to_commit.is_empty() && change.mark.is_none() && !self.has_rejects().await? {
+            return Ok(None);
+        }
         for number in 1..=TRIES {
+            // Before the look: what an earlier generation brings after this is not overlooked by the commit.
+            let requires = self.no_more_rejects(change).await?;
             let draft = self.draft(receipt.attempt, change).await?;
             let mut added = match receipt.rejects_to_commit.as_str() {
                 "" => Landed::default(),
                 text => Landed::from_text(&draft.target, text)?,
             };
-            added.add(draft.copies.clone());
-            // Of a replay it must be seen that it is done, also where somebody has deleted what it took.
-            if added.files() == 0 && draft.replaced.is_empty() && change.mark.is_none() {
-                return Ok(None);
-            }
+            let copies: Vec<String> = draft.copies.locations().map(str::to_owned).collect();
+            added.add(draft.copies);
+            let rows_are_there = receipt.snapshot_id.is_some();
+            let beside = if rows_are_there { self.that_add().await? } else { BTreeSet::new() };
             let mut commit = Commit::new(self.token.clone(), receipt.attempt, added);
             commit.removed = Removed { locations: draft.replaced, added_by: None };
-            commit.fence = Some(self.fence());
+            commit.requires.extend(requires);
+            commit.beside.clone_from(&beside);
+            commit.fence = Some(self.fence(rows_are_there));
             commit.summary = summary(receipt);
             FaultPoint::RejectsWritten.pass();
             match self.worker.lake.commit(&draft.target, commit).await {
                 Ok(committed) => {
-                    let live = draft.copies.locations().map(str::to_owned).collect();
-                    self.forget_copies(&live, change).await;
+                    // Another attempt may have committed it, with copies of its own.
+                    self.forget_unused(receipt, &committed, copies).await;
                     return Ok(Some(committed.snapshot_id));
                 }
-                Err(error) if error.is_files_gone() => {
+                Err(error) if error.is_files_gone() || error.is_moved() => {
                     tracing::info!(number, %error, "rejects were written again by others: looking where they are now");
-                    self.forget_copies(&BTreeSet::new(), change).await;
+                    self.forget_copies(copies).await;
                     tokio::time::sleep(Duration::from_millis(10 << number.min(7))).await;
                 }
-                // The newer generation has replaced the rows, and what belongs to them is of no interest any more.
-                Err(error) if error.is_superseded() => {
-                    tracing::info!(%error, "rejects of a job that was done anew meanwhile are left out");
-                    self.forget_copies(&BTreeSet::new(), change).await;
-                    return Ok(None);
+                Err(error) if error.kind() == FaultKind::StaleEpoch => {
+                    self.forget_copies(copies).await;
+                    if !rows_are_there {
+                        return Err(error.into());
+                    }
+                    // One that came meanwhile may leave the rows where they are.
+                    if self.that_add().await? == beside {
+                        tracing::info!(%error, "rejects of a job that was done anew meanwhile are left out");
+                        return Ok(None);
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         let table = rejects_table::of(&self.table);
         Err(Fault::new(FaultKind::Unavailable, format!("{table} was written again by others {TRIES} times in a row")))
+    }
+
+    async fn has_rejects(&self) -> Result<bool, Fault> {
+        Ok(self.worker.lake.table_uuid(&rejects_table::of(&self.table)).await?.is_some())
+    }
+
+    /// What must hold so that no reject comes which the change would take out.
+    async fn no_more_rejects(&self, change: &RejectsChange) -> Result<Option<Requirement>, Fault> {
+        if change.replaced_from.is_none() {
+            return Ok(None);
+        }
+        let before = self.worker.lake.generations_before(&rejects_table::of(&self.table), &self.token).await?;
+        Ok(Some(Requirement::NewestBefore(before.first().map(|(generation, _)| *generation))))
+    }
+
+    /// The newer generations of the job that leave its rows where they are.
+    async fn that_add(&self) -> Result<BTreeSet<u32>, Fault> {
+        let Some(job) = self.worker.store.get(&self.lease.job_id).await? else { return Ok(BTreeSet::new()) };
+        generations::that_add(self.worker.store.as_ref(), &job).await
     }
 
     /// The rows that change, in new data files.
@@ -156,28 +187,33 @@ impl Settlement {
         Ok(Draft { target, copies: writer.finish().await?, replaced })
     }
 
-    /// Forgets the copies that no snapshot refers to, of a commit that another attempt made.
-    async fn forget_unused(&self, receipt: &Receipt, found: &Committed) {
-        let (lake, table) = (&self.worker.lake, rejects_table::of(&self.table));
-        match lake.files_added(&table, found.snapshot_id, &self.lease.job_id).await {
-            Ok(live) => self.forget_copies(&live, &receipt.rejects_change).await,
-            // Which they are is not known any more: none is removed.
-            Err(error) => tracing::debug!(%error, "the snapshot of the rejects is gone"),
-        }
-    }
-
-    /// Removes the copies of earlier rejects that this job made and that are not among `live`.
-    async fn forget_copies(&self, live: &BTreeSet<String>, change: &RejectsChange) {
-        if change.is_empty() {
+    /// Removes the copies of earlier rejects that attempts of this job made (`own`: this one), but for those that its commit
+    /// brought: with the job's token in the table, nobody can commit the others any more.
+    async fn forget_unused(&self, receipt: &Receipt, found: &Committed, own: Vec<String>) {
+        if receipt.rejects_change.is_empty() {
             return;
         }
         let begin = staging::of_rejects_again(&self.lease.job_id);
+        let unused = async {
+            let (lake, table) = (&self.worker.lake, rejects_table::of(&self.table));
+            let live = lake.files_added(&table, found.snapshot_id, &self.lease.job_id).await?;
+            let staged = self.worker.store.staged_files(&self.lease.job_id).await?.into_iter().map(|file| file.uri);
+            let made: BTreeSet<String> = staged.filter(|uri| staging::is_named(uri, &begin)).chain(own).collect();
+            Ok::<_, Fault>(made.difference(&live).cloned().collect())
+        };
+        match unused.await {
+            Ok(unused) => self.forget_copies(unused).await,
+            // Which they are is not known any more: none is removed.
+            Err(fault) => tracing::debug!(error = %fault, "it is not known which copies of rejects the commit brought"),
+        }
+    }
+
+    /// Removes copies of earlier rejects that no snapshot refers to, nor ever will.
+    async fn forget_copies(&self, dead: Vec<String>) {
         let result = async {
-            let staged = self.worker.store.staged_files(&self.lease.job_id).await?;
-            let is_dead = |uri: &String| staging::is_named(uri, &begin) && !live.contains(uri);
-            for uri in staged.into_iter().map(|file| file.uri).filter(is_dead) {
-                self.worker.lake.remove_files(std::slice::from_ref(&uri)).await?;
-                self.worker.store.unstage_file(&self.lease.job_id, &uri).await?;
+            self.worker.lake.remove_files(&dead).await?;
+            for uri in &dead {
+                self.worker.store.unstage_file(&self.lease.job_id, uri).await?;
             }
             Ok::<_, Fault>(())
         };
