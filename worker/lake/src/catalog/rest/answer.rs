@@ -35,6 +35,9 @@ pub(crate) enum Failure {
     /// There is no token or credential to ask with.
     #[error("there is nothing to prove who asks: {reason}")]
     NoCredentials { reason: String },
+    /// It ended so, but an earlier send of the same request may have been taken.
+    #[error("it is not known whether an earlier send of the request was taken")]
+    InDoubt(#[source] Box<Failure>),
 }
 
 fn told(name: &str, message: &str) -> String {
@@ -73,6 +76,11 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// The answer, if it is a good one.
+    pub(super) fn good(self) -> Result<Self, Failure> {
+        if self.is_good() { Ok(self) } else { Err(self.failure()) }
+    }
+
     /// The value in the body of a good answer.
     pub(super) fn value<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         if !self.is_good() {
@@ -103,7 +111,7 @@ impl Failure {
     /// What it means for a job.
     pub(super) fn kind(&self) -> FaultKind {
         match self {
-            Self::NotSent(_) | Self::Lost(_) | Self::Garbled { .. } => FaultKind::Unavailable,
+            Self::NotSent(_) | Self::Lost(_) | Self::Garbled { .. } | Self::InDoubt(_) => FaultKind::Unavailable,
             Self::NoCredentials { .. } => FaultKind::PermissionDenied,
             Self::Answered { status, .. } => match status {
                 401 | 403 | 419 => FaultKind::PermissionDenied,
@@ -119,9 +127,25 @@ impl Failure {
     pub(super) fn may_have_happened(&self) -> bool {
         match self {
             Self::NotSent(_) | Self::NoCredentials { .. } => false,
-            Self::Lost(_) | Self::Garbled { .. } => true,
+            Self::Lost(_) | Self::Garbled { .. } | Self::InDoubt(_) => true,
             // 408: the server gave up reading. Everything from 500 on may come from in front of one that goes on.
             Self::Answered { status, .. } => *status >= 500,
         }
+    }
+
+    /// Whether the server says that what was to be made or changed is not as it was thought to be.
+    pub(super) fn is_conflict(&self) -> bool {
+        match self {
+            Self::Answered { status, .. } => *status == 409,
+            Self::InDoubt(failure) => failure.is_conflict(),
+            _ => false,
+        }
+    }
+
+    /// Whether it may be about an earlier send of the same request that is still being worked on: the protocol's errors
+    /// of conflicts have names of their own.
+    pub(super) fn may_be_in_progress(&self) -> bool {
+        let is_known = |name: &str| matches!(name, "CommitFailedException" | "AlreadyExistsException");
+        matches!(self, Self::Answered { status: 409, name, .. } if !is_known(name))
     }
 }

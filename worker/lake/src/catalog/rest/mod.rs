@@ -143,11 +143,10 @@ impl Rest {
         let doing = format!("create {table}");
         let request = self.create_request(table, metadata);
         let path = format!("{}/tables", self.session.namespace_path(&table.namespace));
-        let answer = self.session.post(&path, &request).await.map_err(|e| self.failed(&doing, e))?;
-        match answer.status {
-            409 => Ok(false),
-            _ if answer.is_good() => Ok(true),
-            _ => Err(self.failed(&doing, answer.failure())),
+        match self.session.post(&path, &request).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.is_conflict() => Ok(false),
+            Err(e) => Err(self.failed(&doing, e)),
         }
     }
 
@@ -180,8 +179,10 @@ impl Rest {
             return Ok(());
         }
         let request = json!({ "namespace": namespace, "properties": {} });
-        let answer = self.session.post("namespaces", &request).await.map_err(|e| self.failed(&doing, e))?;
-        if answer.is_good() || answer.status == 409 { Ok(()) } else { Err(self.failed(&doing, answer.failure())) }
+        match self.session.post("namespaces", &request).await {
+            Err(e) if !e.is_conflict() => Err(self.failed(&doing, e)),
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn namespace(&self, namespace: &[String]) -> Result<HashMap<String, String>, Error> {
@@ -208,17 +209,11 @@ impl Rest {
             requirements: swap.requirements.clone(),
             updates: swap.updates.clone(),
         };
-        let answer = match self.session.post(&self.path(table), &request).await {
-            Ok(answer) => answer,
-            Err(e) if e.may_have_happened() => return Ok(Swapped::Unknown(self.failed(&doing, e))),
-            Err(e) => return Err(self.failed(&doing, e)),
-        };
-        if answer.status == 409 {
-            return self.after_conflict(table, swap, &doing).await;
-        }
-        match answer.value::<CommitTableResponse>() {
+        let answer = self.session.post(&self.path(table), &request).await;
+        match answer.and_then(|answer| answer.value::<CommitTableResponse>()) {
             Ok(done) => Ok(Swapped::Done(done.metadata_location)),
             Err(e) if e.may_have_happened() => Ok(Swapped::Unknown(self.failed(&doing, e))),
+            Err(e) if e.is_conflict() => self.after_conflict(table, swap, &doing).await,
             Err(e) => Err(self.failed(&doing, e)),
         }
     }

@@ -236,6 +236,43 @@ async fn a_lost_answer_is_asked_for_again_by_its_key_where_the_server_takes_keys
     assert!(keys[0] == keys[1] && keys[1] == keys[2] && keys[2] != keys[3], "{keys:?}");
 }
 
+/// A commit to a server that takes idempotency keys.
+async fn committed_by_key(answers: Vec<Said>, now: Said) -> (Server, Result<Swapped, Error>) {
+    let config = json!({"defaults": {}, "overrides": {}, "idempotency-key-lifetime": "PT30M"});
+    let config = ("GET /v1/config", vec![Said::Json(200, config)]);
+    let server = Server::start(vec![config, ("POST /v1/namespaces", answers), ("GET /v1/namespaces", vec![now])]).await;
+    let rest = server.catalog(RestSettings::default()).await.unwrap();
+    let answer = rest.swap(&table(), &base(), &swap(7)).await;
+    (server, answer)
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_lost_answer_leaves_the_commit_unknown() {
+    for (lost, refusal) in [
+        (Said::Nothing, refused(429, "TooManyRequests")),
+        (Said::Html(502), refused(401, "NotAuthorizedException")),
+        (Said::Html(502), refused(403, "ForbiddenException")),
+        (Said::Html(502), refused(409, "CommitFailedException")),
+        (Said::Html(504), refused(409, "RequestInProgressException")),
+        (Said::Html(504), refused(422, "UnprocessableEntityException")),
+    ] {
+        let (server, answer) = committed_by_key(vec![lost, refusal], loaded(None)).await;
+        assert!(matches!(answer, Ok(Swapped::Unknown(_))), "{answer:?}");
+        assert_eq!(server.asked("POST").len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_first_answer_is_taken_at_its_word_where_the_server_takes_keys() {
+    let (_server, answer) = committed_by_key(vec![refused(429, "TooManyRequests")], loaded(None)).await;
+    assert_eq!(answer.unwrap_err().kind(), FaultKind::Unavailable);
+    let (_server, answer) = committed_by_key(vec![refused(409, "CommitFailedException")], loaded(None)).await;
+    assert!(matches!(answer, Ok(Swapped::Conflict)), "{answer:?}");
+    // A proxy sent the request twice, and the first one is still being worked on.
+    let (_server, answer) = committed_by_key(vec![refused(409, "RequestInProgressException")], loaded(None)).await;
+    assert!(matches!(answer, Ok(Swapped::Unknown(_))), "{answer:?}");
+}
+
 #[tokio::test]
 async fn only_the_catalog_itself_says_that_a_table_is_absent() {
     let server =
