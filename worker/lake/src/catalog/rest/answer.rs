@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Bytes,
+    /// Where it says that the thing is instead.
+    elsewhere: Option<String>,
 }
 
 /// A request that did not do what it should.
@@ -28,6 +30,14 @@ pub(crate) enum Failure {
         /// The error's type in the protocol; empty: the answer is not from a catalog.
         name: String,
         message: String,
+    },
+    /// The server says that it is elsewhere. Followed, a commit would become a question or be sent to a stranger.
+    #[error("the server answered {status} and sends on to {to}, which is not followed: {advice}")]
+    SentOn {
+        status: u16,
+        /// Without credentials and query.
+        to: String,
+        advice: &'static str,
     },
     /// The answer is not what the protocol says.
     #[error("the answer {status} is not what was expected: {reason}")]
@@ -72,6 +82,11 @@ enum ErrorModel {
 const MESSAGE_CHARS: usize = 400;
 
 impl Answer {
+    pub(super) async fn of(response: reqwest::Response) -> Result<Self, reqwest::Error> {
+        let (status, elsewhere) = (response.status().as_u16(), elsewhere(&response));
+        Ok(Self { status, body: response.bytes().await?, elsewhere })
+    }
+
     pub(super) fn is_good(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -92,6 +107,10 @@ impl Answer {
 
     /// A bad answer as an error.
     pub(super) fn failure(&self) -> Failure {
+        if let Some(to) = &self.elsewhere {
+            let advice = "set catalog.uri to the catalog's own address, which is what stands there before /v1";
+            return Failure::SentOn { status: self.status, to: to.clone(), advice };
+        }
         let (name, message) = match serde_json::from_slice::<ErrorBody>(&self.body) {
             Ok(ErrorBody { error: ErrorModel::Catalog { r#type, message }, .. }) => (r#type, message),
             Ok(ErrorBody { error: ErrorModel::OAuth(name), error_description }) => (name, error_description),
@@ -107,12 +126,25 @@ impl Answer {
     }
 }
 
+// Not with its query: what is signed there is as good as a password.
+fn elsewhere(response: &reqwest::Response) -> Option<String> {
+    let to = response.headers().get(http::header::LOCATION).filter(|_| response.status().is_redirection())?;
+    let mut url = response.url().join(to.to_str().ok()?).ok()?;
+    url.set_query(None);
+    url.set_fragment(None);
+    // Fails only where there is none.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    Some(url.into())
+}
+
 impl Failure {
     /// What it means for a job.
     pub(super) fn kind(&self) -> FaultKind {
         match self {
             Self::NotSent(_) | Self::Lost(_) | Self::Garbled { .. } | Self::InDoubt(_) => FaultKind::Unavailable,
             Self::NoCredentials { .. } => FaultKind::PermissionDenied,
+            Self::SentOn { status: 301 | 308, .. } => FaultKind::InvalidSpec,
+            Self::SentOn { .. } => FaultKind::Unavailable,
             Self::Answered { status, .. } => match status {
                 401 | 403 | 419 => FaultKind::PermissionDenied,
                 404 => FaultKind::NotFound,
@@ -128,6 +160,8 @@ impl Failure {
         match self {
             Self::NotSent(_) | Self::NoCredentials { .. } => false,
             Self::Lost(_) | Self::Garbled { .. } | Self::InDoubt(_) => true,
+            // 303: the result of what was done is elsewhere.
+            Self::SentOn { status, .. } => *status == 303,
             // 408: the server gave up reading. Everything from 500 on may come from in front of one that goes on.
             Self::Answered { status, .. } => *status >= 500,
         }

@@ -26,7 +26,7 @@ use serde_json::json;
 
 use super::{CatalogSettings, Loaded, Swap, Swapped, without_password};
 use crate::{Error, warehouse::Warehouse};
-use answer::Failure;
+use answer::{Answer, Failure};
 use renewal::{Renewals, expiry};
 use session::{Session, encoded, of_files};
 pub use settings::RestSettings;
@@ -210,8 +210,8 @@ impl Rest {
             updates: swap.updates.clone(),
         };
         let answer = self.session.post(&self.path(table), &request).await;
-        match answer.and_then(|answer| answer.value::<CommitTableResponse>()) {
-            Ok(done) => Ok(Swapped::Done(done.metadata_location)),
+        match answer.and_then(|answer| committed(&answer, swap)) {
+            Ok(metadata_location) => Ok(Swapped::Done(metadata_location)),
             Err(e) if e.may_have_happened() => Ok(Swapped::Unknown(self.failed(&doing, e))),
             Err(e) if e.is_conflict() => self.after_conflict(table, swap, &doing).await,
             Err(e) => Err(self.failed(&doing, e)),
@@ -221,12 +221,8 @@ impl Rest {
     // Something between here and the server may have sent the request twice: then the first one is the other writer, and
     // its files must stay.
     async fn after_conflict(&self, table: &TableName, swap: &Swap, doing: &str) -> Result<Swapped, Error> {
-        let ours = swap.updates.iter().find_map(|update| match update {
-            TableUpdate::AddSnapshot { snapshot } => Some(snapshot.snapshot_id()),
-            _ => None,
-        });
         match self.load(table).await {
-            Ok(Some(now)) if ours.is_some_and(|id| now.metadata.snapshot_by_id(id).is_some()) => {
+            Ok(Some(now)) if added_by(swap).is_some_and(|id| now.metadata.snapshot_by_id(id).is_some()) => {
                 Ok(Swapped::Done(now.location))
             }
             Ok(_) => Ok(Swapped::Conflict),
@@ -244,6 +240,24 @@ impl Rest {
     fn failed(&self, doing: &str, failure: Failure) -> Error {
         failed(&self.uri, doing, failure)
     }
+}
+
+/// Where the table stands after a commit, if the answer shows that it was done.
+fn committed(answer: &Answer, swap: &Swap) -> Result<String, Failure> {
+    let done: CommitTableResponse = answer.value()?;
+    match added_by(swap) {
+        Some(id) if done.metadata.snapshot_by_id(id).is_none() => {
+            Err(Failure::Garbled { status: answer.status, reason: format!("the table has no snapshot {id} in it") })
+        }
+        _ => Ok(done.metadata_location),
+    }
+}
+
+fn added_by(swap: &Swap) -> Option<i64> {
+    swap.updates.iter().find_map(|update| match update {
+        TableUpdate::AddSnapshot { snapshot } => Some(snapshot.snapshot_id()),
+        _ => None,
+    })
 }
 
 fn failed(uri: &str, doing: &str, failure: Failure) -> Error {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Request, Url};
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,7 @@ impl Session {
         let client = Client::builder()
             .connect_timeout(CONNECT)
             .timeout(PATIENCE)
+            .redirect(Policy::none())
             .user_agent(concat!("moulin/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(Failure::NotSent)?;
@@ -181,8 +183,7 @@ impl Session {
 
     async fn answer(&self, request: Request) -> Result<Answer, Failure> {
         let answer = self.client.execute(request).await.map_err(unanswered)?;
-        let status = answer.status().as_u16();
-        Ok(Answer { status, body: answer.bytes().await.map_err(unanswered)? })
+        Answer::of(answer).await.map_err(unanswered)
     }
 }
 

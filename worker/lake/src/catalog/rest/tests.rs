@@ -26,6 +26,8 @@ struct Asked {
 enum Said {
     Json(u16, Value),
     Html(u16),
+    /// Sent on to another place.
+    Elsewhere(u16, &'static str),
     /// The connection stays open and silent.
     Nothing,
 }
@@ -85,6 +87,7 @@ async fn answer(
     match said {
         Some(Said::Json(code, value)) => (status(code), value.to_string()).into_response(),
         Some(Said::Html(code)) => (status(code), "<html>nginx</html>").into_response(),
+        Some(Said::Elsewhere(code, place)) => (status(code), [("location", place)]).into_response(),
         Some(Said::Nothing) => std::future::pending().await,
         None => (status(404), "").into_response(),
     }
@@ -270,6 +273,63 @@ async fn a_first_answer_is_taken_at_its_word_where_the_server_takes_keys() {
     assert!(matches!(answer, Ok(Swapped::Conflict)), "{answer:?}");
     // A proxy sent the request twice, and the first one is still being worked on.
     let (_server, answer) = committed_by_key(vec![refused(409, "RequestInProgressException")], loaded(None)).await;
+    assert!(matches!(answer, Ok(Swapped::Unknown(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_commit_that_is_sent_on_is_not_taken_and_not_followed() {
+    for code in [301, 302, 307, 308] {
+        let (server, answer) = committed(vec![Said::Elsewhere(code, TABLE)], loaded(Some(7))).await;
+        let report = Fault::from(answer.unwrap_err()).report();
+        assert!(
+            report.contains(&format!("the server answered {code} and sends on to {}{TABLE}", server.uri)),
+            "{report}"
+        );
+        assert!(report.contains("set catalog.uri"), "{report}");
+        assert!(server.asked("GET /v1/namespaces").is_empty());
+    }
+    // 303: what was asked for is done, and its result is there.
+    let (_server, answer) = committed(vec![Said::Elsewhere(303, TABLE)], loaded(None)).await;
+    assert!(matches!(answer, Ok(Swapped::Unknown(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_has_moved_is_refused_at_once_with_its_new_place() {
+    for (said, to) in [
+        ("https://other/catalog/v1/config?token=hunter2", "https://other/catalog/v1/config"),
+        ("//u:hunter2@other/v1/config", "://other/v1/config"),
+    ] {
+        let server = Server::start(vec![("GET /v1/config", vec![Said::Elsewhere(301, said)])]).await;
+        let error = server.catalog(RestSettings::default()).await.unwrap_err();
+        assert_eq!(error.kind(), FaultKind::InvalidSpec);
+        let report = Fault::from(error).report();
+        assert!(report.contains(to) && !report.contains("hunter2"), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_or_a_token_that_is_sent_on_is_not_made() {
+    let sent_on = vec![Said::Elsewhere(302, "/elsewhere")];
+    let server = Server::start(vec![
+        config(),
+        ("GET /v1/namespaces/bronze", vec![Said::Json(200, json!({}))]),
+        ("POST /v1/namespaces/bronze/tables", sent_on.clone()),
+        ("GET /elsewhere", vec![loaded(None)]),
+    ])
+    .await;
+    let rest = server.catalog(RestSettings::default()).await.unwrap();
+    rest.create(&table(), &base().metadata).await.unwrap_err();
+    assert!(server.asked("GET /elsewhere").is_empty());
+    let server = Server::start(vec![config(), ("POST /v1/oauth/tokens", sent_on)]).await;
+    let settings = RestSettings { credential: Some(Secret::new("me:hunter2")), ..RestSettings::default() };
+    let report = Fault::from(server.catalog(settings).await.unwrap_err()).report();
+    assert!(report.contains("set catalog.rest.oauth2_server_uri") && !report.contains("hunter2"), "{report}");
+}
+
+#[tokio::test]
+async fn a_commit_is_done_only_if_the_table_has_its_snapshot() {
+    let other = Said::Json(200, json!({"metadata-location": "s3://b/t/2.json", "metadata": metadata(Some(5))}));
+    let (_server, answer) = committed(vec![other], loaded(None)).await;
     assert!(matches!(answer, Ok(Swapped::Unknown(_))), "{answer:?}");
 }
 
