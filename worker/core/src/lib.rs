@@ -6,6 +6,7 @@
 
 mod column;
 mod contract;
+mod database_kind;
 mod duration_text;
 mod fault;
 pub mod fault_point;

@@ -1,6 +1,10 @@
 //! Everything that can go wrong between a batch and a snapshot.
 
+use std::sync::Arc;
+
+use arrow::error::ArrowError;
 use moulin_core::{Fault, FaultKind, TableName, Token};
+use parquet::errors::ParquetError;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -120,7 +124,7 @@ pub enum Error {
     },
     /// What ended several commits at once.
     #[error(transparent)]
-    Shared(std::sync::Arc<Error>),
+    Shared(Arc<Error>),
     /// The answer to a commit was lost, and looking did not tell.
     #[error("{table}: it is not known whether the commit of {token} landed")]
     CommitUnknown {
@@ -229,39 +233,64 @@ impl From<Error> for Fault {
     }
 }
 
-// An error of a store may be wrapped several times; the innermost io error knows best.
+// An error of a store may be wrapped several times; what lies innermost knows best. What is damaged is so for what it
+// holds: an error of the store below it is not about that.
 fn storage_kind(error: &(dyn std::error::Error + 'static)) -> FaultKind {
-    let mut next = Some(error);
+    let (mut next, mut is_damaged) = (Some(error), false);
     while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return match io.kind() {
-                std::io::ErrorKind::NotFound => FaultKind::NotFound,
-                std::io::ErrorKind::PermissionDenied => FaultKind::PermissionDenied,
-                _ => FaultKind::Unavailable,
-            };
-        }
-        if let Some(iceberg) = error.downcast_ref::<iceberg::Error>()
-            && matches!(iceberg.kind(), iceberg::ErrorKind::DataInvalid | iceberg::ErrorKind::FeatureUnsupported)
-            && std::error::Error::source(iceberg).is_none()
-        {
-            return FaultKind::BadFile;
-        }
         if let Some(kind) = store_kind(&error.to_string()) {
             return kind;
         }
-        next = error.source();
+        is_damaged |= says_damaged(error);
+        next = match error.downcast_ref::<std::io::Error>() {
+            None => error.source(),
+            Some(io) => match io.kind() {
+                std::io::ErrorKind::NotFound => return FaultKind::NotFound,
+                std::io::ErrorKind::PermissionDenied => return FaultKind::PermissionDenied,
+                // It ends too early, or does not inflate.
+                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData => return FaultKind::BadFile,
+                _ => io.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static)),
+            },
+        };
     }
-    FaultKind::Unavailable
+    if is_damaged { FaultKind::BadFile } else { FaultKind::Unavailable }
 }
 
-// The error of an object store comes wrapped in Iceberg's, which keeps no kind of it; its text begins with one.
-fn store_kind(text: &str) -> Option<FaultKind> {
-    match text.split([' ', ',']).next()? {
-        "NotFound" => Some(FaultKind::NotFound),
-        "PermissionDenied" => Some(FaultKind::PermissionDenied),
-        "ConfigInvalid" => Some(FaultKind::InvalidSpec),
-        _ => None,
+// A parser's own words. What Parquet has from a reader below it is `External`; Arrow keeps only the text of that.
+fn says_damaged(error: &(dyn std::error::Error + 'static)) -> bool {
+    let of_iceberg = |error: &iceberg::Error| {
+        matches!(error.kind(), iceberg::ErrorKind::DataInvalid | iceberg::ErrorKind::FeatureUnsupported)
+    };
+    if let Some(error) = error.downcast_ref::<iceberg::Error>() {
+        return of_iceberg(error);
     }
+    // Out of the library's cache.
+    if let Some(error) = error.downcast_ref::<Arc<iceberg::Error>>() {
+        return of_iceberg(error);
+    }
+    match (error.downcast_ref::<ParquetError>(), error.downcast_ref::<ArrowError>()) {
+        (Some(ParquetError::External(_)), _) => false,
+        (Some(_), _) => true,
+        (_, Some(ArrowError::ParquetError(text))) => !text.contains("External: "),
+        _ => false,
+    }
+}
+
+// The error of an object store comes wrapped in Iceberg's, which keeps no kind of it; its text begins with one, and with
+// whether it lasts.
+fn store_kind(text: &str) -> Option<FaultKind> {
+    let (kind, rest) = text.split_once(' ')?;
+    if !["(temporary)", "(permanent)", "(persistent)"].iter().any(|lasts| rest.starts_with(lasts)) {
+        return None;
+    }
+    Some(match kind {
+        "NotFound" => FaultKind::NotFound,
+        "PermissionDenied" => FaultKind::PermissionDenied,
+        "ConfigInvalid" => FaultKind::InvalidSpec,
+        // It is shorter than the table says.
+        "RangeNotSatisfied" => FaultKind::BadFile,
+        _ => FaultKind::Unavailable,
+    })
 }
 
 // Encoding fails on what is under it (a full disk) or on a defect.
@@ -296,6 +325,32 @@ mod tests {
         assert_eq!(kind("RateLimited (temporary) at read => slow down"), FaultKind::Unavailable);
         assert_eq!(kind("Unexpected (temporary) at write => 503"), FaultKind::Unavailable);
     }
+
+    #[test]
+    fn damage_is_told_from_a_store_that_does_not_answer() {
+        let kind = |source: BoxError| Error::Storage { doing: "read", location: "s3://b/x".into(), source }.kind();
+        let iceberg = |kind, source: BoxError| iceberg::Error::new(kind, "x").with_source(Words(source));
+        let lost = || iceberg(iceberg::ErrorKind::Unexpected, "Unexpected (temporary) at read => reset".into());
+        let json = serde_json::from_str::<u8>("{").unwrap_err();
+        assert_eq!(kind(iceberg(iceberg::ErrorKind::DataInvalid, json.into()).into()), FaultKind::BadFile);
+        assert_eq!(kind(ParquetError::EOF("x".into()).into()), FaultKind::BadFile);
+        assert_eq!(kind(ParquetError::External(Box::new(lost())).into()), FaultKind::Unavailable);
+        // As the synchronous reader hands it on.
+        assert_eq!(kind(ArrowError::from(ParquetError::EOF("x".into())).into()), FaultKind::BadFile);
+        let read = ArrowError::from(ParquetError::External(Box::new(lost())));
+        assert_eq!(kind(read.into()), FaultKind::Unavailable);
+        // Read while it is parsed: what the store says is not about what the file holds.
+        assert_eq!(kind(iceberg(iceberg::ErrorKind::DataInvalid, lost().into()).into()), FaultKind::Unavailable);
+        let cut = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        assert_eq!(kind(cut.into()), FaultKind::BadFile);
+        let inner = std::io::Error::other(std::io::Error::from(std::io::ErrorKind::NotFound));
+        assert_eq!(kind(inner.into()), FaultKind::NotFound);
+    }
+
+    /// Any error, as a link of a chain.
+    #[derive(Debug, thiserror::Error)]
+    #[error(transparent)]
+    struct Words(BoxError);
 
     #[test]
     fn a_fault_of_the_job_store_comes_through_unchanged() {

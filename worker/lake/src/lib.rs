@@ -11,6 +11,7 @@
 mod catalog;
 mod commit;
 mod error;
+mod files;
 mod lake;
 mod read;
 mod scan;

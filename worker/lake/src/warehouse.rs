@@ -12,7 +12,7 @@ use iceberg::io::{FileIO, FileIOBuilder};
 use iceberg_storage_opendal::OpenDalResolvingStorageFactory;
 use moulin_core::{AzureSettings, GcsSettings, S3Settings, Secret, StorageSettings};
 
-use crate::Error;
+use crate::{Error, files::Files};
 
 /// Reads, writes and removes whole files by location; cheap to clone.
 #[derive(Clone)]
@@ -38,6 +38,12 @@ impl fmt::Debug for Warehouse {
     }
 }
 
+impl Default for Warehouse {
+    fn default() -> Self {
+        Self::new(&StorageSettings::default())
+    }
+}
+
 impl Warehouse {
     pub(crate) fn new(storage: &StorageSettings) -> Self {
         let settings = properties(storage);
@@ -60,6 +66,11 @@ impl Warehouse {
         let given = self.given.read().unwrap_or_else(PoisonError::into_inner);
         let longest = given.iter().filter(|given| is_under(location, &given.prefix)).max_by_key(|g| g.prefix.len());
         longest.map_or_else(|| self.remote.clone(), |given| given.io.clone())
+    }
+
+    /// Access to all of its files, for the library to keep: each is reached as [`Warehouse::io`] says at that moment.
+    pub(crate) fn file_io(&self) -> FileIO {
+        Files::io(self.clone())
     }
 
     /// Takes a catalog's properties of file access for everything under a place; they win over the worker's settings.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use iceberg::spec::{ManifestContentType, TableMetadata};
-use moulin_core::{TableName, Token};
+use moulin_core::{FaultKind, TableName, Token};
 
 use super::{Committed, find, manifest_list};
 use crate::catalog::Loaded;
@@ -31,12 +31,12 @@ pub(crate) async fn find_expired(
     }
     for earlier in loaded.metadata.metadata_log().iter().rev() {
         let location = &earlier.metadata_file;
-        let io = warehouse.io(location);
-        let failed = || Error::iceberg(table, "read its earlier metadata");
-        if !io.exists(location).await.map_err(failed())? {
-            continue;
-        }
-        let metadata = TableMetadata::read_from(&io, location).await.map_err(failed())?;
+        let io = warehouse.file_io();
+        let read = TableMetadata::read_from(&io, location).await;
+        let metadata = match read.map_err(Error::iceberg(table, "read its earlier metadata")) {
+            Err(error) if error.kind() == FaultKind::NotFound => continue,
+            read => read?,
+        };
         if let Some(found) = find(&Loaded::new(metadata, location.clone()), token) {
             return Ok(Some(found));
         }
@@ -55,7 +55,7 @@ async fn by_files(
         if manifest.content != ManifestContentType::Data {
             continue;
         }
-        let io = warehouse.io(&manifest.manifest_path);
+        let io = warehouse.file_io();
         let entries = manifest.load_manifest(&io).await.map_err(Error::iceberg(table, "read a manifest"))?;
         for entry in entries.entries().iter().filter(|entry| entry.is_alive()) {
             let Some(attempt) = named.get(entry.file_path()) else { continue };
@@ -82,7 +82,7 @@ pub(crate) async fn rows_in(
         if manifest.content != ManifestContentType::Data {
             continue;
         }
-        let io = warehouse.io(&manifest.manifest_path);
+        let io = warehouse.file_io();
         let entries = manifest.load_manifest(&io).await.map_err(Error::iceberg(table, "read a manifest"))?;
         let of_files = entries.entries().iter().filter(|e| e.is_alive() && locations.contains(e.file_path()));
         rows += of_files.map(|entry| entry.record_count()).sum::<u64>();

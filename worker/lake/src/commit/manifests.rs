@@ -344,7 +344,7 @@ impl Manifests<'_> {
     }
 
     async fn load(&self, manifest: &ManifestFile) -> Result<Manifest, Error> {
-        let io = self.warehouse.io(&manifest.manifest_path);
+        let io = self.warehouse.file_io();
         manifest.load_manifest(&io).await.map_err(Error::iceberg(self.table, "read a manifest"))
     }
 

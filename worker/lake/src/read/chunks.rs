@@ -32,7 +32,7 @@ impl Chunks {
             return File::open(path).map(Self::Local).map_err(|e| Error::storage("read", location, e));
         }
         let failed = |e| Error::storage("read", location, e);
-        let input = warehouse.io(location).new_input(location).map_err(failed)?;
+        let input = warehouse.file_io().new_input(location).map_err(failed)?;
         let file = runtime.block_on(input.reader()).map_err(failed)?;
         Ok(Self::Remote(Remote { file: file.into(), size, runtime: runtime.clone() }))
     }

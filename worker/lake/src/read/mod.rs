@@ -50,9 +50,8 @@ pub(crate) async fn added_files(
         if manifest.added_snapshot_id != snapshot_id || manifest.content != ManifestContentType::Data {
             continue;
         }
-        let path = manifest.manifest_path.clone();
         let loaded =
-            manifest.load_manifest(&warehouse.io(&path)).await.map_err(Error::iceberg(table, "read a manifest"))?;
+            manifest.load_manifest(&warehouse.file_io()).await.map_err(Error::iceberg(table, "read a manifest"))?;
         for entry in loaded.entries() {
             let is_asked_for = job.is_none_or(|job| is_of(job, entry.file_path()));
             if entry.status() == ManifestStatus::Added && entry.snapshot_id() == Some(snapshot_id) && is_asked_for {

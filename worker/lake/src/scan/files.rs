@@ -37,7 +37,7 @@ impl TableSnapshot {
     /// The data files.
     ///
     /// # Errors
-    /// `Unavailable`: a manifest cannot be read.
+    /// `Unavailable`: a manifest cannot be read; `NotFound`: it is not there; `BadFile`: it is damaged.
     pub async fn table_files(&self) -> Result<Vec<TableFile>, Error> {
         let Some(snapshot_id) = self.pin().snapshot_id else { return Ok(Vec::new()) };
         let (tasks, _) = self.tasks(snapshot_id, &Scan::default()).await?;

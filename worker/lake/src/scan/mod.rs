@@ -94,9 +94,8 @@ impl Lake {
         let schema = without_metadata(schema::arrow_schema(name, &columns)?.as_ref());
         let broken = |e| Error::iceberg(name, "open it")(e);
         let namespace = NamespaceIdent::from_vec(name.namespace.clone()).map_err(broken)?;
-        let io = self.warehouse().io(metadata.location());
         let table = Table::builder()
-            .file_io(io)
+            .file_io(self.warehouse().file_io())
             .metadata(loaded.metadata)
             .metadata_location(loaded.location)
             .identifier(TableIdent::new(namespace, name.name.clone()))

@@ -32,8 +32,8 @@ impl TableSnapshot {
     /// Memory is bounded by a few batches for each file that is read at a time, and by the delete files that apply.
     ///
     /// # Errors
-    /// In the stream: `Unavailable` for a file that cannot be read, `BadFile` for one that is damaged, `Invalid` for
-    /// deletion vectors and for data files that are not Parquet.
+    /// In the stream: `Unavailable` for a file that cannot be read, `NotFound` for one that is not there, `BadFile` for one
+    /// that is damaged, `Invalid` for deletion vectors and for data files that are not Parquet.
     ///
     /// # Cancel safety
     /// Dropping the stream stops the reading.

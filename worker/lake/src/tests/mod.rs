@@ -9,6 +9,7 @@ mod growth;
 mod partitions;
 mod postgres;
 mod properties;
+mod renewed;
 mod replacing;
 mod round_trip;
 mod scans;

@@ -70,6 +70,34 @@ async fn a_refused_commit_is_a_failure_and_leaves_its_data_files_alone() {
 }
 
 #[tokio::test]
+async fn what_the_database_does_not_take_is_not_sent_again_by_a_retry() {
+    for code in ["22001", "23514", "42P01", "42703"] {
+        let place = Place::on_postgres().await;
+        let (lake, mut database) = (place.lake().await, database(&place).await);
+        before_updates(&mut database, &format!("RAISE EXCEPTION 'no' USING ERRCODE = '{code}';")).await;
+        assert_eq!(land(&lake).await.unwrap_err().kind(), FaultKind::Internal, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_metadata_file_that_went_while_it_was_looked_for_is_looked_up_again() {
+    let place = Place::on_postgres().await;
+    land(&place.lake().await).await.unwrap();
+    let mut database = database(&place).await;
+    // Every look-up finds another location, and the first two are files that others have removed since.
+    let view = "CREATE SEQUENCE looks; ALTER TABLE iceberg_tables RENAME TO kept; \
+         CREATE VIEW iceberg_tables AS SELECT catalog_name, table_namespace, table_name, iceberg_type, \
+         CASE WHEN nextval('looks') > 2 THEN metadata_location ELSE '/gone/' || currval('looks') END \
+         AS metadata_location FROM kept";
+    database.execute(view).await.unwrap();
+    assert_eq!(place.lake().await.table_schema(&super::fixture::table()).await.unwrap().fields().len(), 1);
+    // A file that is missing where the catalog goes on to say it is, is missing.
+    database.execute("UPDATE kept SET metadata_location = '/gone/for/good'").await.unwrap();
+    let error = place.lake().await.table_schema(&super::fixture::table()).await.unwrap_err();
+    assert_eq!(error.kind(), FaultKind::NotFound);
+}
+
+#[tokio::test]
 async fn a_server_that_goes_down_in_a_commit_leaves_it_unknown() {
     for code in ["57P01", "57P02", "40003", "08006", "XX000"] {
         let place = Place::on_postgres().await;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::RecordBatch;
 use futures::TryStreamExt as _;
-use moulin_core::{FaultKind, Pin, TableInput};
+use moulin_core::{Fault, FaultKind, Pin, TableInput};
 
 use super::fixture::{Place, land, landing, numbers, sorted, table};
 use crate::{Filter, FilterTest, FilterValue, Lake, Relation, Scan, ScanCounts, TableSnapshot};
@@ -86,6 +86,54 @@ async fn a_file_that_is_gone_ends_the_rows_with_its_name() {
     let counts = Arc::new(ScanCounts::default());
     let error = snapshot.scan(all(), counts).try_collect::<Vec<_>>().await.unwrap_err();
     assert!(error.to_string().contains(".parquet"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_file_is_not_found_and_a_damaged_one_is_bad_wherever_it_is() {
+    for end in [".parquet", "-m0.avro", ".avro", ".metadata.json"] {
+        for (damage, kind) in [
+            (gone as fn(&str), FaultKind::NotFound),
+            (garbled, FaultKind::BadFile),
+            (cut_short, FaultKind::BadFile),
+            (garbled_behind, FaultKind::BadFile),
+        ] {
+            let (place, _) = two_commits().await;
+            place.files(end).iter().for_each(|file| damage(file));
+            let error = read(&place).await.unwrap_err();
+            let report = Fault::from(error).report();
+            assert_eq!(read(&place).await.unwrap_err().kind(), kind, "{end}: {report}");
+        }
+    }
+}
+
+/// All rows as a worker reads them that has never seen the table.
+async fn read(place: &Place) -> Result<Vec<RecordBatch>, crate::Error> {
+    let lake = place.lake().await;
+    let pin = lake.pin(&TableInput::new(table())).await?;
+    let snapshot = lake.table_at(&table(), pin).await?;
+    snapshot.scan(all(), Arc::default()).try_collect().await
+}
+
+fn gone(file: &str) {
+    std::fs::remove_file(file).unwrap();
+}
+
+fn garbled(file: &str) {
+    let bytes = std::fs::read(file).unwrap();
+    std::fs::write(file, vec![b'x'; bytes.len()]).unwrap();
+}
+
+fn cut_short(file: &str) {
+    let bytes = std::fs::read(file).unwrap();
+    std::fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+/// The beginning is as it was.
+fn garbled_behind(file: &str) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half..].fill(b'x');
+    std::fs::write(file, bytes).unwrap();
 }
 
 async fn two_commits() -> (Place, Lake) {

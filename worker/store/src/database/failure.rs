@@ -42,9 +42,9 @@ pub(crate) fn kind(error: &sqlx::Error) -> FaultKind {
             let code = code(error);
             // The codes of PostgreSQL have five characters, those of SQLite are numbers of fewer.
             if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
-                postgres_kind(&code)
+                FaultKind::of_sqlstate(&code)
             } else {
-                sqlite_kind(code.parse().ok())
+                FaultKind::of_sqlite(code.parse().ok())
             }
         }
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => {
@@ -53,29 +53,5 @@ pub(crate) fn kind(error: &sqlx::Error) -> FaultKind {
         // A connection that was cut in the middle of an answer.
         sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => FaultKind::Unavailable,
         _ => FaultKind::Internal,
-    }
-}
-
-// SQLite's primary result codes stand in the low byte of the extended ones (sqlite.org/rescode.html).
-fn sqlite_kind(code: Option<i32>) -> FaultKind {
-    const PERMISSION_AND_READONLY: [i32; 3] = [3, 8, 23];
-    const ERROR_MISUSE_CONSTRAINT: [i32; 5] = [1, 19, 20, 21, 25];
-    match code.map(|code| code & 0xff) {
-        Some(code) if PERMISSION_AND_READONLY.contains(&code) => FaultKind::PermissionDenied,
-        Some(code) if ERROR_MISUSE_CONSTRAINT.contains(&code) => FaultKind::Internal,
-        _ => FaultKind::Unavailable,
-    }
-}
-
-fn postgres_kind(code: &str) -> FaultKind {
-    match code {
-        "42501" => FaultKind::PermissionDenied,
-        "3D000" => FaultKind::NotFound,
-        _ => match code.get(..2) {
-            Some("28") => FaultKind::PermissionDenied,
-            // What is wrong with a statement or a value is a defect.
-            Some("22" | "23" | "42") => FaultKind::Internal,
-            _ => FaultKind::Unavailable,
-        },
     }
 }

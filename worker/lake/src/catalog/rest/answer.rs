@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Bytes,
+    /// Where it says that the thing is instead.
+    elsewhere: Option<String>,
 }
 
 /// A request that did not do what it should.
@@ -29,12 +31,23 @@ pub(crate) enum Failure {
         name: String,
         message: String,
     },
+    /// The server says that it is elsewhere. Followed, a commit would become a question or be sent to a stranger.
+    #[error("the server answered {status} and sends on to {to}, which is not followed: {advice}")]
+    SentOn {
+        status: u16,
+        /// Without credentials and query.
+        to: String,
+        advice: &'static str,
+    },
     /// The answer is not what the protocol says.
     #[error("the answer {status} is not what was expected: {reason}")]
     Garbled { status: u16, reason: String },
     /// There is no token or credential to ask with.
     #[error("there is nothing to prove who asks: {reason}")]
     NoCredentials { reason: String },
+    /// It ended so, but an earlier send of the same request may have been taken.
+    #[error("it is not known whether an earlier send of the request was taken")]
+    InDoubt(#[source] Box<Failure>),
 }
 
 fn told(name: &str, message: &str) -> String {
@@ -69,8 +82,18 @@ enum ErrorModel {
 const MESSAGE_CHARS: usize = 400;
 
 impl Answer {
+    pub(super) async fn of(response: reqwest::Response) -> Result<Self, reqwest::Error> {
+        let (status, elsewhere) = (response.status().as_u16(), elsewhere(&response));
+        Ok(Self { status, body: response.bytes().await?, elsewhere })
+    }
+
     pub(super) fn is_good(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// The answer, if it is a good one.
+    pub(super) fn good(self) -> Result<Self, Failure> {
+        if self.is_good() { Ok(self) } else { Err(self.failure()) }
     }
 
     /// The value in the body of a good answer.
@@ -84,6 +107,10 @@ impl Answer {
 
     /// A bad answer as an error.
     pub(super) fn failure(&self) -> Failure {
+        if let Some(to) = &self.elsewhere {
+            let advice = "set catalog.uri to the catalog's own address, which is what stands there before /v1";
+            return Failure::SentOn { status: self.status, to: to.clone(), advice };
+        }
         let (name, message) = match serde_json::from_slice::<ErrorBody>(&self.body) {
             Ok(ErrorBody { error: ErrorModel::Catalog { r#type, message }, .. }) => (r#type, message),
             Ok(ErrorBody { error: ErrorModel::OAuth(name), error_description }) => (name, error_description),
@@ -99,12 +126,25 @@ impl Answer {
     }
 }
 
+// Not with its query: what is signed there is as good as a password.
+fn elsewhere(response: &reqwest::Response) -> Option<String> {
+    let to = response.headers().get(http::header::LOCATION).filter(|_| response.status().is_redirection())?;
+    let mut url = response.url().join(to.to_str().ok()?).ok()?;
+    url.set_query(None);
+    url.set_fragment(None);
+    // Fails only where there is none.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    Some(url.into())
+}
+
 impl Failure {
     /// What it means for a job.
     pub(super) fn kind(&self) -> FaultKind {
         match self {
-            Self::NotSent(_) | Self::Lost(_) | Self::Garbled { .. } => FaultKind::Unavailable,
+            Self::NotSent(_) | Self::Lost(_) | Self::Garbled { .. } | Self::InDoubt(_) => FaultKind::Unavailable,
             Self::NoCredentials { .. } => FaultKind::PermissionDenied,
+            Self::SentOn { status: 301 | 308, .. } => FaultKind::InvalidSpec,
+            Self::SentOn { .. } => FaultKind::Unavailable,
             Self::Answered { status, .. } => match status {
                 401 | 403 | 419 => FaultKind::PermissionDenied,
                 404 => FaultKind::NotFound,
@@ -119,9 +159,27 @@ impl Failure {
     pub(super) fn may_have_happened(&self) -> bool {
         match self {
             Self::NotSent(_) | Self::NoCredentials { .. } => false,
-            Self::Lost(_) | Self::Garbled { .. } => true,
+            Self::Lost(_) | Self::Garbled { .. } | Self::InDoubt(_) => true,
+            // 303: the result of what was done is elsewhere.
+            Self::SentOn { status, .. } => *status == 303,
             // 408: the server gave up reading. Everything from 500 on may come from in front of one that goes on.
             Self::Answered { status, .. } => *status >= 500,
         }
+    }
+
+    /// Whether the server says that what was to be made or changed is not as it was thought to be.
+    pub(super) fn is_conflict(&self) -> bool {
+        match self {
+            Self::Answered { status, .. } => *status == 409,
+            Self::InDoubt(failure) => failure.is_conflict(),
+            _ => false,
+        }
+    }
+
+    /// Whether it may be about an earlier send of the same request that is still being worked on: the protocol's errors
+    /// of conflicts have names of their own.
+    pub(super) fn may_be_in_progress(&self) -> bool {
+        let is_known = |name: &str| matches!(name, "CommitFailedException" | "AlreadyExistsException");
+        matches!(self, Self::Answered { status: 409, name, .. } if !is_known(name))
     }
 }

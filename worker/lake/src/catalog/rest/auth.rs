@@ -107,13 +107,19 @@ impl Tokens {
         }
         form.push(("client_secret", self.client_secret.expose()));
         let sent = client.post(&self.uri).form(&form).send().await.map_err(super::session::unanswered)?;
-        let status = sent.status().as_u16();
-        let body = sent.bytes().await.map_err(super::session::unanswered)?;
-        let answer: TokenAnswer = match (Answer { status, body }).value() {
+        let answer = Answer::of(sent).await.map_err(super::session::unanswered)?;
+        let answer: TokenAnswer = match answer.value() {
             Ok(answer) => answer,
             // What cannot be read may hold the token.
             Err(Failure::Garbled { status, .. }) => {
                 return Err(Failure::Garbled { status, reason: "no access_token in it".to_owned() });
+            }
+            Err(Failure::SentOn { status, to, .. }) => {
+                return Err(Failure::SentOn {
+                    status,
+                    to,
+                    advice: "set catalog.rest.oauth2_server_uri to where it is",
+                });
             }
             // 400 is how OAuth2 refuses a client.
             Err(Failure::Answered { status: 400, name, message }) => {

@@ -26,7 +26,7 @@ use serde_json::json;
 
 use super::{CatalogSettings, Loaded, Swap, Swapped, without_password};
 use crate::{Error, warehouse::Warehouse};
-use answer::Failure;
+use answer::{Answer, Failure};
 use renewal::{Renewals, expiry};
 use session::{Session, encoded, of_files};
 pub use settings::RestSettings;
@@ -143,11 +143,10 @@ impl Rest {
         let doing = format!("create {table}");
         let request = self.create_request(table, metadata);
         let path = format!("{}/tables", self.session.namespace_path(&table.namespace));
-        let answer = self.session.post(&path, &request).await.map_err(|e| self.failed(&doing, e))?;
-        match answer.status {
-            409 => Ok(false),
-            _ if answer.is_good() => Ok(true),
-            _ => Err(self.failed(&doing, answer.failure())),
+        match self.session.post(&path, &request).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.is_conflict() => Ok(false),
+            Err(e) => Err(self.failed(&doing, e)),
         }
     }
 
@@ -180,8 +179,10 @@ impl Rest {
             return Ok(());
         }
         let request = json!({ "namespace": namespace, "properties": {} });
-        let answer = self.session.post("namespaces", &request).await.map_err(|e| self.failed(&doing, e))?;
-        if answer.is_good() || answer.status == 409 { Ok(()) } else { Err(self.failed(&doing, answer.failure())) }
+        match self.session.post("namespaces", &request).await {
+            Err(e) if !e.is_conflict() => Err(self.failed(&doing, e)),
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn namespace(&self, namespace: &[String]) -> Result<HashMap<String, String>, Error> {
@@ -208,17 +209,11 @@ impl Rest {
             requirements: swap.requirements.clone(),
             updates: swap.updates.clone(),
         };
-        let answer = match self.session.post(&self.path(table), &request).await {
-            Ok(answer) => answer,
-            Err(e) if e.may_have_happened() => return Ok(Swapped::Unknown(self.failed(&doing, e))),
-            Err(e) => return Err(self.failed(&doing, e)),
-        };
-        if answer.status == 409 {
-            return self.after_conflict(table, swap, &doing).await;
-        }
-        match answer.value::<CommitTableResponse>() {
-            Ok(done) => Ok(Swapped::Done(done.metadata_location)),
+        let answer = self.session.post(&self.path(table), &request).await;
+        match answer.and_then(|answer| committed(&answer, swap)) {
+            Ok(metadata_location) => Ok(Swapped::Done(metadata_location)),
             Err(e) if e.may_have_happened() => Ok(Swapped::Unknown(self.failed(&doing, e))),
+            Err(e) if e.is_conflict() => self.after_conflict(table, swap, &doing).await,
             Err(e) => Err(self.failed(&doing, e)),
         }
     }
@@ -226,12 +221,8 @@ impl Rest {
     // Something between here and the server may have sent the request twice: then the first one is the other writer, and
     // its files must stay.
     async fn after_conflict(&self, table: &TableName, swap: &Swap, doing: &str) -> Result<Swapped, Error> {
-        let ours = swap.updates.iter().find_map(|update| match update {
-            TableUpdate::AddSnapshot { snapshot } => Some(snapshot.snapshot_id()),
-            _ => None,
-        });
         match self.load(table).await {
-            Ok(Some(now)) if ours.is_some_and(|id| now.metadata.snapshot_by_id(id).is_some()) => {
+            Ok(Some(now)) if added_by(swap).is_some_and(|id| now.metadata.snapshot_by_id(id).is_some()) => {
                 Ok(Swapped::Done(now.location))
             }
             Ok(_) => Ok(Swapped::Conflict),
@@ -249,6 +240,24 @@ impl Rest {
     fn failed(&self, doing: &str, failure: Failure) -> Error {
         failed(&self.uri, doing, failure)
     }
+}
+
+/// Where the table stands after a commit, if the answer shows that it was done.
+fn committed(answer: &Answer, swap: &Swap) -> Result<String, Failure> {
+    let done: CommitTableResponse = answer.value()?;
+    match added_by(swap) {
+        Some(id) if done.metadata.snapshot_by_id(id).is_none() => {
+            Err(Failure::Garbled { status: answer.status, reason: format!("the table has no snapshot {id} in it") })
+        }
+        _ => Ok(done.metadata_location),
+    }
+}
+
+fn added_by(swap: &Swap) -> Option<i64> {
+    swap.updates.iter().find_map(|update| match update {
+        TableUpdate::AddSnapshot { snapshot } => Some(snapshot.snapshot_id()),
+        _ => None,
+    })
 }
 
 fn failed(uri: &str, doing: &str, failure: Failure) -> Error {

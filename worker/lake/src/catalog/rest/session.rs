@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Request, Url};
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,7 @@ impl Session {
         let client = Client::builder()
             .connect_timeout(CONNECT)
             .timeout(PATIENCE)
+            .redirect(Policy::none())
             .user_agent(concat!("moulin/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(Failure::NotSent)?;
@@ -130,7 +132,7 @@ impl Session {
         self.send(self.request(Method::GET, path)?).await
     }
 
-    /// The answer, good or bad, to something to be done.
+    /// The good answer to something to be done.
     ///
     /// Sent again when the answer is lost, but only to a server that knows by a key that it is the same request.
     pub(super) async fn post<T: Serialize>(&self, path: &str, body: &T) -> Result<Answer, Failure> {
@@ -138,23 +140,24 @@ impl Session {
         let mut request = self.request(Method::POST, path)?;
         request.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *request.body_mut() = Some(Bytes::from(body).into());
-        if !self.idempotent {
-            return self.send(request).await;
-        }
-        let key = uuid::Uuid::now_v7().to_string();
-        if let Ok(key) = HeaderValue::try_from(key) {
+        if self.idempotent { self.post_keyed(request).await } else { self.send(request).await?.good() }
+    }
+
+    /// Once an answer was lost, only a good one tells: a later send that is refused says nothing about the earlier one.
+    async fn post_keyed(&self, mut request: Request) -> Result<Answer, Failure> {
+        if let Ok(key) = HeaderValue::try_from(uuid::Uuid::now_v7().to_string()) {
             request.headers_mut().insert("idempotency-key", key);
         }
+        let mut in_doubt = false;
         for _ in 1..IDEMPOTENT_TRIES {
             let Some(again) = request.try_clone() else { break };
-            match self.send(again).await {
-                Err(Failure::Lost(_)) => {}
-                Ok(answer) if answer.status >= 500 => {}
-                other => return other,
+            match self.send(again).await.and_then(Answer::good) {
+                Err(failure) if failure.may_have_happened() => in_doubt = true,
+                other => return other.map_err(|failure| doubted(failure, in_doubt)),
             }
             tokio::time::sleep(PAUSE).await;
         }
-        self.send(request).await
+        self.send(request).await.and_then(Answer::good).map_err(|failure| doubted(failure, in_doubt))
     }
 
     fn request(&self, method: Method, path: &str) -> Result<Request, Failure> {
@@ -180,9 +183,12 @@ impl Session {
 
     async fn answer(&self, request: Request) -> Result<Answer, Failure> {
         let answer = self.client.execute(request).await.map_err(unanswered)?;
-        let status = answer.status().as_u16();
-        Ok(Answer { status, body: answer.bytes().await.map_err(unanswered)? })
+        Answer::of(answer).await.map_err(unanswered)
     }
+}
+
+fn doubted(failure: Failure, in_doubt: bool) -> Failure {
+    if in_doubt || failure.may_be_in_progress() { Failure::InDoubt(Box::new(failure)) } else { failure }
 }
 
 /// Why there is no answer. The library's error would tell the uri once more.

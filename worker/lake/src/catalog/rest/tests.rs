@@ -26,6 +26,8 @@ struct Asked {
 enum Said {
     Json(u16, Value),
     Html(u16),
+    /// Sent on to another place.
+    Elsewhere(u16, &'static str),
     /// The connection stays open and silent.
     Nothing,
 }
@@ -85,6 +87,7 @@ async fn answer(
     match said {
         Some(Said::Json(code, value)) => (status(code), value.to_string()).into_response(),
         Some(Said::Html(code)) => (status(code), "<html>nginx</html>").into_response(),
+        Some(Said::Elsewhere(code, place)) => (status(code), [("location", place)]).into_response(),
         Some(Said::Nothing) => std::future::pending().await,
         None => (status(404), "").into_response(),
     }
@@ -234,6 +237,100 @@ async fn a_lost_answer_is_asked_for_again_by_its_key_where_the_server_takes_keys
     let keys: Vec<_> = server.asked("POST").iter().map(|asked| asked.headers["idempotency-key"].clone()).collect();
     assert_eq!(keys.len(), 4);
     assert!(keys[0] == keys[1] && keys[1] == keys[2] && keys[2] != keys[3], "{keys:?}");
+}
+
+/// A commit to a server that takes idempotency keys.
+async fn committed_by_key(answers: Vec<Said>, now: Said) -> (Server, Result<Swapped, Error>) {
+    let config = json!({"defaults": {}, "overrides": {}, "idempotency-key-lifetime": "PT30M"});
+    let config = ("GET /v1/config", vec![Said::Json(200, config)]);
+    let server = Server::start(vec![config, ("POST /v1/namespaces", answers), ("GET /v1/namespaces", vec![now])]).await;
+    let rest = server.catalog(RestSettings::default()).await.unwrap();
+    let answer = rest.swap(&table(), &base(), &swap(7)).await;
+    (server, answer)
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_lost_answer_leaves_the_commit_unknown() {
+    for (lost, refusal) in [
+        (Said::Nothing, refused(429, "TooManyRequests")),
+        (Said::Html(502), refused(401, "NotAuthorizedException")),
+        (Said::Html(502), refused(403, "ForbiddenException")),
+        (Said::Html(502), refused(409, "CommitFailedException")),
+        (Said::Html(504), refused(409, "RequestInProgressException")),
+        (Said::Html(504), refused(422, "UnprocessableEntityException")),
+    ] {
+        let (server, answer) = committed_by_key(vec![lost, refusal], loaded(None)).await;
+        assert!(matches!(answer, Ok(Swapped::Unknown(_))), "{answer:?}");
+        assert_eq!(server.asked("POST").len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_first_answer_is_taken_at_its_word_where_the_server_takes_keys() {
+    let (_server, answer) = committed_by_key(vec![refused(429, "TooManyRequests")], loaded(None)).await;
+    assert_eq!(answer.unwrap_err().kind(), FaultKind::Unavailable);
+    let (_server, answer) = committed_by_key(vec![refused(409, "CommitFailedException")], loaded(None)).await;
+    assert!(matches!(answer, Ok(Swapped::Conflict)), "{answer:?}");
+    // A proxy sent the request twice, and the first one is still being worked on.
+    let (_server, answer) = committed_by_key(vec![refused(409, "RequestInProgressException")], loaded(None)).await;
+    assert!(matches!(answer, Ok(Swapped::Unknown(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_commit_that_is_sent_on_is_not_taken_and_not_followed() {
+    for code in [301, 302, 307, 308] {
+        let (server, answer) = committed(vec![Said::Elsewhere(code, TABLE)], loaded(Some(7))).await;
+        let report = Fault::from(answer.unwrap_err()).report();
+        assert!(
+            report.contains(&format!("the server answered {code} and sends on to {}{TABLE}", server.uri)),
+            "{report}"
+        );
+        assert!(report.contains("set catalog.uri"), "{report}");
+        assert!(server.asked("GET /v1/namespaces").is_empty());
+    }
+    // 303: what was asked for is done, and its result is there.
+    let (_server, answer) = committed(vec![Said::Elsewhere(303, TABLE)], loaded(None)).await;
+    assert!(matches!(answer, Ok(Swapped::Unknown(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_has_moved_is_refused_at_once_with_its_new_place() {
+    for (said, to) in [
+        ("https://other/catalog/v1/config?token=hunter2", "https://other/catalog/v1/config"),
+        ("//u:hunter2@other/v1/config", "://other/v1/config"),
+    ] {
+        let server = Server::start(vec![("GET /v1/config", vec![Said::Elsewhere(301, said)])]).await;
+        let error = server.catalog(RestSettings::default()).await.unwrap_err();
+        assert_eq!(error.kind(), FaultKind::InvalidSpec);
+        let report = Fault::from(error).report();
+        assert!(report.contains(to) && !report.contains("hunter2"), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_or_a_token_that_is_sent_on_is_not_made() {
+    let sent_on = vec![Said::Elsewhere(302, "/elsewhere")];
+    let server = Server::start(vec![
+        config(),
+        ("GET /v1/namespaces/bronze", vec![Said::Json(200, json!({}))]),
+        ("POST /v1/namespaces/bronze/tables", sent_on.clone()),
+        ("GET /elsewhere", vec![loaded(None)]),
+    ])
+    .await;
+    let rest = server.catalog(RestSettings::default()).await.unwrap();
+    rest.create(&table(), &base().metadata).await.unwrap_err();
+    assert!(server.asked("GET /elsewhere").is_empty());
+    let server = Server::start(vec![config(), ("POST /v1/oauth/tokens", sent_on)]).await;
+    let settings = RestSettings { credential: Some(Secret::new("me:hunter2")), ..RestSettings::default() };
+    let report = Fault::from(server.catalog(settings).await.unwrap_err()).report();
+    assert!(report.contains("set catalog.rest.oauth2_server_uri") && !report.contains("hunter2"), "{report}");
+}
+
+#[tokio::test]
+async fn a_commit_is_done_only_if_the_table_has_its_snapshot() {
+    let other = Said::Json(200, json!({"metadata-location": "s3://b/t/2.json", "metadata": metadata(Some(5))}));
+    let (_server, answer) = committed(vec![other], loaded(None)).await;
+    assert!(matches!(answer, Ok(Swapped::Unknown(_))), "{answer:?}");
 }
 
 #[tokio::test]

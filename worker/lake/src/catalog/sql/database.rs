@@ -47,9 +47,8 @@ impl Failure {
     /// What it means for a job.
     pub(super) fn kind(&self) -> FaultKind {
         match self {
-            Self::Refused(error) => refused_kind(error),
-            Self::NotSent(sqlx::Error::Database(error)) => postgres_kind(error.code().as_deref().unwrap_or_default()),
-            _ => FaultKind::Unavailable,
+            Self::NotSent(error) | Self::Refused(error) | Self::Lost(error) => database_kind(error),
+            Self::GaveWay(_) | Self::TooLate => FaultKind::Unavailable,
         }
     }
 }
@@ -245,16 +244,11 @@ fn postgres_failure(error: sqlx::Error) -> Failure {
     }
 }
 
-fn refused_kind(error: &sqlx::Error) -> FaultKind {
-    postgres_kind(&code(error))
-}
-
-fn postgres_kind(code: &str) -> FaultKind {
-    match code {
-        "42501" => FaultKind::PermissionDenied,
-        "3D000" => FaultKind::NotFound,
-        _ if code.starts_with("28") => FaultKind::PermissionDenied,
-        // A standby, full disks, too many connections: another time, or another server of the same address.
-        _ => FaultKind::Unavailable,
+fn database_kind(error: &sqlx::Error) -> FaultKind {
+    let Some(database) = error.as_database_error() else { return FaultKind::Unavailable };
+    if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+        FaultKind::of_sqlstate(&code(error))
+    } else {
+        FaultKind::of_sqlite(code(error).parse().ok())
     }
 }

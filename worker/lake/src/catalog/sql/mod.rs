@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use iceberg::MetadataLocation;
 use iceberg::spec::TableMetadata;
-use moulin_core::TableName;
+use moulin_core::{FaultKind, TableName};
 
 use super::{CatalogSettings, Loaded, Swap, Swapped, next_metadata_location, without_password};
 use crate::{Error, warehouse::Warehouse};
@@ -42,6 +42,8 @@ const INSERT_NAMESPACE: &str = "\
     VALUES ($1, $2, 'exists', 'true') ON CONFLICT DO NOTHING";
 const NAMESPACE: &str = "\
     SELECT property_key, property_value FROM iceberg_namespace_properties WHERE catalog_name = $1 AND namespace = $2";
+/// How often a table is looked up whose metadata file is removed before it is read.
+const LOOKS: u32 = 5;
 const COUNT: &str = "SELECT CAST(count(*) AS TEXT) FROM iceberg_tables WHERE catalog_name = $1";
 
 #[derive(Debug, Clone)]
@@ -87,17 +89,33 @@ impl Sql {
     }
 
     pub(super) async fn load(&self, table: &TableName) -> Result<Option<Loaded>, Error> {
-        // A swap between the query and the read is harmless: metadata files never change.
-        let Some(location) = self.location(table).await? else { return Ok(None) };
-        if let Some(loaded) = self.known.get(table, &location) {
-            return Ok(Some(loaded));
+        // A swap between the query and the read is harmless, since metadata files never change; but whoever swapped may
+        // have removed an old one.
+        let Some(mut location) = self.location(table).await? else { return Ok(None) };
+        for _ in 1..LOOKS {
+            match self.read(table, location.clone()).await {
+                Err(error) if error.kind() == FaultKind::NotFound => match self.location(table).await? {
+                    Some(now) if now == location => return Err(error),
+                    Some(now) => location = now,
+                    None => return Ok(None),
+                },
+                read => return read.map(Some),
+            }
         }
-        let metadata = TableMetadata::read_from(&self.warehouse.io(&location), &location)
+        self.read(table, location).await.map(Some)
+    }
+
+    /// The table as a metadata file has it.
+    async fn read(&self, table: &TableName, location: String) -> Result<Loaded, Error> {
+        if let Some(loaded) = self.known.get(table, &location) {
+            return Ok(loaded);
+        }
+        let metadata = TableMetadata::read_from(&self.warehouse.file_io(), &location)
             .await
             .map_err(Error::iceberg(format!("{table} ({location})"), "read its metadata"))?;
         let loaded = Loaded::new(metadata, location);
         self.known.put(table, loaded.clone(), None);
-        Ok(Some(loaded))
+        Ok(loaded)
     }
 
     async fn location(&self, table: &TableName) -> Result<Option<String>, Error> {
