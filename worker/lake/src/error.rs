@@ -176,6 +176,9 @@ impl Error {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Shared(error) => error.hint(),
+            Self::Storage { source, .. } | Self::Encode { source, .. } if is_full(source.as_ref()) => {
+                Some("a disk is full: make room there; it is tried again")
+            }
             Self::FilesGone { .. } => Some(
                 "they were rewritten or deleted since, by a compaction or another engine: delete the rows of the run before yourself and clear the task with on_rerun: append, or keep them with on_rerun: skip",
             ),
@@ -291,6 +294,19 @@ fn store_kind(text: &str) -> Option<FaultKind> {
         "RangeNotSatisfied" => FaultKind::BadFile,
         _ => FaultKind::Unavailable,
     })
+}
+
+// Whether there is no room on a disk, or none for this user.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|io| matches!(io.kind(), QuotaExceeded | StorageFull)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 // Encoding fails on what is under it (a full disk) or on a defect.

@@ -95,8 +95,8 @@ impl Alignment {
 // Types that differ in memory only: Parquet has one for all of them.
 fn written_alike(from: &DataType, to: &DataType) -> bool {
     match to {
-        DataType::Utf8 => matches!(from, DataType::LargeUtf8 | DataType::Utf8View),
-        DataType::Binary => matches!(from, DataType::LargeBinary | DataType::BinaryView),
+        DataType::Utf8 => *from == DataType::LargeUtf8,
+        DataType::Binary => *from == DataType::LargeBinary,
         _ => false,
     }
 }
@@ -104,7 +104,8 @@ fn written_alike(from: &DataType, to: &DataType) -> bool {
 #[cfg(test)]
 mod tests {
     use arrow::array::{
-        Int32Array, Int64Array, StringViewArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt64Array,
+        Int32Array, Int64Array, LargeStringArray, StringArray, StringViewArray, TimestampMicrosecondArray,
+        TimestampNanosecondArray, UInt64Array,
     };
     use arrow::datatypes::TimeUnit;
 
@@ -132,11 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn a_text_view_is_not_copied() {
-        let column: ArrayRef = Arc::new(StringViewArray::from(vec!["a text longer than twelve bytes"]));
+    fn a_large_text_is_not_copied_and_a_view_becomes_a_plain_one() {
+        let texts = vec!["a text longer than twelve bytes"];
+        let column: ArrayRef = Arc::new(LargeStringArray::from(texts.clone()));
         let batch = aligned(Field::new("a", DataType::Utf8, true), "a", column.clone()).unwrap();
-        assert_eq!(batch.column(0).data_type(), &DataType::Utf8View);
-        assert_eq!(batch.column(0).as_ref(), column.as_ref());
+        assert_eq!(batch.column(0), &column);
+        let column: ArrayRef = Arc::new(StringViewArray::from(texts.clone()));
+        let batch = aligned(Field::new("a", DataType::Utf8, true), "a", column).unwrap();
+        assert_eq!(batch.column(0).as_ref(), &StringArray::from(texts) as &dyn Array);
     }
 
     #[test]

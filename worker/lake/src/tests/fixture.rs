@@ -11,29 +11,29 @@ use moulin_core::{Contract, ContractMode, Counters, JobKey, Landing, StorageSett
 use crate::{CatalogSettings, Commit, Committed, Error, Lake, Landed, StageFile, Target, WriteOptions};
 
 /// A folder with a catalog and a warehouse, gone with the value.
-pub(super) struct Place {
-    pub(super) folder: tempfile::TempDir,
+pub(crate) struct Place {
+    pub(crate) folder: tempfile::TempDir,
     /// Of a catalog that is not in the folder.
     uri: Option<String>,
 }
 
 impl Place {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), uri: None }
     }
 
     /// The catalog in a SQLite file.
     #[allow(clippy::unused_async, reason = "made like the one that has to wait for a server")]
-    pub(super) async fn on_sqlite() -> Self {
+    pub(crate) async fn on_sqlite() -> Self {
         Self::new()
     }
 
     /// The catalog in an empty schema of a real PostgreSQL server.
-    pub(super) async fn on_postgres() -> Self {
+    pub(crate) async fn on_postgres() -> Self {
         Self { uri: Some(moulin_testkit::postgres_schema().await), ..Self::new() }
     }
 
-    pub(super) fn settings(&self) -> CatalogSettings {
+    pub(crate) fn settings(&self) -> CatalogSettings {
         let folder = self.folder.path().display();
         CatalogSettings {
             name: "moulin".into(),
@@ -43,12 +43,12 @@ impl Place {
         }
     }
 
-    pub(super) async fn lake(&self) -> Lake {
+    pub(crate) async fn lake(&self) -> Lake {
         Lake::open(&self.settings(), &StorageSettings::default()).await.unwrap()
     }
 
     /// Every file of the warehouse whose name ends so.
-    pub(super) fn files(&self, end: &str) -> Vec<String> {
+    pub(crate) fn files(&self, end: &str) -> Vec<String> {
         fn walk(folder: &std::path::Path, end: &str, found: &mut Vec<String>) {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
@@ -67,14 +67,14 @@ impl Place {
 }
 
 /// A contract that lets nothing change.
-pub(super) const FROZEN: Contract =
+pub(crate) const FROZEN: Contract =
     Contract { tables: ContractMode::Freeze, columns: ContractMode::Freeze, types: ContractMode::Freeze };
 
-pub(super) fn table() -> TableName {
+pub(crate) fn table() -> TableName {
     "bronze.t".parse().unwrap()
 }
 
-pub(super) fn landing(partition_by: &[&str], properties: &[(&str, &str)]) -> Landing {
+pub(crate) fn landing(partition_by: &[&str], properties: &[(&str, &str)]) -> Landing {
     Landing {
         partition_by: partition_by.iter().map(|text| text.parse().unwrap()).collect(),
         properties: properties.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
@@ -82,12 +82,12 @@ pub(super) fn landing(partition_by: &[&str], properties: &[(&str, &str)]) -> Lan
     }
 }
 
-pub(super) fn token(name: &str) -> Token {
+pub(crate) fn token(name: &str) -> Token {
     let key = JobKey { dag_id: "d".into(), run_id: "r".into(), task_id: name.into(), map_index: -1 };
     Token::new(&key, 0)
 }
 
-pub(super) fn options(name: &str, threads: usize) -> WriteOptions {
+pub(crate) fn options(name: &str, threads: usize) -> WriteOptions {
     let stage: StageFile = Arc::new(|_| Box::pin(async { Ok(()) }));
     WriteOptions {
         job_id: token(name).job_id(),
@@ -100,7 +100,7 @@ pub(super) fn options(name: &str, threads: usize) -> WriteOptions {
 }
 
 /// Options that note every file they were told of.
-pub(super) fn noting(name: &str, threads: usize) -> (WriteOptions, Arc<Mutex<Vec<String>>>) {
+pub(crate) fn noting(name: &str, threads: usize) -> (WriteOptions, Arc<Mutex<Vec<String>>>) {
     let staged = Arc::new(Mutex::new(Vec::new()));
     let notes = staged.clone();
     let stage: StageFile = Arc::new(move |location| {
@@ -112,12 +112,12 @@ pub(super) fn noting(name: &str, threads: usize) -> (WriteOptions, Arc<Mutex<Vec
     (WriteOptions { stage, ..options(name, threads) }, staged)
 }
 
-pub(super) fn numbers(values: impl IntoIterator<Item = i64>) -> RecordBatch {
+pub(crate) fn numbers(values: impl IntoIterator<Item = i64>) -> RecordBatch {
     let column: ArrayRef = Arc::new(values.into_iter().collect::<Int64Array>());
     RecordBatch::try_from_iter_with_nullable([("n", column, true)]).unwrap()
 }
 
-pub(super) async fn write(
+pub(crate) async fn write(
     lake: &Lake,
     target: &Target,
     options: WriteOptions,
@@ -130,14 +130,14 @@ pub(super) async fn write(
     writer.finish().await
 }
 
-pub(super) fn commit(name: &str, added: Landed) -> Commit {
+pub(crate) fn commit(name: &str, added: Landed) -> Commit {
     let mut commit = Commit::new(token(name), 1, added);
     commit.summary.insert("moulin.dag".into(), "d".into());
     commit
 }
 
 /// Lands batches in one commit of a job with this name.
-pub(super) async fn land(
+pub(crate) async fn land(
     lake: &Lake,
     landing: &Landing,
     name: &str,
@@ -149,7 +149,7 @@ pub(super) async fn land(
 }
 
 /// The rows a snapshot added, in one batch.
-pub(super) async fn added(lake: &Lake, snapshot_id: i64) -> RecordBatch {
+pub(crate) async fn added(lake: &Lake, snapshot_id: i64) -> RecordBatch {
     let (schema, stream) = lake.added_by(&table(), snapshot_id, None).await.unwrap();
     let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap();
     let batches = batches.iter().map(|b| with_schema(b, &schema)).collect::<Vec<_>>();
@@ -161,9 +161,15 @@ fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> RecordBatch {
 }
 
 /// The numbers in column `n`, sorted.
-pub(super) fn sorted(batch: &RecordBatch) -> Vec<i64> {
+pub(crate) fn sorted(batch: &RecordBatch) -> Vec<i64> {
     let column = batch.column_by_name("n").unwrap().as_any().downcast_ref::<Int64Array>().unwrap();
     let mut values: Vec<i64> = column.iter().flatten().collect();
     values.sort_unstable();
     values
+}
+
+/// How many files below `folder` this process has open, also those that have no name any more.
+pub(crate) fn open_files(folder: &std::path::Path) -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    open.filter(|fd| std::fs::read_link(fd.as_ref().unwrap().path()).is_ok_and(|to| to.starts_with(folder))).count()
 }

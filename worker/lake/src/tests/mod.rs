@@ -3,7 +3,7 @@
 mod catalogs;
 mod commits;
 mod evolving;
-mod fixture;
+pub(crate) mod fixture;
 mod groups;
 mod growth;
 mod partitions;

@@ -1,13 +1,16 @@
 //! Rows in the table's sort order, and partitions beyond number.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use moulin_core::Landing;
+use tokio::sync::Semaphore;
 
-use super::fixture::{FROZEN, Place, commit, landing, numbers, options, write};
+use super::fixture::{FROZEN, Place, commit, landing, numbers, open_files, options, write};
+use crate::{StageFile, WriteOptions};
 
 fn sorted_by(partition_by: &[&str], sort_by: &[&str]) -> Landing {
     let sort_by = sort_by.iter().map(|text| text.parse().unwrap()).collect();
@@ -57,6 +60,66 @@ async fn each_file_is_sorted_also_when_the_rows_do_not_fit_in_memory() {
     }
     assert!(landed.data_files().iter().all(|file| file.sort_order_id() == Some(1)));
     lake.commit(&target, commit("a", landed)).await.unwrap();
+}
+
+#[tokio::test]
+async fn open_files_do_not_grow_with_threads_and_rows() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let target = lake.target(&sorted_by(&[], &["n"]), &rows(0, 1, 1).schema()).await.unwrap();
+    let spill = place.folder.path().join("spill");
+    let most = Arc::new(AtomicUsize::new(0));
+    let (seen, folder) = (most.clone(), spill.clone());
+    // Files are announced while the runs are merged.
+    let stage: StageFile = Arc::new(move |_| {
+        seen.fetch_max(open_files(&folder), Ordering::SeqCst);
+        Box::pin(async { Ok(()) })
+    });
+    let options = WriteOptions { stage, spill_dir: spill.clone(), ..options("a", 64) };
+    let batches: Vec<_> = (0..60).map(|at| rows(at * 20_000, 20_000, 4)).collect();
+    let landed = write(&lake, &target, options, &batches).await.unwrap();
+    assert_eq!(landed.rows(), 1_200_000);
+    assert!(landed.counts().spilled_bytes > 20 << 20, "{:?}", landed.counts());
+    let most = most.load(Ordering::SeqCst);
+    assert!((1..=4).contains(&most), "{most} files were open at once");
+    assert_eq!(open_files(&spill), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merging_ends_when_the_job_is_cancelled_and_nothing_is_left_on_the_disk() {
+    let place = Place::new();
+    let lake = place.lake().await;
+    let target = lake.target(&sorted_by(&["part"], &["n"]), &rows(0, 1, 1).schema()).await.unwrap();
+    let spill = place.folder.path().join("spill");
+    let (announced, cancelled) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (says, waits) = (announced.clone(), cancelled.clone());
+    let staged = Arc::new(AtomicUsize::new(0));
+    let count = staged.clone();
+    let stage: StageFile = Arc::new(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        says.add_permits(1);
+        let waits = waits.clone();
+        Box::pin(async move {
+            drop(waits.acquire().await);
+            Ok(())
+        })
+    });
+    let mut writer = lake.writer(&target, WriteOptions { stage, spill_dir: spill.clone(), ..options("a", 1) });
+    for at in 0..80 {
+        writer.write(rows(at * 20_000, 20_000, 100)).await.unwrap();
+    }
+    tokio::select! {
+        _ = writer.finish() => unreachable!("no file is made before it is cancelled"),
+        first = announced.acquire() => drop(first),
+    }
+    assert!(open_files(&spill) > 0);
+    cancelled.add_permits(1000);
+    while open_files(&spill) > 0 {
+        tokio::task::yield_now().await;
+    }
+    let staged = staged.load(Ordering::SeqCst);
+    assert!(staged < 50, "{staged} of 100 files were made for nobody");
+    assert_eq!(std::fs::read_dir(&spill).unwrap().count(), 0);
 }
 
 #[tokio::test]

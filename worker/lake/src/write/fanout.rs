@@ -6,9 +6,10 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use iceberg::spec::DataFile;
 
+use super::Shared;
 use super::lane::Rolling;
+use super::size::batch_bytes;
 use super::split::Splitter;
-use super::{Shared, batch_bytes};
 use crate::{Error, Target};
 
 /// Files open at once in one lane; one more closes the one that has waited longest.

@@ -13,6 +13,7 @@ mod modes;
 mod order;
 mod settings;
 mod sink;
+mod size;
 mod sorted;
 mod sorter;
 mod split;
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array as _, RecordBatch};
+use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use iceberg::spec::DataFile;
 use moulin_core::{Counters, Fault, FileCounts, JobId};
@@ -34,6 +35,8 @@ use tokio::task::JoinHandle;
 use crate::{Error, Target, warehouse::Warehouse};
 use lane::Lane;
 pub(crate) use settings::FileSettings;
+use size::batch_bytes;
+use sorter::{Budget, Limits};
 use tally::{Tally, partitions};
 
 /// Batches that wait for a lane.
@@ -132,6 +135,7 @@ struct Shared {
     lane_bytes: usize,
     files: AtomicU32,
     tally: Arc<Tally>,
+    sorting: Arc<Budget>,
     finishing: AtomicBool,
 }
 
@@ -159,6 +163,7 @@ impl Writer {
             runtime: Handle::current(),
             files: AtomicU32::new(0),
             tally: Arc::default(),
+            sorting: Arc::new(Budget::new(Limits::of(lanes))),
             finishing: AtomicBool::new(false),
         };
         Self {
@@ -246,6 +251,13 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Merging the rows of a job that was cancelled may take long.
+        self.shared.sorting.stop();
+    }
+}
+
 async fn joined(lane: JoinHandle<Result<Vec<DataFile>, Error>>) -> Result<Vec<DataFile>, Error> {
     lane.await.unwrap_or_else(|e| Err(Error::TaskLost { task: "writing of data files", source: Some(e) }))
 }
@@ -264,9 +276,4 @@ fn run_lane(shared: Arc<Shared>, receiver: &Mutex<mpsc::Receiver<RecordBatch>>) 
         receiver.lock().unwrap_or_else(PoisonError::into_inner).close();
     }
     result
-}
-
-// Of a slice only its own part counts.
-fn batch_bytes(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_default()).sum()
 }

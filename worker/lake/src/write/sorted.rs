@@ -10,9 +10,6 @@ use super::sorter::Sorter;
 use super::split::Splitter;
 use crate::{Error, Target};
 
-/// Of what a lane may hold, this part waits for a run; sorting it takes a copy and keys.
-const RUNS_OF_LANE: usize = 4;
-
 pub(super) struct Sorted {
     sorter: Sorter,
     splitter: Option<Splitter>,
@@ -27,8 +24,8 @@ impl Sorted {
     pub(super) fn new(shared: &Shared) -> Result<Self, Error> {
         let target = &shared.target;
         let order = Order::new(target, Self::is_asked_for(target))?;
-        let sorter = Sorter::new(order, shared.options.spill_dir.clone(), shared.lane_bytes / RUNS_OF_LANE)
-            .counted_by(shared.tally.clone());
+        let sorter = Sorter::new(order, shared.options.spill_dir.clone(), shared.sorting.clone());
+        let sorter = sorter.counted_by(shared.tally.clone());
         let partitioned = !target.metadata.default_partition_spec().is_unpartitioned();
         Ok(Self { sorter, splitter: if partitioned { Some(Splitter::new(target)?) } else { None } })
     }

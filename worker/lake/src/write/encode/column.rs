@@ -17,6 +17,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::hybrid;
 use super::page::{Packed, Packer};
+use crate::write::size::array_bytes;
 
 /// Rows between two looks at the size of page and dictionary.
 const ROWS_AT_ONCE: usize = 8192;
@@ -102,7 +103,7 @@ impl Column {
     }
 
     pub(super) fn write(&mut self, array: &ArrayRef, packer: &mut Packer) -> Result<()> {
-        let bytes = array.to_data().get_slice_memory_size().unwrap_or_default();
+        let bytes = array_bytes(array.as_ref());
         let at_once = (BYTES_AT_ONCE / (bytes / array.len().max(1)).max(1)).clamp(1, ROWS_AT_ONCE);
         let mut from = 0;
         while from < array.len() {

@@ -182,12 +182,8 @@ fn fast_column(field: &Field, descriptor: &ColumnDescPtr, props: &WriterProperti
         ) => Box::new(numbers::Numbers::<i64>::new()),
         (DataType::Float32, Physical::FLOAT) => Box::new(numbers::Numbers::<f32>::new()),
         (DataType::Float64, Physical::DOUBLE) => Box::new(numbers::Numbers::<f64>::new()),
-        (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, Physical::BYTE_ARRAY) => {
-            Box::new(texts::Texts::new(true))
-        }
-        (DataType::Binary | DataType::LargeBinary | DataType::BinaryView, Physical::BYTE_ARRAY) => {
-            Box::new(texts::Texts::new(false))
-        }
+        (DataType::Utf8 | DataType::LargeUtf8, Physical::BYTE_ARRAY) => Box::new(texts::Texts::new(true)),
+        (DataType::Binary | DataType::LargeBinary, Physical::BYTE_ARRAY) => Box::new(texts::Texts::new(false)),
         _ => return None,
     };
     Some(Column::new(descriptor.clone(), props, values))

@@ -53,10 +53,8 @@ fn each<'a>(array: &'a dyn Array, mut take: impl FnMut(&'a [u8])) -> Result<()> 
     match array.data_type() {
         DataType::Utf8 => values!(array.as_string::<i32>()),
         DataType::LargeUtf8 => values!(array.as_string::<i64>()),
-        DataType::Utf8View => values!(array.as_string_view()),
         DataType::Binary => values!(array.as_binary::<i32>()),
         DataType::LargeBinary => values!(array.as_binary::<i64>()),
-        DataType::BinaryView => values!(array.as_binary_view()),
         other => {
             return Err(ParquetError::General(format!("{other} came in a column that was announced as text or bytes")));
         }
@@ -66,7 +64,7 @@ fn each<'a>(array: &'a dyn Array, mut take: impl FnMut(&'a [u8])) -> Result<()> 
 
 #[inline]
 fn put(value: &[u8], out: &mut Vec<u8>) {
-    // Arrow arrays of this kind are below 2 GiB in all, and views hold a 32-bit length.
+    // Rows come in arrays that are below 2 GiB in all.
     out.extend_from_slice(&(value.len() as u32).to_le_bytes());
     out.extend_from_slice(value);
 }
