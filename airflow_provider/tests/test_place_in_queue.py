@@ -172,6 +172,23 @@ def test_a_task_in_its_slot_asks_until_there_is_room(full, monkeypatch):
     assert pauses, "there was no room at first"
 
 
+def test_a_task_that_is_told_to_end_while_it_waits_for_room_asks_no_more(full, monkeypatch):
+    operator, pauses = full.tries.operator("asks", deferrable=False), []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        full.tries.open("runs")
+        next(job for job in full.client.watch(full.waits, timeout=30, interval=0.1) if job.state != "queued")
+        operator.on_kill()
+
+    monkeypatch.setattr(submit, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pause))
+    with pytest.raises(AirflowException, match="told to end") as failed:
+        operator.execute(full.tries.context("asks"))
+    assert not isinstance(failed.value, AirflowFailException), "another try may have time for it"
+    assert [job for job in full.client.list() if job.key.task_id == "asks"] == []
+    assert all(seconds <= 0.5 for seconds in pauses), "a process has a few seconds from when it is told to end"
+
+
 @pytest.fixture
 def passing(monkeypatch):
     """Time that passes by being waited for."""

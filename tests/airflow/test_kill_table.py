@@ -93,6 +93,17 @@ def test_a_deferred_task_that_is_cleared_while_it_runs_replaces_what_its_old_job
     case.settled(ROWS)
 
 
+def test_a_task_whose_airflow_worker_is_stopped_is_tried_again(start):
+    case = begun(start, "waits_in_worker_slot", "running")
+    case.stop_airflow_worker()
+    case.wait_log("cancel of job")
+    case.wait_log("attached to job", try_number=2)
+    case.open()
+    case.wait("success", try_number=2)
+    assert case.states() == [(0, 2, "succeeded")]
+    case.settled(ROWS)
+
+
 def test_a_task_process_that_is_killed_before_it_defers_leaves_its_job_to_the_next_try(start):
     case = start("is_lost_before_deferring")
     case.wait_log("attached to job", try_number=2)

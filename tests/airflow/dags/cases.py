@@ -50,8 +50,9 @@ def case(dag_id: str, operator: type[MoulinLandOperator] = MoulinLandOperator, *
     return dag
 
 
-case("waits_in_worker_slot", deferrable=False)
-case("waits_in_triggerer", deferrable=True)
+# With a retry that nobody may take: what a user ends stays ended.
+case("waits_in_worker_slot", deferrable=False, retries=1, retry_delay=timedelta(seconds=1))
+case("waits_in_triggerer", deferrable=True, retries=1, retry_delay=timedelta(seconds=1))
 case("retries", deferrable=True, retries=3, retry_delay=timedelta(seconds=1))
 case("is_lost_once", LostOnFirstTry, deferrable=False, retries=1, retry_delay=timedelta(seconds=1))
 case("is_lost_before_deferring", LostBeforeDeferring, deferrable=True, retries=1, retry_delay=timedelta(seconds=1))

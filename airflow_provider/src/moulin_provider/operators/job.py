@@ -73,6 +73,9 @@ class MoulinJobOperator(BaseOperator):
     on_bad_row: Literal["fail", "skip", "quarantine"] = "fail"
     """What becomes of rows that do not fit, for operators that read files."""
     _waiting_for: tuple[str, int] | None = None
+    """Job and epoch that this process answers for: none before it has one, and none after it has handed it on."""
+    _killed = False
+    """Whether this process was told to end, which leaves it a few seconds: a signal handler cannot end it."""
     _room_until: float | None = None
     _receipt: Receipt | None = None
 
@@ -138,6 +141,7 @@ class MoulinJobOperator(BaseOperator):
         if self.do_xcom_push:
             context["ti"].xcom_push(key=XCOM_JOB_ID, value=job.job_id)
         if not self.wait_for_completion:
+            self._hand_on()
             return {"job_id": job.job_id, "table": job.table, "state": job.state.value}
         if job.state.is_final or not self.deferrable:
             return self._wait(context, job)
@@ -170,7 +174,12 @@ class MoulinJobOperator(BaseOperator):
         return self.execute(context)
 
     def on_kill(self) -> None:
-        """A user ended the running task, or its time is up: ends the job, unless a newer try has it."""
+        """The process is told to end: by a user, by its time, or with its Airflow worker.
+
+        Ends the job, unless a newer try has it. Which of the three it was cannot be known here. After the last one
+        Airflow tries again, and the next try begins the cancelled job again.
+        """
+        self._killed = True
         if self._waiting_for is None:
             return
         job_id, epoch = self._waiting_for
@@ -200,12 +209,28 @@ class MoulinJobOperator(BaseOperator):
                 durable=self.durable,
                 place=place,
                 wait_for_room=not self.deferrable,
+                go_on=self._go_on,
             )
         self._waiting_for = (job.job_id, identity.epoch)
+        if self._killed:
+            # It was told when there was no job to cancel yet.
+            self.on_kill()
+        self._go_on()
         return job
+
+    def _go_on(self) -> None:
+        """Raises when the process was told to end; Airflow retries that, unless a user has decided otherwise."""
+        if self._killed:
+            raise AirflowException(f"the process of task {self.task_id} was told to end")
+
+    def _hand_on(self) -> None:
+        """From here on the job is not this process's to cancel; raises when that was done already."""
+        self._waiting_for = None
+        self._go_on()
 
     def _wait(self, context: Context, job: Job) -> Any:
         from moulin.errors import MoulinError
+        from moulin.job import JobState
 
         from moulin_provider.outcome import error_event, event_of, receipt_of
         from moulin_provider.progress_log import ProgressLog
@@ -218,6 +243,8 @@ class MoulinJobOperator(BaseOperator):
                         self.log.info(line)
         except MoulinError as error:
             return self._report(context, receipt_of(error_event(job.job_id, error)))
+        if job.state is JobState.CANCELLED:
+            self._go_on()
         return self._report(context, receipt_of(event_of(job)))
 
     def _defer(self, job: Job, epoch: int) -> None:
@@ -225,6 +252,7 @@ class MoulinJobOperator(BaseOperator):
 
         limit: timedelta | None = self.execution_timeout
         self.log.info("waiting in the triggerer for job %s", job.job_id)
+        self._hand_on()
         self.defer(
             trigger=MoulinJobTrigger(
                 job_id=job.job_id,
