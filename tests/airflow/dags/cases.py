@@ -11,6 +11,7 @@ from airflow.sdk import DAG, task
 
 from moulin import csv, iceberg
 from moulin_provider.operators.moulin import MoulinLandOperator, MoulinReplayOperator
+from moulin_provider.sensors.moulin import MoulinFileSensor
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,6 +60,10 @@ case("is_lost_before_deferring", LostBeforeDeferring, deferrable=True, retries=1
 case("has_little_time_in_worker_slot", deferrable=False, execution_timeout=timedelta(seconds=5))
 case("has_little_time_in_triggerer", deferrable=True, execution_timeout=timedelta(seconds=5))
 case("has_some_time_in_triggerer", deferrable=True, execution_timeout=timedelta(seconds=45))
+
+with DAG("waits_for_files", schedule=None, catchup=False, params=PARAMS):
+    # An interval that is no longer than the end of the process that defers.
+    MoulinFileSensor(task_id="wait", uris="{{ params.uri }}", settle=False, deferrable=True, poke_interval=0.1)
 
 NUMBERS = {"id": "long", "part": "long"}
 
