@@ -57,8 +57,9 @@ case("waits_in_triggerer", deferrable=True, retries=1, retry_delay=timedelta(sec
 case("retries", deferrable=True, retries=3, retry_delay=timedelta(seconds=1))
 case("is_lost_once", LostOnFirstTry, deferrable=False, retries=1, retry_delay=timedelta(seconds=1))
 case("is_lost_before_deferring", LostBeforeDeferring, deferrable=True, retries=1, retry_delay=timedelta(seconds=1))
-case("has_little_time_in_worker_slot", deferrable=False, execution_timeout=timedelta(seconds=5))
-case("has_little_time_in_triggerer", deferrable=True, execution_timeout=timedelta(seconds=5))
+LITTLE = {"execution_timeout": timedelta(seconds=5), "retries": 1, "retry_delay": timedelta(seconds=1)}
+case("has_little_time_in_worker_slot", deferrable=False, **LITTLE)
+case("has_little_time_in_triggerer", deferrable=True, **LITTLE)
 case("has_some_time_in_triggerer", deferrable=True, execution_timeout=timedelta(seconds=45))
 
 with DAG("waits_for_files", schedule=None, catchup=False, params=PARAMS):
