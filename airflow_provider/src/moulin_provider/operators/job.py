@@ -49,7 +49,8 @@ class MoulinJobOperator(BaseOperator):
     :param target: the table where rows go. (templated)
     :param moulin_conn_id: connection of the worker. (templated)
     :param deferrable: wait in the triggerer instead of a worker slot.
-    :param wait_for_completion: False: the task succeeds as soon as the worker has the job, and returns its id.
+    :param wait_for_completion: False: the task succeeds as soon as the worker has the job, and returns its id. It has no
+        outlets unless they are given.
     :param poll_interval: seconds between two lines of progress in the log, at first; later lines come less often.
     :param cancel_on_kill: whether the job is cancelled when a user marks or clears the running task.
     :param durable: False: every try asks for a job of its own. Then a try that was lost while its job went on
@@ -59,7 +60,8 @@ class MoulinJobOperator(BaseOperator):
     :param outlets: Airflow's own argument. Not given, it is the target as an asset, `iceberg://catalog/namespace/table`,
         when the table's name is written out: one with a template, or of a `.yaml` file, is not known when the DAG
         file is parsed, and its task names its outlets itself. So do mapped tasks of `@task.moulin`. A DAG that is
-        started by this very asset gets none.
+        started by this very asset gets none. Neither does a task that does not wait for its job: its end says nothing
+        of the table.
 
     `execution_timeout` is also the job's deadline at the worker. `pool` and the total `priority_weight` are also the
     job's: which workers begin it, and which waiting job they begin first. The receipt is the return value;
@@ -95,7 +97,7 @@ class MoulinJobOperator(BaseOperator):
         super().__init__(**kwargs)
         self.target = templated(target)
         self.catalog = catalog
-        if not self.outlets and kwargs.get("outlets") is None:
+        if wait_for_completion and not self.outlets and kwargs.get("outlets") is None:
             dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]  # Airflow's own
             self.outlets = outlets_of(self.target, catalog, dag)
         self.moulin_conn_id = moulin_conn_id
@@ -111,8 +113,9 @@ class MoulinJobOperator(BaseOperator):
         found: OperatorPartial = super().partial(**kwargs)
         if not found.kwargs.get("outlets") and kwargs.get("outlets") is None:
             dag = found.kwargs.get("dag")
-            catalog = kwargs.get("catalog") or getattr(dag, "default_args", {}).get("catalog", CATALOG)
-            found.kwargs["outlets"] = outlets_of(kwargs.get("target"), catalog, dag)
+            said = {**getattr(dag, "default_args", {}), **kwargs}
+            if said.get("wait_for_completion", True):
+                found.kwargs["outlets"] = outlets_of(kwargs.get("target"), said.get("catalog") or CATALOG, dag)
         return found
 
     @abstractmethod
