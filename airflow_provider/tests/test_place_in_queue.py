@@ -13,7 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, TaskDeferred
 from airflow.providers.standard.operators.empty import EmptyOperator
 from local_stack import LocalWorker
-from moulin import Client, Fault, FaultKind, ResourceExhausted, Unavailable, csv, iceberg
+from moulin import CallTimeout, Client, Fault, FaultKind, ResourceExhausted, Unavailable, csv, iceberg
 from task_context import task_context
 
 from moulin_provider import submit
@@ -209,21 +209,40 @@ def test_workers_that_do_not_answer_are_not_waited_for_in_the_triggerer(passing,
     assert not isinstance(failed.value, AirflowFailException), "a retry can help"
 
 
-def test_the_wait_for_room_uses_up_no_patience_with_a_worker_that_does_not_answer(passing):
-    answers = [ResourceExhausted(Fault(FaultKind.RESOURCE_EXHAUSTED, "full", retryable=True))] * 5
-    answers += [Unavailable(Fault(FaultKind.UNAVAILABLE, "no answer", retryable=True)), SimpleNamespace(created=True)]
-    answers[-1].job = SimpleNamespace(job_id="j", table="a.b", pool="p", priority=1)
+def submitted(answers: list) -> str:
+    """The job that a worker gives after these answers, each taken once: errors, and seconds that pass before the next."""
+    job = SimpleNamespace(job_id="j", table="a.b", pool="p", priority=1)
+    answers.append(SimpleNamespace(created=True, job=job))
 
     def ask(*_, **__) -> SimpleNamespace:
         answer = answers.pop(0)
+        if isinstance(answer, float):
+            submit.time.sleep(answer)
+            answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     identity = SimpleNamespace(key=None, epoch=1, asked_generation=lambda durable: 0)
-    log = logging.getLogger("test")
-    assert submit.submit(SimpleNamespace(submit=ask), None, identity, log).job_id == "j"
+    return submit.submit(SimpleNamespace(submit=ask), None, identity, logging.getLogger("test")).job_id
+
+
+FULL = ResourceExhausted(Fault(FaultKind.RESOURCE_EXHAUSTED, "full", retryable=True))
+NOBODY = Unavailable(Fault(FaultKind.UNAVAILABLE, "no answer", retryable=True))
+TOO_LATE = CallTimeout(Fault(FaultKind.DEADLINE_EXCEEDED, "no answer in time", retryable=True))
+
+
+def test_the_wait_for_room_uses_up_no_patience_with_a_worker_that_does_not_answer(passing):
+    answers = [NOBODY, *[FULL] * 50, NOBODY]
+    assert submitted(answers) == "j"
     assert answers == []
+
+
+def test_a_call_that_is_not_answered_in_its_time_is_made_again(passing):
+    assert submitted([30.0, TOO_LATE]) == "j"
+    assert submitted([30.0, FULL, 30.0, TOO_LATE]) == "j"
+    with pytest.raises(CallTimeout):
+        submitted([30.0, TOO_LATE, 30.0, TOO_LATE])
 
 
 def test_the_other_operators_wait_in_the_same_way(full):

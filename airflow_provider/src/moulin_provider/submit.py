@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from moulin_provider.task_identity import TaskIdentity
 
 _PATIENCE = 20.0
+_FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 # A process that is told to end has five seconds: how soon it notices in a pause.
 _NOTICE = 0.5
@@ -102,8 +103,8 @@ class _Asking:
         """
         from moulin.errors import CallTimeout, ResourceExhausted, Unavailable
 
-        begun = time.monotonic()
-        pause = 0.5
+        lost_since: float | None = None
+        pause = _FIRST_PAUSE
         while True:
             self._go_on()
             try:
@@ -112,9 +113,12 @@ class _Asking:
                 if not wait_for_room or not error.retryable:
                     raise
                 self._log.info("the workers take no new job now, asking again in %.0f s: %s", pause, error.message)
-                begun = time.monotonic() + pause
+                lost_since = None
             except (Unavailable, CallTimeout) as error:
-                if not error.retryable or time.monotonic() + pause > begun + _PATIENCE:
+                if lost_since is None:
+                    # Counted from the end of the first call, which alone may take longer than this patience.
+                    lost_since, pause = time.monotonic(), _FIRST_PAUSE
+                if not error.retryable or time.monotonic() + pause > lost_since + _PATIENCE:
                     raise
                 self._log.info("asking again in %.1f s: %s", pause, error.message)
             # Many tasks are told the same at the same moment.
