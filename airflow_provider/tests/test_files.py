@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow.sdk import Asset, AssetWatcher
 from moulin import csv
 from moulin.errors import error_of
@@ -15,7 +16,7 @@ from moulin.plan import PlannedFile
 
 from moulin_provider.arrivals import Arrivals, summary, uris_of
 from moulin_provider.sensors.moulin import MoulinFileSensor
-from moulin_provider.triggers.files import FileWait, MoulinFilesTrigger, list_files
+from moulin_provider.triggers.files import FileWait, MoulinFileSensorTrigger, MoulinFilesTrigger, list_files
 
 
 def file(name: str, size: int = 1, etag: str = "e") -> PlannedFile:
@@ -211,7 +212,8 @@ async def test_a_deferred_sensor_waits_in_the_triggerer_and_names_what_it_found(
         task_id="wait", uris=csv(f"{folder}/*.csv"), at_least=2, deferrable=True, poke_interval=0.05, timeout=60
     )
     with pytest.raises(TaskDeferred) as deferred:
-        sensor.execute({})
+        await asyncio.to_thread(sensor.execute, {})
+    deferred.value.trigger.not_before = 0.0
     waiting = asyncio.create_task(fire(deferred.value.trigger))
     (folder / "a.csv").write_text("id\n1\n")
     (folder / "b.csv").write_text("id\n1\n")
@@ -235,12 +237,36 @@ def test_what_no_waiting_can_help_fails_the_sensor(worker):
 
 
 async def test_what_no_waiting_can_help_fails_the_deferred_sensor(worker):
+    event = json.loads(json.dumps(await fire(MoulinFileSensorTrigger(["nowhere://raw/*.csv"]))))
     sensor = MoulinFileSensor(task_id="wait", uris="nowhere://raw/*.csv", deferrable=True)
-    with pytest.raises(TaskDeferred) as deferred:
-        sensor.execute({})
-    event = json.loads(json.dumps(await fire(deferred.value.trigger)))
     with pytest.raises(AirflowFailException, match="nowhere"):
         sensor.execute_complete({}, event)
+    # What is known at the first look needs no deferral.
+    with pytest.raises(AirflowFailException, match="nowhere"):
+        await asyncio.to_thread(sensor.execute, {})
+    lenient = MoulinFileSensor(task_id="wait", uris="nowhere://raw/*.csv", deferrable=True, soft_fail=True)
+    with pytest.raises(AirflowSkipException, match="nowhere"):
+        await asyncio.to_thread(lenient.execute, {})
+
+
+def test_files_that_are_there_already_need_no_deferral(folder):
+    (folder / "a.csv").write_text("id\n1\n")
+    sensor = MoulinFileSensor(task_id="wait", uris=f"{folder}/*.csv", settle=False, deferrable=True)
+    assert sensor.execute({})["files"] == 1
+
+
+async def test_files_that_come_at_once_wait_for_the_end_of_the_process_that_deferred(folder):
+    sensor = MoulinFileSensor(task_id="wait", uris=f"{folder}/*.csv", settle=False, deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        await asyncio.to_thread(sensor.execute, {})
+    (folder / "a.csv").write_text("id\n1\n")
+    path, kwargs = deferred.value.trigger.serialize()
+    assert path == f"{MoulinFileSensorTrigger.__module__}.{MoulinFileSensorTrigger.__qualname__}"
+    assert kwargs["not_before"] > time.time()
+    begun = time.time()
+    event = await fire(MoulinFileSensorTrigger(**{**json.loads(json.dumps(kwargs)), "not_before": begun + 0.5}))
+    assert event["status"] == "success"
+    assert time.time() >= begun + 0.5
 
 
 def test_a_sensor_that_is_rescheduled_cannot_compare_two_looks():

@@ -11,7 +11,7 @@ from task_context import task_context
 
 from moulin_provider import lineage
 from moulin_provider.assets import iceberg_asset
-from moulin_provider.operators.moulin import MoulinLandOperator
+from moulin_provider.operators.moulin import MoulinLandOperator, MoulinQueryOperator
 
 TABLE = ("iceberg://moulin", "lineage.t")
 
@@ -109,6 +109,15 @@ def test_a_worker_that_does_not_answer_leaves_the_counts(make_receipt, monkeypat
     operator._receipt = make_receipt()
     (output,) = operator.get_openlineage_facets_on_complete(None).outputs
     assert output.outputFacets["outputStatistics"].rowCount == 215_941
+
+
+@pytest.mark.parametrize(("changes", "catalog"), [({}, "moulin"), ({"catalog": "lake"}, "lake")])
+def test_tables_that_a_query_reads_are_of_the_catalog_that_the_task_names(changes, catalog):
+    operator = MoulinQueryOperator(task_id="ask", sql="SELECT 1 FROM a.b", **changes)
+    operator._report({"rows": [], "row_count": 0, "tables": {"a.b": "7"}})
+    (read,) = operator.get_openlineage_facets_on_complete(None).inputs
+    assert (read.namespace, read.name) == (f"iceberg://{catalog}", "a.b")
+    assert read.facets["version"].datasetVersion == "7"
 
 
 def test_very_many_files_are_told_by_their_folders():

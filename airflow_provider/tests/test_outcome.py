@@ -29,6 +29,14 @@ def test_what_a_retry_cannot_help_is_not_retried_and_says_everything(make_job, m
 def test_what_a_retry_can_help_is_retried(make_job, make_fault):
     fault = make_fault(FaultKind.UNAVAILABLE, retryable=True)
     for event in (event_of(make_job("failed", fault=fault)), error_event("job-1", error_of(fault))):
-        with pytest.raises(AirflowException) as caught:
-            receipt_of(event)
-        assert not isinstance(caught.value, AirflowFailException)
+        is_retried(event)
+
+
+def test_a_job_whose_time_was_up_is_retried_as_every_task_of_airflow_is(make_job, make_fault):
+    is_retried(event_of(make_job("failed", fault=make_fault(FaultKind.DEADLINE_EXCEEDED, retryable=False))))
+
+
+def is_retried(event: dict) -> None:
+    with pytest.raises(AirflowException) as caught:
+        receipt_of(event)
+    assert not isinstance(caught.value, AirflowFailException)

@@ -68,6 +68,21 @@ def test_the_catalog_has_the_name_that_the_task_says():
     assert operator._catalog() == land(catalog="lake", outlets=[])._catalog() == "lake"
 
 
+def test_a_task_that_does_not_wait_for_its_job_says_nothing_of_the_table():
+    assert land(wait_for_completion=False).outlets == []
+    assert land(wait_for_completion=False, outlets=[FLIGHTS]).outlets == [FLIGHTS]
+    target = iceberg("bronze.flights")
+    with DAG("d", schedule=None):
+        mapped = MoulinLandOperator.partial(task_id="many", target=target, wait_for_completion=False)
+        assert mapped.expand(source=[csv("a.csv")]).outlets == []
+    with DAG("d", schedule=None, default_args={"wait_for_completion": False}):
+        assert land().outlets == []
+        mapped = MoulinLandOperator.partial(task_id="many", target=target).expand(source=[csv("a.csv")])
+        waits = MoulinLandOperator.partial(task_id="waits", target=target, wait_for_completion=True)
+        assert mapped.outlets == mapped.unmap({"source": csv("a.csv")}).outlets == []
+        assert waits.expand(source=[csv("a.csv")]).outlets == [FLIGHTS]
+
+
 def test_outlets_of_the_users_own_are_left_alone():
     mine = [Asset("mine")]
     assert land(outlets=mine).outlets == mine

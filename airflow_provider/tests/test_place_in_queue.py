@@ -13,7 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, TaskDeferred
 from airflow.providers.standard.operators.empty import EmptyOperator
 from local_stack import LocalWorker
-from moulin import Client, Fault, FaultKind, ResourceExhausted, Unavailable, csv, iceberg
+from moulin import CallTimeout, Client, Fault, FaultKind, ResourceExhausted, Unavailable, csv, iceberg
 from task_context import task_context
 
 from moulin_provider import submit
@@ -172,6 +172,23 @@ def test_a_task_in_its_slot_asks_until_there_is_room(full, monkeypatch):
     assert pauses, "there was no room at first"
 
 
+def test_a_task_that_is_told_to_end_while_it_waits_for_room_asks_no_more(full, monkeypatch):
+    operator, pauses = full.tries.operator("asks", deferrable=False), []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        full.tries.open("runs")
+        next(job for job in full.client.watch(full.waits, timeout=30, interval=0.1) if job.state != "queued")
+        operator.on_kill()
+
+    monkeypatch.setattr(submit, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pause))
+    with pytest.raises(AirflowException, match="told to end") as failed:
+        operator.execute(full.tries.context("asks"))
+    assert not isinstance(failed.value, AirflowFailException), "another try may have time for it"
+    assert [job for job in full.client.list() if job.key.task_id == "asks"] == []
+    assert all(seconds <= 0.5 for seconds in pauses), "a process has a few seconds from when it is told to end"
+
+
 @pytest.fixture
 def passing(monkeypatch):
     """Time that passes by being waited for."""
@@ -192,21 +209,40 @@ def test_workers_that_do_not_answer_are_not_waited_for_in_the_triggerer(passing,
     assert not isinstance(failed.value, AirflowFailException), "a retry can help"
 
 
-def test_the_wait_for_room_uses_up_no_patience_with_a_worker_that_does_not_answer(passing):
-    answers = [ResourceExhausted(Fault(FaultKind.RESOURCE_EXHAUSTED, "full", retryable=True))] * 5
-    answers += [Unavailable(Fault(FaultKind.UNAVAILABLE, "no answer", retryable=True)), SimpleNamespace(created=True)]
-    answers[-1].job = SimpleNamespace(job_id="j", table="a.b", pool="p", priority=1)
+def submitted(answers: list) -> str:
+    """The job that a worker gives after these answers, each taken once: errors, and seconds that pass before the next."""
+    job = SimpleNamespace(job_id="j", table="a.b", pool="p", priority=1)
+    answers.append(SimpleNamespace(created=True, job=job))
 
     def ask(*_, **__) -> SimpleNamespace:
         answer = answers.pop(0)
+        if isinstance(answer, float):
+            submit.time.sleep(answer)
+            answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     identity = SimpleNamespace(key=None, epoch=1, asked_generation=lambda durable: 0)
-    log = logging.getLogger("test")
-    assert submit.submit(SimpleNamespace(submit=ask), None, identity, log).job_id == "j"
+    return submit.submit(SimpleNamespace(submit=ask), None, identity, logging.getLogger("test")).job_id
+
+
+FULL = ResourceExhausted(Fault(FaultKind.RESOURCE_EXHAUSTED, "full", retryable=True))
+NOBODY = Unavailable(Fault(FaultKind.UNAVAILABLE, "no answer", retryable=True))
+TOO_LATE = CallTimeout(Fault(FaultKind.DEADLINE_EXCEEDED, "no answer in time", retryable=True))
+
+
+def test_the_wait_for_room_uses_up_no_patience_with_a_worker_that_does_not_answer(passing):
+    answers = [NOBODY, *[FULL] * 50, NOBODY]
+    assert submitted(answers) == "j"
     assert answers == []
+
+
+def test_a_call_that_is_not_answered_in_its_time_is_made_again(passing):
+    assert submitted([30.0, TOO_LATE]) == "j"
+    assert submitted([30.0, FULL, 30.0, TOO_LATE]) == "j"
+    with pytest.raises(CallTimeout):
+        submitted([30.0, TOO_LATE, 30.0, TOO_LATE])
 
 
 def test_the_other_operators_wait_in_the_same_way(full):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
-from moulin import JobState, csv, iceberg
+from moulin import Client, JobState, csv, iceberg
 from task_context import task_context
 
 from moulin_provider.hooks.moulin import MoulinHook
@@ -104,12 +107,10 @@ async def test_an_old_try_cannot_cancel_the_job_that_a_new_one_has_taken_over(ta
 async def test_without_cancel_on_kill_the_job_goes_on(task, client):
     job_id = task.submit(1)
     await trigger(job_id, cancel_on_kill=False).on_kill()
-    operator = task.operator(wait_for_completion=False, cancel_on_kill=False)
-    operator.execute(task.context())
-    operator.on_kill()
-    task.open()
-    *_, ended = client.watch(job_id, timeout=60)
-    assert ended.state == "succeeded"
+    with waiting(task, cancel_on_kill=False) as (operator, ended):
+        operator.on_kill()
+        task.open()
+        assert ended.result(60)["job_id"] == job_id
 
 
 def test_a_try_after_a_cancelled_job_begins_it_again(task, client):
@@ -207,16 +208,95 @@ async def test_a_job_that_nobody_knows_ends_the_task(worker):
         MoulinLandOperator(task_id="t", source=csv("a"), target=iceberg("a.b")).execute_complete({}, event)
 
 
-def test_killing_the_task_cancels_its_job(task, client):
-    operator = task.operator(wait_for_completion=False)
-    job_id = operator.execute(task.context())["job_id"]
+@contextmanager
+def waiting(task, **changes):
+    """A task that waits in its slot for a job that runs, in a thread; and what becomes of it."""
+    heard = threading.Event()
+
+    class Waits(MoulinLandOperator):
+        def _wait(self, context, job):
+            heard.set()
+            return super()._wait(context, job)
+
+    values = {"task_id": "t", "source": csv(task.uri), "target": iceberg(f"cases.{task.name}"), "deferrable": False}
+    operator = Waits(**{**values, **changes})
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(operator.execute, task.context())
+        assert heard.wait(60)
+        yield operator, ended
+
+
+def is_retried(failed: pytest.ExceptionInfo) -> bool:
+    return isinstance(failed.value, AirflowException) and not isinstance(failed.value, AirflowFailException)
+
+
+def only_job(client, task):
+    (job,) = [job for job in client.list() if job.key.run_id == task.name]
+    return job
+
+
+def test_a_task_that_is_told_to_end_cancels_its_job_and_its_next_try_begins_it_again(task, client):
+    with waiting(task) as (operator, ended):
+        operator.on_kill()
+        with pytest.raises(AirflowException, match="told to end") as failed:
+            ended.result(60)
+    assert is_retried(failed)
+    assert only_job(client, task).state == "cancelled"
+    task.open()
+    receipt = task.operator(deferrable=False).execute(task.context(2))
+    assert receipt["rows_landed"] == ROWS
+    assert only_job(client, task).epoch == 2
+
+
+def test_a_job_that_somebody_else_cancels_ends_the_task_for_good(task, client):
+    with waiting(task) as (operator, ended):
+        client.cancel(operator._waiting_for[0])
+        with pytest.raises(AirflowFailException):
+            ended.result(60)
+
+
+def test_a_task_that_is_told_to_end_before_it_asks_gets_no_job(task, client):
+    operator = task.operator()
     operator.on_kill()
-    *_, ended = client.watch(job_id, timeout=60)
+    with pytest.raises(AirflowException, match="told to end"):
+        operator.execute(task.context())
+    assert [job for job in client.list() if job.key.run_id == task.name] == []
+
+
+@pytest.mark.parametrize("changes", [{"deferrable": False}, {"deferrable": True}, {"wait_for_completion": False}])
+def test_a_task_that_is_told_to_end_while_it_asks_cancels_the_job_that_it_gets(task, client, monkeypatch, changes):
+    operator, submit = task.operator(**changes), Client.submit
+
+    def answered(self, *args, **kwargs):
+        found = submit(self, *args, **kwargs)
+        operator.on_kill()
+        return found
+
+    monkeypatch.setattr(Client, "submit", answered)
+    with pytest.raises(AirflowException, match="told to end") as failed:
+        operator.execute(task.context())
+    assert is_retried(failed)
+    *_, ended = client.watch(only_job(client, task).job_id, timeout=60)
     assert ended.state == "cancelled"
 
 
-def test_a_task_that_is_killed_before_it_has_a_job_does_nothing(task):
-    task.operator().on_kill()
+def test_a_task_that_is_told_to_end_is_not_deferred_for_the_job_that_it_cancelled(task, client):
+    operator, context = task.operator(deferrable=True), task.context()
+    context["ti"].xcom_push = lambda key, value: operator.on_kill()
+    with pytest.raises(AirflowException, match="told to end") as failed:
+        operator.execute(context)
+    assert is_retried(failed)
+
+
+@pytest.mark.parametrize("changes", [{"deferrable": True}, {"wait_for_completion": False}])
+def test_a_process_that_has_handed_its_job_on_does_not_cancel_it(task, client, changes):
+    operator = task.operator(**changes)
+    with contextlib.suppress(TaskDeferred):
+        operator.execute(task.context())
+    operator.on_kill()
+    task.open()
+    *_, ended = client.watch(only_job(client, task).job_id, timeout=60)
+    assert ended.state == "succeeded"
 
 
 @pytest.mark.parametrize("on_bad_row", ["skip", "quarantine"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import airflow
@@ -90,6 +93,13 @@ class Case:
         """Whether the scheduler has heard that a process of the task has ended."""
         log = (self.stack.airflow.home / "processes" / "scheduler.log").read_text(errors="replace")
         return any("Received executor event" in line and self.run_id in line for line in log.splitlines())
+
+    def stop_airflow_worker(self) -> None:
+        """SIGTERM to the supervisor of the task's process, as when its worker is stopped; it is passed on from 3.3 on."""
+        pid = int(self.stack.airflow.task(self.dag_id, self.run_id, "land")["pid"])
+        if AIRFLOW >= (3, 3):
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(pid, signal.SIGTERM)
 
     def mark(self, state: str) -> None:
         self.stack.airflow.set_task_state(self.dag_id, self.run_id, "land", state)

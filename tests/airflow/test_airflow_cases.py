@@ -82,6 +82,25 @@ def test_a_task_outlives_a_worker_that_is_killed(start):
     assert case.stack.airflow.xcom(case.dag_id, case.run_id, "land")["attempt"] == 2
 
 
+def test_a_deferrable_sensor_is_done_with_files_that_are_there_already(stack, small_csv):
+    run_id = stack.airflow.trigger("waits_for_files", {"uri": small_csv})
+    assert stack.airflow.wait_run("waits_for_files", run_id) == "success"
+    assert stack.airflow.xcom("waits_for_files", run_id, "wait")["uris"] == [small_csv]
+    assert "Pausing task as DEFERRED" not in stack.airflow.task_log("waits_for_files", run_id, "wait")
+
+
+def test_a_deferred_sensor_is_done_with_files_that_come_at_once(stack, tmp_path):
+    runs = [tmp_path / f"late_{n}.csv" for n in range(3)]
+    run_ids = [stack.airflow.trigger("waits_for_files", {"uri": path.as_uri()}) for path in runs]
+    for path, run_id in zip(runs, run_ids, strict=True):
+        # As early as can be: the process that defers has not ended.
+        stack.airflow.wait_task_log("waits_for_files", run_id, "wait", "Pausing task as DEFERRED")
+        path.write_bytes(rows_csv(10))
+    for path, run_id in zip(runs, run_ids, strict=True):
+        assert stack.airflow.wait_run("waits_for_files", run_id) == "success"
+        assert stack.airflow.xcom("waits_for_files", run_id, "wait")["uris"] == [path.as_uri()]
+
+
 # -- tries -------------------------------------------------------------------------------------------------------------
 
 

@@ -60,9 +60,10 @@ def test_clearing_a_task_that_succeeded_replaces_its_rows(start, dag_id, waiting
 
 
 @pytest.mark.parametrize("dag_id", ["has_little_time_in_worker_slot", "has_little_time_in_triggerer"])
-def test_a_task_whose_time_is_up_leaves_no_job_behind(start, dag_id):
+def test_a_task_whose_time_is_up_is_retried_and_leaves_no_job_behind(start, dag_id):
     case = start(dag_id)
-    assert case.wait("failed", "success")["state"] == "failed"
+    ended = case.wait("failed", "success")
+    assert (ended["state"], ended["try_number"]) == ("failed", 2)
     (job,) = case.stack.jobs(case.run_id)
     *_, ended = case.stack.client.watch(job.job_id, timeout=60)
     assert ended.state in ("failed", "cancelled")
@@ -90,6 +91,17 @@ def test_a_deferred_task_that_is_cleared_while_it_runs_replaces_what_its_old_job
     case.open()
     case.wait("success", try_number=2)
     assert [(generation, state) for generation, _, state in case.states()] == [(0, "succeeded"), (1, "succeeded")]
+    case.settled(ROWS)
+
+
+def test_a_task_whose_airflow_worker_is_stopped_is_tried_again(start):
+    case = begun(start, "waits_in_worker_slot", "running")
+    case.stop_airflow_worker()
+    case.wait_log("cancel of job")
+    case.wait_log("attached to job", try_number=2)
+    case.open()
+    case.wait("success", try_number=2)
+    assert case.states() == [(0, 2, "succeeded")]
     case.settled(ROWS)
 
 

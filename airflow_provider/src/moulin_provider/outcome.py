@@ -49,5 +49,9 @@ def receipt_of(event: dict[str, Any]) -> Receipt:
 
 def failure(fault: Fault, what: str) -> AirflowException:
     """The exception of a fault: one that Airflow does not retry when a retry cannot help."""
-    kind = AirflowException if fault.retryable else AirflowFailException
+    from moulin.fault import FaultKind
+
+    # A worker does not begin anew what took too long once. To Airflow a task whose time is up is one to retry.
+    retried = fault.retryable or fault.kind is FaultKind.DEADLINE_EXCEEDED
+    kind = AirflowException if retried else AirflowFailException
     return kind(f"{what}: {fault.report()}")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from moulin_provider.place_in_queue import PlaceInQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow.sdk.types import Logger
     from moulin.client import Client, JobHandle
     from moulin.job import Job
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
     from moulin_provider.task_identity import TaskIdentity
 
 _PATIENCE = 20.0
+_FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
+# A process that is told to end has five seconds: how soon it notices in a pause.
+_NOTICE = 0.5
 
 
 def submit(
@@ -29,18 +34,21 @@ def submit(
     durable: bool = True,
     place: PlaceInQueue | None = None,
     wait_for_room: bool = True,
+    go_on: Callable[[], None] = lambda: None,
 ) -> Job:
     """The job of this task instance: a new one, or the one that an earlier try asked for.
 
     The worker knows a job by key and generation and answers a second submit with the job as it stands. One that failed
     or was cancelled it begins again, because this try is newer: nothing of that job is visible.
 
+    `go_on` is called before every call and now and then in a pause; what it raises ends the asking.
+
     Raises:
         ResourceExhausted: the workers take no new job now; with `wait_for_room` they are asked until they do.
 
     """
     generation = identity.asked_generation(durable=durable)
-    asking = _Asking(client, spec, identity, generation, place or PlaceInQueue(), log)
+    asking = _Asking(client, spec, identity, generation, place or PlaceInQueue(), log, go_on)
     handle = asking.answer(wait_for_room=wait_for_room)
     job = handle.job
     if handle.created:
@@ -75,6 +83,7 @@ class _Asking:
         generation: int,
         place: PlaceInQueue,
         log: Logger,
+        go_on: Callable[[], None],
     ) -> None:
         self._client = client
         self._spec = spec
@@ -82,6 +91,7 @@ class _Asking:
         self._generation = generation
         self._place = place
         self._log = log
+        self._go_on = go_on
 
     def answer(self, *, wait_for_room: bool) -> JobHandle:
         """The job.
@@ -93,23 +103,34 @@ class _Asking:
         """
         from moulin.errors import CallTimeout, ResourceExhausted, Unavailable
 
-        begun = time.monotonic()
-        pause = 0.5
+        lost_since: float | None = None
+        pause = _FIRST_PAUSE
         while True:
+            self._go_on()
             try:
                 return self._ask()
             except ResourceExhausted as error:
                 if not wait_for_room or not error.retryable:
                     raise
                 self._log.info("the workers take no new job now, asking again in %.0f s: %s", pause, error.message)
-                begun = time.monotonic() + pause
+                lost_since = None
             except (Unavailable, CallTimeout) as error:
-                if not error.retryable or time.monotonic() + pause > begun + _PATIENCE:
+                if lost_since is None:
+                    # Counted from the end of the first call, which alone may take longer than this patience.
+                    lost_since, pause = time.monotonic(), _FIRST_PAUSE
+                if not error.retryable or time.monotonic() + pause > lost_since + _PATIENCE:
                     raise
                 self._log.info("asking again in %.1f s: %s", pause, error.message)
             # Many tasks are told the same at the same moment.
-            time.sleep(pause * random.uniform(0.8, 1.2))
+            self._rest(pause * random.uniform(0.8, 1.2))
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _rest(self, seconds: float) -> None:
+        # A sleep goes on after a signal, so it is made of short ones.
+        while seconds > 0:
+            self._go_on()
+            time.sleep(min(seconds, _NOTICE))
+            seconds -= _NOTICE
 
     def _ask(self) -> JobHandle:
         return self._client.submit(

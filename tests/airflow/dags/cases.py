@@ -11,6 +11,7 @@ from airflow.sdk import DAG, task
 
 from moulin import csv, iceberg
 from moulin_provider.operators.moulin import MoulinLandOperator, MoulinReplayOperator
+from moulin_provider.sensors.moulin import MoulinFileSensor
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,14 +51,20 @@ def case(dag_id: str, operator: type[MoulinLandOperator] = MoulinLandOperator, *
     return dag
 
 
-case("waits_in_worker_slot", deferrable=False)
-case("waits_in_triggerer", deferrable=True)
+# With a retry that nobody may take: what a user ends stays ended.
+case("waits_in_worker_slot", deferrable=False, retries=1, retry_delay=timedelta(seconds=1))
+case("waits_in_triggerer", deferrable=True, retries=1, retry_delay=timedelta(seconds=1))
 case("retries", deferrable=True, retries=3, retry_delay=timedelta(seconds=1))
 case("is_lost_once", LostOnFirstTry, deferrable=False, retries=1, retry_delay=timedelta(seconds=1))
 case("is_lost_before_deferring", LostBeforeDeferring, deferrable=True, retries=1, retry_delay=timedelta(seconds=1))
-case("has_little_time_in_worker_slot", deferrable=False, execution_timeout=timedelta(seconds=5))
-case("has_little_time_in_triggerer", deferrable=True, execution_timeout=timedelta(seconds=5))
+LITTLE = {"execution_timeout": timedelta(seconds=5), "retries": 1, "retry_delay": timedelta(seconds=1)}
+case("has_little_time_in_worker_slot", deferrable=False, **LITTLE)
+case("has_little_time_in_triggerer", deferrable=True, **LITTLE)
 case("has_some_time_in_triggerer", deferrable=True, execution_timeout=timedelta(seconds=45))
+
+with DAG("waits_for_files", schedule=None, catchup=False, params=PARAMS):
+    # An interval that is no longer than the end of the process that defers.
+    MoulinFileSensor(task_id="wait", uris="{{ params.uri }}", settle=False, deferrable=True, poke_interval=0.1)
 
 NUMBERS = {"id": "long", "part": "long"}
 

@@ -60,13 +60,14 @@ pub(crate) const INSERT_JOB: &str = "\
     VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', 0, $8, $9, $10, $11, $12, $13, $14) \
     ON CONFLICT DO NOTHING";
 
-// A newer try: of a job that failed or was cancelled it makes a queued one again, with what is asked now.
+// A newer try: of a job that failed or was cancelled it makes a queued one again, with what is asked now. One that goes on
+// it attaches to, with as much time as every try has.
 pub(crate) const TAKE_OVER: &str = "\
     UPDATE jobs SET epoch = $2, \
         state = CASE WHEN state IN ('failed', 'cancelled') THEN 'queued' ELSE state END, \
         spec = CASE WHEN state IN ('failed', 'cancelled') THEN $3 ELSE spec END, \
         table_name = CASE WHEN state IN ('failed', 'cancelled') THEN $4 ELSE table_name END, \
-        deadline = CASE WHEN state IN ('failed', 'cancelled') THEN $5 ELSE deadline END, \
+        deadline = CASE WHEN state = 'succeeded' THEN deadline ELSE $5 END, \
         priority = CASE WHEN state IN ('failed', 'cancelled') THEN $6 ELSE priority END, \
         pool = CASE WHEN state IN ('failed', 'cancelled') THEN $7 ELSE pool END, \
         place = CASE WHEN state IN ('failed', 'cancelled') THEN $8 ELSE place END, \

@@ -49,7 +49,8 @@ class MoulinJobOperator(BaseOperator):
     :param target: the table where rows go. (templated)
     :param moulin_conn_id: connection of the worker. (templated)
     :param deferrable: wait in the triggerer instead of a worker slot.
-    :param wait_for_completion: False: the task succeeds as soon as the worker has the job, and returns its id.
+    :param wait_for_completion: False: the task succeeds as soon as the worker has the job, and returns its id. It has no
+        outlets unless they are given.
     :param poll_interval: seconds between two lines of progress in the log, at first; later lines come less often.
     :param cancel_on_kill: whether the job is cancelled when a user marks or clears the running task.
     :param durable: False: every try asks for a job of its own. Then a try that was lost while its job went on
@@ -59,7 +60,8 @@ class MoulinJobOperator(BaseOperator):
     :param outlets: Airflow's own argument. Not given, it is the target as an asset, `iceberg://catalog/namespace/table`,
         when the table's name is written out: one with a template, or of a `.yaml` file, is not known when the DAG
         file is parsed, and its task names its outlets itself. So do mapped tasks of `@task.moulin`. A DAG that is
-        started by this very asset gets none.
+        started by this very asset gets none. Neither does a task that does not wait for its job: its end says nothing
+        of the table.
 
     `execution_timeout` is also the job's deadline at the worker. `pool` and the total `priority_weight` are also the
     job's: which workers begin it, and which waiting job they begin first. The receipt is the return value;
@@ -73,6 +75,9 @@ class MoulinJobOperator(BaseOperator):
     on_bad_row: Literal["fail", "skip", "quarantine"] = "fail"
     """What becomes of rows that do not fit, for operators that read files."""
     _waiting_for: tuple[str, int] | None = None
+    """Job and epoch that this process answers for: none before it has one, and none after it has handed it on."""
+    _killed = False
+    """Whether this process was told to end, which leaves it a few seconds: a signal handler cannot end it."""
     _room_until: float | None = None
     _receipt: Receipt | None = None
 
@@ -92,7 +97,7 @@ class MoulinJobOperator(BaseOperator):
         super().__init__(**kwargs)
         self.target = templated(target)
         self.catalog = catalog
-        if not self.outlets and kwargs.get("outlets") is None:
+        if wait_for_completion and not self.outlets and kwargs.get("outlets") is None:
             dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]  # Airflow's own
             self.outlets = outlets_of(self.target, catalog, dag)
         self.moulin_conn_id = moulin_conn_id
@@ -108,8 +113,9 @@ class MoulinJobOperator(BaseOperator):
         found: OperatorPartial = super().partial(**kwargs)
         if not found.kwargs.get("outlets") and kwargs.get("outlets") is None:
             dag = found.kwargs.get("dag")
-            catalog = kwargs.get("catalog") or getattr(dag, "default_args", {}).get("catalog", CATALOG)
-            found.kwargs["outlets"] = outlets_of(kwargs.get("target"), catalog, dag)
+            said = {**getattr(dag, "default_args", {}), **kwargs}
+            if said.get("wait_for_completion", True):
+                found.kwargs["outlets"] = outlets_of(kwargs.get("target"), said.get("catalog") or CATALOG, dag)
         return found
 
     @abstractmethod
@@ -138,6 +144,7 @@ class MoulinJobOperator(BaseOperator):
         if self.do_xcom_push:
             context["ti"].xcom_push(key=XCOM_JOB_ID, value=job.job_id)
         if not self.wait_for_completion:
+            self._hand_on()
             return {"job_id": job.job_id, "table": job.table, "state": job.state.value}
         if job.state.is_final or not self.deferrable:
             return self._wait(context, job)
@@ -170,7 +177,12 @@ class MoulinJobOperator(BaseOperator):
         return self.execute(context)
 
     def on_kill(self) -> None:
-        """A user ended the running task, or its time is up: ends the job, unless a newer try has it."""
+        """The process is told to end: by a user, by its time, or with its Airflow worker.
+
+        Ends the job, unless a newer try has it. Which of the three it was cannot be known here. After the last one
+        Airflow tries again, and the next try begins the cancelled job again.
+        """
+        self._killed = True
         if self._waiting_for is None:
             return
         job_id, epoch = self._waiting_for
@@ -200,12 +212,28 @@ class MoulinJobOperator(BaseOperator):
                 durable=self.durable,
                 place=place,
                 wait_for_room=not self.deferrable,
+                go_on=self._go_on,
             )
         self._waiting_for = (job.job_id, identity.epoch)
+        if self._killed:
+            # It was told when there was no job to cancel yet.
+            self.on_kill()
+        self._go_on()
         return job
+
+    def _go_on(self) -> None:
+        """Raises when the process was told to end; Airflow retries that, unless a user has decided otherwise."""
+        if self._killed:
+            raise AirflowException(f"the process of task {self.task_id} was told to end")
+
+    def _hand_on(self) -> None:
+        """From here on the job is not this process's to cancel; raises when that was done already."""
+        self._waiting_for = None
+        self._go_on()
 
     def _wait(self, context: Context, job: Job) -> Any:
         from moulin.errors import MoulinError
+        from moulin.job import JobState
 
         from moulin_provider.outcome import error_event, event_of, receipt_of
         from moulin_provider.progress_log import ProgressLog
@@ -218,6 +246,8 @@ class MoulinJobOperator(BaseOperator):
                         self.log.info(line)
         except MoulinError as error:
             return self._report(context, receipt_of(error_event(job.job_id, error)))
+        if job.state is JobState.CANCELLED:
+            self._go_on()
         return self._report(context, receipt_of(event_of(job)))
 
     def _defer(self, job: Job, epoch: int) -> None:
@@ -225,6 +255,7 @@ class MoulinJobOperator(BaseOperator):
 
         limit: timedelta | None = self.execution_timeout
         self.log.info("waiting in the triggerer for job %s", job.job_id)
+        self._hand_on()
         self.defer(
             trigger=MoulinJobTrigger(
                 job_id=job.job_id,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
+from moulin_provider.assets import CATALOG
 from moulin_provider.operators.job import supervisor_seconds
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class MoulinQueryOperator(BaseOperator):
         one that takes seconds is over before a deferral is.
     :param wait_for_completion: False: the query is planned, so that wrong SQL fails the task, and nothing is read:
         the result is the ticket, however small it would be.
+    :param catalog: name of the worker's catalog (`catalog.name` there), for lineage.
 
     A query is no job: it changes nothing and the worker keeps nothing of it. So a retry asks again, of the tables as
     they are then, and there is nothing to attach to or to cancel: a query ends when nobody reads it any more, which is
@@ -75,6 +77,7 @@ class MoulinQueryOperator(BaseOperator):
         moulin_conn_id: str = "moulin_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         wait_for_completion: bool = True,
+        catalog: str = CATALOG,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -84,6 +87,7 @@ class MoulinQueryOperator(BaseOperator):
         self.moulin_conn_id = moulin_conn_id
         self.deferrable = deferrable
         self.wait_for_completion = wait_for_completion
+        self.catalog = catalog
 
     @cached_property
     def hook(self) -> MoulinHook:
@@ -181,4 +185,4 @@ class MoulinQueryOperator(BaseOperator):
         """The tables that were read, and the SELECT."""
         from moulin_provider import lineage
 
-        return lineage.queried(self.sql, self._result["tables"]) if self._result else None
+        return lineage.queried(self.sql, self._result["tables"], self.catalog) if self._result else None

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
 
 from moulin_provider.arrivals import uris_of
 
@@ -59,10 +66,14 @@ class MoulinFileSensor(BaseSensorOperator):
         self._waiting: FileWait | None = None
 
     def execute(self, context: Context) -> Any:
-        """Waits here, or in the triggerer."""
+        """Waits here, or in the triggerer for what is not there yet."""
         uris = uris_of(self.uris)
         if not self.deferrable:
             return super().execute(context)
+        found = self._first_look()
+        if found is not None:
+            return self._report(found)
+        from moulin_provider.operators.job import supervisor_seconds
         from moulin_provider.triggers.files import MoulinFileSensorTrigger
 
         return self.defer(
@@ -72,6 +83,7 @@ class MoulinFileSensor(BaseSensorOperator):
                 moulin_conn_id=self.moulin_conn_id,
                 poll_interval=self.poke_interval,
                 settle=self.settle,
+                not_before=time.time() + supervisor_seconds(),
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout),
@@ -86,11 +98,29 @@ class MoulinFileSensor(BaseSensorOperator):
         found = dict(event or {})
         if found.pop("status", None) != SUCCESS:
             raise failure(Fault.from_dict(found["fault"]), f"the files of {self.task_id} cannot be listed")
-        self.log.info("%s files, %s bytes", found["files"], found["bytes"])
-        return found
+        return self._report(found)
 
     def poke(self, context: Context) -> PokeReturnValue | bool:  # noqa: ARG002
         """One look."""
+        found = self._look()
+        return PokeReturnValue(is_done=found is not None, xcom_value=found)
+
+    def _report(self, found: dict[str, Any]) -> dict[str, Any]:
+        self.log.info("%s files, %s bytes", found["files"], found["bytes"])
+        return found
+
+    def _first_look(self) -> dict[str, Any] | None:
+        """A deferral takes seconds, and what is there already needs none."""
+        try:
+            return self._look()
+        except AirflowFailException as error:
+            # As Airflow does for looks of its own, and for what a trigger tells.
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+
+    def _look(self) -> dict[str, Any] | None:
+        """The files in short when there are enough; None: not yet, or nobody can say now."""
         from moulin.errors import MoulinError
 
         from moulin_provider.outcome import failure
@@ -98,10 +128,9 @@ class MoulinFileSensor(BaseSensorOperator):
 
         self._waiting = self._waiting or FileWait(self.at_least, self.settle)
         try:
-            found = self._waiting.look(list_files_now(self.moulin_conn_id, uris_of(self.uris)))
+            return self._waiting.look(list_files_now(self.moulin_conn_id, uris_of(self.uris)))
         except MoulinError as error:
             if not error.retryable:
                 raise failure(error.fault, f"the files of {self.task_id} cannot be listed") from None
             self.log.warning("files cannot be listed now: %s", error)
-            return False
-        return PokeReturnValue(is_done=found is not None, xcom_value=found)
+            return None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from moulin_provider.arrivals import Arrivals, any_file, summary, uris_of
 from moulin_provider.hooks.moulin import MoulinHook
 from moulin_provider.outcome import SUCCESS, error_event
+from moulin_provider.triggers.once import OnceTrigger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -146,15 +147,18 @@ class MoulinFilesTrigger(BaseEventTrigger):
             self.log.info("what was told cannot be kept; it may be told again: %s", error)
 
 
-class MoulinFileSensorTrigger(BaseTrigger):
+class MoulinFileSensorTrigger(OnceTrigger):
     """Fires once there are enough files.
 
     :param uris: uris or patterns, as the worker sees them
     :param at_least: how many there must be
-    :param moulin_conn_id: the connection of the worker
     :param poll_interval: seconds between two looks
     :param settle: as for `MoulinFilesTrigger`
+
+    The other arguments are those of `OnceTrigger`. The time of a sensor is Airflow's own to end.
     """
+
+    arguments = ("uris", "at_least", "moulin_conn_id", "poll_interval", "settle", "not_before")
 
     def __init__(
         self,
@@ -163,28 +167,15 @@ class MoulinFileSensorTrigger(BaseTrigger):
         moulin_conn_id: str = "moulin_default",
         poll_interval: float = 60.0,
         settle: bool | None = None,
+        not_before: float = 0.0,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own
+        super().__init__(moulin_conn_id, None, not_before)
         self.uris = uris
         self.at_least = at_least
-        self.moulin_conn_id = moulin_conn_id
         self.poll_interval = poll_interval
         self.settle = settle
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """What another triggerer needs to wait for the same files."""
-        return (
-            "moulin_provider.triggers.files.MoulinFileSensorTrigger",
-            {
-                "uris": self.uris,
-                "at_least": self.at_least,
-                "moulin_conn_id": self.moulin_conn_id,
-                "poll_interval": self.poll_interval,
-                "settle": self.settle,
-            },
-        )
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    async def wait(self) -> dict[str, Any]:
         """Looks until there are enough, or the worker says what no waiting can help."""
         from moulin.errors import MoulinError
 
@@ -194,13 +185,11 @@ class MoulinFileSensorTrigger(BaseTrigger):
                 found = waiting.look(await list_files(self.moulin_conn_id, self.uris))
             except MoulinError as error:
                 if not error.retryable:
-                    yield TriggerEvent(error_event("", error))  # type: ignore[no-untyped-call]  # Airflow's own
-                    return
+                    return error_event("", error)
                 self.log.warning("files at %s cannot be listed now: %s", ", ".join(self.uris), error)
                 found = None
             if found is not None:
-                yield TriggerEvent({"status": SUCCESS, **found})  # type: ignore[no-untyped-call]  # Airflow's own
-                return
+                return {"status": SUCCESS, **found}
             await asyncio.sleep(self.poll_interval)
 
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use moulin_core::{FaultKind, JobState, Progress, Token};
 use moulin_testkit::FakeClock;
@@ -42,7 +42,8 @@ on_every_store!(
     a_newer_epoch_takes_over_and_an_older_one_attaches,
     a_newer_try_begins_a_failed_job_again_and_the_same_try_does_not,
     a_newer_try_begins_a_cancelled_job_again_with_what_is_asked_now,
-    a_newer_try_of_a_job_in_work_changes_nothing_of_it,
+    a_newer_try_of_a_job_in_work_changes_nothing_of_it_but_its_deadline,
+    a_try_that_attaches_has_as_much_time_as_the_one_before,
     a_newer_try_of_a_job_that_succeeded_only_attaches,
     jobs_are_claimed_oldest_first_and_once,
     a_job_is_claimed_again_when_its_lease_ran_out,
@@ -142,13 +143,32 @@ async fn a_newer_try_begins_a_cancelled_job_again_with_what_is_asked_now(store: 
     store.record_intent(&claim.lease, &receipt(&claim.lease), clock.now()).await.unwrap();
 }
 
-async fn a_newer_try_of_a_job_in_work_changes_nothing_of_it(store: Store) {
+async fn a_newer_try_of_a_job_in_work_changes_nothing_of_it_but_its_deadline(store: Store) {
     let clock = FakeClock::default();
     let claim = claim_new(&store, &clock, "t").await;
-    let newer = NewJob { epoch: 2, spec: b"other".to_vec(), table: "c.d".into(), ..job("t") };
+    let deadline = Some(clock.now() + LEASE * 2);
+    let newer = NewJob { epoch: 2, spec: b"other".to_vec(), table: "c.d".into(), deadline, ..job("t") };
     let attached = store.submit(newer, clock.now()).await.unwrap();
-    assert_eq!(attached.job, StoredJob { epoch: 2, ..claim.job });
+    assert_eq!(attached.job, StoredJob { epoch: 2, deadline, ..claim.job });
     store.renew(&claim.lease, LEASE, &Progress::default(), clock.now()).await.unwrap();
+}
+
+async fn a_try_that_attaches_has_as_much_time_as_the_one_before(store: Store) {
+    let clock = FakeClock::default();
+    let time = Duration::from_secs(60);
+    let asked = |epoch, now: SystemTime| NewJob { epoch, deadline: Some(now + time), ..job("t") };
+    store.submit(asked(1, clock.now()), clock.now()).await.unwrap();
+    let lease = store.claim("w", time * 3, Which::Any, clock.now()).await.unwrap().unwrap().lease;
+    clock.advance(time * 5 / 6);
+    store.submit(asked(2, clock.now()), clock.now()).await.unwrap();
+    // The lost try, which is still on its way, asks for nothing more.
+    store.submit(asked(1, clock.now() + time), clock.now()).await.unwrap();
+    clock.advance(time * 5 / 6);
+    assert_eq!(store.expire_deadlines(clock.now()).await.unwrap(), []);
+    let renewed = store.renew(&lease, time * 3, &Progress::default(), clock.now()).await.unwrap();
+    assert_eq!((renewed.cancel, renewed.deadline_passed), (None, false));
+    clock.advance(time / 6);
+    assert_eq!(store.expire_deadlines(clock.now()).await.unwrap(), [id("t")]);
 }
 
 async fn a_newer_try_of_a_job_that_succeeded_only_attaches(store: Store) {
