@@ -2,12 +2,14 @@
 
     python -m benches.parsing --files 200 --rounds 5
 
-Each round parses all files of one kind and then of the other; a file is parsed and serialized by the function that the
-dag-processor calls for it, and what is compared is CPU time. `--fork` does that as the dag-processor does: every file in a
-process of its own, forked from one that has loaded what a dag-processor has when it begins. `--dag-processor` runs the real
-one over the files, once, and takes the CPU time of all its processes, without that of starting it; most of that is Airflow's
-own: it stores what it has parsed in its database. `--imports` takes the time of the import alone, in a process that has loaded
-Airflow's own operators: milliseconds of CPU, bytecode cached.
+Beside them stand files with EmptyOperators that have an asset as their outlet, and files with BashOperators: what an outlet,
+and an operator of Airflow's own with templated fields, cost in any case. A file is parsed and serialized by the function that
+the dag-processor calls for it, and what is compared is CPU time. Each round parses the files in turn: one of each kind, then
+the next one of each. `--fork` does that as the dag-processor does: every file in a process of its own, forked from one that
+has loaded what a dag-processor has when it begins. `--dag-processor` runs the real one over the files of one kind after the
+other, once, and takes the CPU time of all its processes, without that of starting it; most of that is Airflow's own: it stores
+what it has parsed in its database. `--imports` takes the time of the import alone, in a process that has loaded Airflow's own
+operators: milliseconds of CPU, bytecode cached.
 """
 
 from __future__ import annotations
@@ -31,6 +33,21 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 with DAG("empty_{n}", schedule=None):
     tasks = [EmptyOperator(task_id=f"t{{m}}") for m in range({tasks})]
 """
+EMPTY_WITH_OUTLET = """
+from airflow.sdk import DAG
+from airflow.sdk import Asset
+from airflow.providers.standard.operators.empty import EmptyOperator
+
+with DAG("empty_with_outlet_{n}", schedule=None):
+    tasks = [EmptyOperator(task_id=f"t{{m}}", outlets=[Asset("bronze.flights")]) for m in range({tasks})]
+"""
+BASH = """
+from airflow.sdk import DAG
+from airflow.providers.standard.operators.bash import BashOperator
+
+with DAG("bash_{n}", schedule=None):
+    tasks = [BashOperator(task_id=f"t{{m}}", bash_command="echo {{{{{{{{ ds }}}}}}}}") for m in range({tasks})]
+"""
 MOULIN = """
 from airflow.sdk import DAG
 from moulin import csv, iceberg, sql
@@ -47,8 +64,9 @@ with DAG("moulin_{n}", schedule=None):
         for m in range({tasks})
     ]
 """
+KINDS = {"empty": EMPTY, "empty_with_outlet": EMPTY_WITH_OUTLET, "bash": BASH, "moulin": MOULIN}
 BEGIN = """
-import gc, os, resource, sys, time
+import gc, json, os, sys, time
 from pathlib import Path
 import structlog
 import airflow.cli.commands.dag_processor_command
@@ -65,7 +83,9 @@ def parse(path):
     assert not found.import_errors, found.import_errors
     assert len(found.serialized_dags) == 1
 
-files = sorted(Path(sys.argv[1]).glob("*.py"))
+kinds = sys.argv[2:]
+in_turn = list(zip(*(sorted((Path(sys.argv[1]) / kind).glob("*.py")) for kind in kinds)))
+took = {kind: [] for kind in kinds}
 """
 IMPORTS = """
 import sys, time
@@ -80,14 +100,17 @@ MoulinLandOperator(task_id="t", source=csv("a.csv"), transform=sql("SELECT 1"), 
 print(time.process_time() - began)
 """
 IN_ONE_PROCESS = """
-parse(files[0])
-began = time.process_time()
-for path in files:
+for path in in_turn[0]:
     parse(path)
-print(time.process_time() - began)
+for paths in in_turn:
+    for kind, path in zip(kinds, paths):
+        began = time.process_time()
+        parse(path)
+        took[kind].append(time.process_time() - began)
+print(json.dumps(took))
 """
 IN_FORKS = """
-for path in files:
+def forked(path):
     _pre_import_airflow_modules(str(path), structlog.get_logger())
     child = os.fork()
     if child == 0:
@@ -97,22 +120,30 @@ for path in files:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(1)
         os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(used.ru_utime + used.ru_stime)
+    _, status, used = os.wait4(child, 0)
+    assert status == 0
+    return used.ru_utime + used.ru_stime
+
+for path in in_turn[0]:
+    forked(path)
+for paths in in_turn:
+    for kind, path in zip(kinds, paths):
+        took[kind].append(forked(path))
+print(json.dumps(took))
 """
 
 
-def parse(folder: Path, fork: bool) -> float:
-    """CPU seconds of parsing a folder."""
+def parse(folder: Path, fork: bool) -> dict[str, list[float]]:
+    """CPU seconds of parsing each file of each kind, all in turn in one process or in forks of one."""
     code = BEGIN + (IN_FORKS if fork else IN_ONE_PROCESS)
-    command = [sys.executable, "-c", code, str(folder)]
+    command = [sys.executable, "-c", code, str(folder), *KINDS]
     # Installed packages have their bytecode.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode != 0:
         raise SystemExit(done.stderr)
-    return float(done.stdout.split()[-1])
+    found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 class DagProcessor:
@@ -178,28 +209,46 @@ def main() -> None:
         if options.imports:
             print(json.dumps(time_imports(options.rounds), indent=2))
             return
-        for kind, text in (("empty", EMPTY), ("moulin", MOULIN)):
+        for kind, text in KINDS.items():
             (home / kind).mkdir()
             for n in range(options.files):
                 (home / kind / f"{kind}_{n:03}.py").write_text(text.format(n=n, tasks=options.tasks))
-        processor = DagProcessor(home) if options.dag_processor else None
-        took: dict[str, list[float]] = {"empty": [], "moulin": []}
-        for _ in range(options.rounds):
-            for kind, values in took.items():
-                values.append(processor.parse(home / kind) if processor else parse(home / kind, options.fork))
-    empty, moulin = (min(took[kind]) for kind in ("empty", "moulin"))
-    found = {
+        print(json.dumps(measured(home, options), indent=2))
+
+
+def measured(home: Path, options: argparse.Namespace) -> dict[str, object]:
+    """What each kind of file took, and by how much that is more than the files with EmptyOperator."""
+    processor = DagProcessor(home) if options.dag_processor else None
+    rounds: list[dict[str, float]] = []
+    files: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for _ in range(options.rounds):
+        if processor:
+            rounds.append({kind: processor.parse(home / kind) for kind in KINDS})
+            continue
+        took = parse(home, options.fork)
+        rounds.append({kind: sum(values) for kind, values in took.items()})
+        for kind, values in took.items():
+            files[kind] += values
+    found: dict[str, object] = {
         "files": options.files,
         "tasks_per_file": options.tasks,
-        "parsed_by": "dag-processor" if options.dag_processor else "forks" if options.fork else "one process",
-        "empty_cpu_s": round(empty, 3),
-        "moulin_cpu_s": round(moulin, 3),
-        "slower_percent": round(100 * (moulin / empty - 1), 1),
-        "median_slower_percent": round(
-            100 * statistics.median(m / e - 1 for m, e in zip(took["moulin"], took["empty"], strict=True)), 1
-        ),
+        "parsed_by": "dag-processor" if processor else "forks" if options.fork else "one process",
     }
-    print(json.dumps(found, indent=2))
+    for kind in KINDS:
+        more = [one[kind] / one["empty"] - 1 for one in rounds]
+        least = min(one[kind] for one in rounds), min(one["empty"] for one in rounds)
+        found[kind] = {
+            "cpu_s": round(least[0], 3),
+            **({} if processor else file_ms(files[kind])),
+            "slower_percent": round(100 * (least[0] / least[1] - 1), 1),
+            "median_slower_percent": round(100 * statistics.median(more), 1),
+        }
+    return found
+
+
+def file_ms(took: list[float]) -> dict[str, float]:
+    """Milliseconds of one file: other work on the machine only ever adds to the least."""
+    return {"least_file_ms": round(1e3 * min(took), 2), "median_file_ms": round(1e3 * statistics.median(took), 2)}
 
 
 if __name__ == "__main__":

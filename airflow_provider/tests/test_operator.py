@@ -8,14 +8,16 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 from airflow.providers.common.compat.sdk import DAG
+from airflow.sdk import task
 from airflow.sdk.execution_time.context import ConnectionAccessor
+from airflow_names import DagSerialization
 from moulin import Contract, PlannedColumn, csv, empty_frame, iceberg, sql
 from moulin.errors import SpecError
 from moulin.transform import PolarsPlan, Sql
 
 from moulin_provider.decorators.moulin import _MoulinDecoratedOperator
 from moulin_provider.links.moulin import MoulinReceiptLink
-from moulin_provider.operators.moulin import MoulinLandOperator
+from moulin_provider.operators.moulin import MoulinLandOperator, MoulinReplayOperator, MoulinTransformOperator
 
 
 def land(**changes) -> MoulinLandOperator:
@@ -127,3 +129,49 @@ def test_a_table_that_must_be_there_is_not_asked_for_when_only_the_columns_are_w
     assert operator._empty_inputs()["input"].collect_schema() == {"a": pl.Int64}
     assert asked == [Contract(columns="discard_row")]
     assert operator.job_spec().source.contract.tables == "freeze"
+
+
+def test_a_field_at_a_plain_default_is_not_looked_at_by_airflow():
+    assert list(land().template_fields) == ["source", "transform", "tables", "target"]
+    said = land(moulin_conn_id="{{ params.conn }}", on_bad_row="skip")
+    assert set(said.template_fields) == set(MoulinLandOperator.template_fields)
+    assert {"on_bad_row", "moulin_conn_id"} < set(MoulinLandOperator.template_fields)
+    with DAG("d", schedule=None) as dag:
+        land()
+    (stored,) = DagSerialization.to_dict(dag)["dag"]["tasks"]
+    assert not {"on_bad_row", "moulin_conn_id"} & {*stored["__var"], *stored["__var"]["template_fields"]}
+
+
+def test_a_template_that_is_set_later_is_rendered(tmp_path):
+    operator = land()
+    operator.moulin_conn_id = "{{ table }}"
+    operator.render_template_fields({"table": "flights"})
+    assert operator.moulin_conn_id == "flights"
+
+
+def test_what_another_task_gives_later_is_waited_for():
+    with DAG("d", schedule=None):
+
+        @task
+        def which() -> str:
+            return "moulin_default"
+
+        operator = land()
+        operator.moulin_conn_id = which()
+    assert operator.upstream_task_ids == {"which"}
+
+
+def test_defaults_of_a_dag_reach_every_argument():
+    said = {"moulin_conn_id": "mine", "deferrable": True, "catalog": "lake", "on_bad_row": "skip", "retries": 7}
+    with DAG("d", schedule=None, default_args=said):
+        operator = land()
+        transform = MoulinTransformOperator(task_id="u", tables={"a": "a.b"}, target=iceberg("a.c"))
+        replay = MoulinReplayOperator(task_id="v", source=csv("a.csv"), target=iceberg("a.c"))
+    for one in (operator, transform, replay):
+        assert (one.moulin_conn_id, one.deferrable, one.catalog, one.retries) == ("mine", True, "lake", 7)
+    assert operator.on_bad_row == replay.on_bad_row == "skip"
+
+
+def test_airflow_looks_through_the_defaults_of_a_dag_once_for_a_landing_and_once_for_itself():
+    wrapped = [kind for kind in MoulinLandOperator.mro() if hasattr(vars(kind).get("__init__"), "__wrapped__")]
+    assert [kind.__name__ for kind in wrapped] == ["MoulinLandOperator", "BaseOperator"]

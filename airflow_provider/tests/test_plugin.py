@@ -9,8 +9,15 @@ import sys
 import textwrap
 
 import pytest
+from airflow.sdk import DAG
+from airflow.sdk.definitions._internal.contextmanager import DagContext
 
-LOADED = {"moulin.source.builders", "moulin.landing", "moulin.tables", "moulin_provider.operators.land"}
+from moulin_provider.plugins import moulin as plugin
+
+LOADED = {
+    "moulin.source.builders", "moulin.landing", "moulin.tables", "moulin_provider.operators.land",
+    "moulin_provider.decorators.moulin", "moulin_provider.sensors.moulin", "moulin_provider.triggers.files",
+}  # fmt: skip
 HEAVY = {"grpc", "pyarrow", "polars"}
 
 
@@ -57,3 +64,35 @@ def test_any_other_process_that_loads_plugins_does_not_load_it():
     names, modules = json.loads(said.removeprefix("FOUND "))
     assert "moulin" in names
     assert not set(modules) & (LOADED | HEAVY)
+
+
+def test_what_is_made_ahead_belongs_to_no_dag():
+    with DAG("d", schedule=None) as dag:
+        plugin.load_what_dag_files_use()
+        assert not dag.tasks
+        assert DagContext.get_current() is dag
+
+
+def test_a_dag_processor_starts_although_nothing_could_be_made_ahead(monkeypatch, caplog):
+    def broken(times: int) -> None:
+        raise RuntimeError(f"no task could be made {times} times")
+
+    monkeypatch.setattr(plugin, "make_what_dag_files_make", broken)
+    monkeypatch.setitem(sys.modules, "airflow.dag_processing.manager", object())
+    plugin.MoulinPlugin.on_load()
+    assert "no task could be made" in caplog.text
+
+
+def test_code_is_adapted_to_what_dag_files_make_before_they_are_parsed():
+    code = """
+    import dis
+    from moulin_provider.plugins.moulin import load_what_dag_files_use
+    load_what_dag_files_use()
+    from moulin.source import csv
+    from moulin_provider.operators.moulin import MoulinLandOperator
+    for function in (csv, MoulinLandOperator.__init__.__wrapped__):
+        plain = [one.opname for one in dis.get_instructions(function)]
+        adapted = [one.opname for one in dis.get_instructions(function, adaptive=True)]
+        assert plain != adapted, function
+    """
+    run(code, "-c")

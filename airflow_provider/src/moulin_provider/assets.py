@@ -20,6 +20,9 @@ CATALOG = "moulin"
 
 _SCHEME = "iceberg://"
 _NAME = re.compile(r"[^\s/.?#%]+")
+# Names that stand in a uri as they are, which nearly all tables have. Others are looked at part by part.
+_PLAIN_TABLE = re.compile(r"[\w-]+(?:\.[\w-]+)+", re.ASCII)
+_PLAIN_CATALOG = re.compile(r"[a-z0-9_-]+")
 
 
 def iceberg_asset(table: str, *, catalog: str = CATALOG, extra: dict[str, Any] | None = None) -> Asset:
@@ -33,9 +36,10 @@ def iceberg_asset(table: str, *, catalog: str = CATALOG, extra: dict[str, Any] |
 
     """
     uri = asset_uri(table, catalog)
-    parts = urlsplit(uri)
-    if parts.fragment or sanitize_uri(parts) != parts:
-        raise ValueError(f"table: found {table!r} in catalog {catalog!r}, expected names that can stand in a uri")
+    if not (_PLAIN_TABLE.fullmatch(table) and _PLAIN_CATALOG.fullmatch(catalog)):
+        parts = urlsplit(uri)
+        if parts.fragment or sanitize_uri(parts) != parts:
+            raise ValueError(f"table: found {table!r} in catalog {catalog!r}, expected names that can stand in a uri")
     # Airflow would ask the packages of all providers who knows the scheme, in every process that parses a DAG file; of
     # schemes that begin with `x-` it asks nobody. It is `sanitize_uri` that it would find.
     asset = Asset(name=f"{catalog}.{table}", uri=f"x-{uri}", extra=extra or {})

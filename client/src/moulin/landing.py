@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -28,12 +28,16 @@ class Landing:
 
     def __post_init__(self) -> None:
         argument.table_name("iceberg table", self.table)
-        fields = argument.texts("iceberg partition_by", self.partition_by)
-        checked = (argument.partition_field(f"iceberg partition_by[{at}]", one) for at, one in enumerate(fields))
-        object.__setattr__(self, "partition_by", tuple(checked))
-        object.__setattr__(self, "properties", argument.properties("iceberg properties", self.properties))
+        # DAG files make many of these, and what is not said cannot be wrong.
+        if self.partition_by != ():
+            fields = argument.texts("iceberg partition_by", self.partition_by)
+            checked = [argument.partition_field(f"iceberg partition_by[{at}]", one) for at, one in enumerate(fields)]
+            object.__setattr__(self, "partition_by", tuple(checked))
+        if self.properties != {}:
+            object.__setattr__(self, "properties", argument.properties("iceberg properties", self.properties))
         argument.choice("iceberg on_rerun", self.on_rerun, _ON_RERUN)
-        object.__setattr__(self, "sort_by", argument.texts("iceberg sort_by", self.sort_by))
+        if self.sort_by != ():
+            object.__setattr__(self, "sort_by", argument.texts("iceberg sort_by", self.sort_by))
         argument.choice("iceberg nanoseconds", self.nanoseconds, _NANOSECONDS)
         argument.choice("iceberg on_loaded_file", self.on_loaded_file, _ON_LOADED_FILE)
 
@@ -70,6 +74,10 @@ class Landing:
         )
 
 
+# What is given is checked and put in its final form there, which the types of the fields do not say.
+_Landing: Callable[..., Landing] = Landing
+
+
 def iceberg(
     table: str,
     *,
@@ -95,12 +103,12 @@ def iceberg(
     `on_loaded_file` says what becomes of a file that the table has been loaded with already, by another key: `skip`
     leaves it out and the receipt names it, `reload` loads it once more, `fail` ends the job before it reads a row.
     """
-    return Landing(
+    return _Landing(
         table=table,
-        partition_by=argument.texts("iceberg partition_by", partition_by),
-        properties=argument.properties("iceberg properties", properties or {}),
+        partition_by=partition_by,
+        properties=properties or {},
         on_rerun=on_rerun,
-        sort_by=argument.texts("iceberg sort_by", sort_by),
+        sort_by=sort_by,
         nanoseconds=nanoseconds,
         on_loaded_file=on_loaded_file,
     )

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from moulin.errors import MoulinError
     from moulin.job import Job, Receipt
-    from moulin.landing import Landing
     from moulin.plan import JobPlan
     from moulin.spec import JobSpec
 
     from moulin_provider.hooks.moulin import MoulinHook
+
+DEFERRABLE: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
+"""Whether tasks wait in the triggerer when they do not say."""
+
+MOULIN_CONN_ID = "moulin_default"
 
 XCOM_JOB_ID = "job_id"
 """XCom with the worker's name for the job, there as soon as the worker has it."""
@@ -42,6 +46,9 @@ _KILL_SECONDS = 4.0
 
 class MoulinJobOperator(BaseOperator):
     """Asks a Moulin worker for a job and waits for it; a class that builds on it says in `job_spec` for which.
+
+    It has no `__init__`, because Airflow looks through the DAG's defaults once for every one in the line of classes: a
+    class that builds on it names the arguments below itself, as `MoulinLandOperator` does, and hands them to `_set_up`.
 
     Every try of a task instance asks for the same job, so a retry, a lost worker process or a restarted scheduler
     finds the job that is running, or the receipt of the one that is done. A cleared task asks for a new job.
@@ -81,31 +88,23 @@ class MoulinJobOperator(BaseOperator):
     _room_until: float | None = None
     _receipt: Receipt | None = None
 
-    def __init__(
-        self,
-        *,
-        target: Landing | Mapping[str, Any] | str,
-        moulin_conn_id: str = "moulin_default",
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        wait_for_completion: bool = True,
-        poll_interval: float = 5.0,
-        cancel_on_kill: bool = True,
-        durable: bool = True,
-        catalog: str = CATALOG,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.target = templated(target)
-        self.catalog = catalog
-        if wait_for_completion and not self.outlets and kwargs.get("outlets") is None:
+    target: Any
+    catalog: str
+    moulin_conn_id: str
+    deferrable: bool
+    wait_for_completion: bool
+    poll_interval: float
+    cancel_on_kill: bool
+    durable: bool
+
+    def _set_up(self, given: Mapping[str, Any], *, target: object, catalog: str, **values: Any) -> None:
+        """Keeps the arguments; `given` are those that went to Airflow."""
+        target = templated(target)
+        if values["wait_for_completion"] and not self.outlets and given.get("outlets") is None:
             dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]  # Airflow's own
-            self.outlets = outlets_of(self.target, catalog, dag)
-        self.moulin_conn_id = moulin_conn_id
-        self.deferrable = deferrable
-        self.wait_for_completion = wait_for_completion
-        self.poll_interval = poll_interval
-        self.cancel_on_kill = cancel_on_kill
-        self.durable = durable
+            self.outlets = outlets_of(target, catalog, dag)
+        # At once, because Airflow looks at every single assignment.
+        vars(self).update(values, target=target, catalog=catalog)
 
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:

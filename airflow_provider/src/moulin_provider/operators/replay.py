@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from moulin_provider.operators.job import MoulinJobOperator, parsed, templated, transform_of
+from moulin_provider.assets import CATALOG
+from moulin_provider.operators.job import DEFERRABLE, MOULIN_CONN_ID, MoulinJobOperator, parsed, templated, transform_of
+from moulin_provider.template_fields import template_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,13 +45,22 @@ class MoulinReplayOperator(MoulinJobOperator):
     `durable`) and what the task returns are those of `MoulinJobOperator`.
     """
 
-    template_fields: Sequence[str] = ("source", "where", "transform", "target", "on_bad_row", "moulin_conn_id")
+    template_fields: Sequence[str] = template_fields(
+        "source", "where", "transform", "target", "on_bad_row", "moulin_conn_id",
+        on_bad_row="quarantine", moulin_conn_id=MOULIN_CONN_ID,
+    )  # fmt: skip
     template_fields_renderers = {  # noqa: RUF012
         "source": "yaml",
         "where": "sql",
         "transform": "sql",
         "target": "yaml",
     }
+
+    source: Any
+    where: str
+    transform: Any
+    max_bad_rows: int | None
+    max_bad_ratio: float | None
 
     def __init__(
         self,
@@ -61,15 +72,33 @@ class MoulinReplayOperator(MoulinJobOperator):
         on_bad_row: Literal["fail", "quarantine"] = "quarantine",
         max_bad_rows: int | None = None,
         max_bad_ratio: float | None = None,
+        moulin_conn_id: str = MOULIN_CONN_ID,
+        deferrable: bool = DEFERRABLE,
+        wait_for_completion: bool = True,
+        poll_interval: float = 5.0,
+        cancel_on_kill: bool = True,
+        durable: bool = True,
+        catalog: str = CATALOG,
         **kwargs: Any,
     ) -> None:
-        super().__init__(target=target, **kwargs)
-        self.source = templated(source)
-        self.where = where
-        self.transform = templated(transform)
-        self.on_bad_row = on_bad_row
-        self.max_bad_rows = max_bad_rows
-        self.max_bad_ratio = max_bad_ratio
+        super().__init__(**kwargs)
+        self._set_up(
+            kwargs,
+            target=target,
+            catalog=catalog,
+            moulin_conn_id=moulin_conn_id,
+            deferrable=deferrable,
+            wait_for_completion=wait_for_completion,
+            poll_interval=poll_interval,
+            cancel_on_kill=cancel_on_kill,
+            durable=durable,
+            source=templated(source),
+            where=where,
+            transform=templated(transform),
+            on_bad_row=on_bad_row,
+            max_bad_rows=max_bad_rows,
+            max_bad_ratio=max_bad_ratio,
+        )
 
     def job_spec(self) -> JobSpec:
         """The job, from the arguments as they are rendered."""

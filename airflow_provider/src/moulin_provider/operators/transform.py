@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moulin_provider.operators.job import MoulinJobOperator, parsed, templated, templated_tables, transform_of
+from moulin_provider.assets import CATALOG
+from moulin_provider.operators.job import (
+    DEFERRABLE,
+    MOULIN_CONN_ID,
+    MoulinJobOperator,
+    parsed,
+    templated,
+    templated_tables,
+    transform_of,
+)
+from moulin_provider.template_fields import template_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,9 +44,14 @@ class MoulinTransformOperator(MoulinJobOperator):
     `durable`) and what the task returns are those of `MoulinJobOperator`.
     """
 
-    template_fields: Sequence[str] = ("tables", "transform", "target", "moulin_conn_id")
+    template_fields: Sequence[str] = template_fields(
+        "tables", "transform", "target", "moulin_conn_id", moulin_conn_id=MOULIN_CONN_ID
+    )
     template_fields_renderers = {"tables": "yaml", "transform": "sql", "target": "yaml"}  # noqa: RUF012
     ui_color = "#dcf2e6"
+
+    tables: Any
+    transform: Any
 
     def __init__(
         self,
@@ -44,11 +59,29 @@ class MoulinTransformOperator(MoulinJobOperator):
         tables: Mapping[str, TableInput | Mapping[str, Any] | str] | str,
         target: Landing | Mapping[str, Any] | str,
         transform: Sql | PolarsPlan | pl.LazyFrame | Mapping[str, Any] | str | None = None,
+        moulin_conn_id: str = MOULIN_CONN_ID,
+        deferrable: bool = DEFERRABLE,
+        wait_for_completion: bool = True,
+        poll_interval: float = 5.0,
+        cancel_on_kill: bool = True,
+        durable: bool = True,
+        catalog: str = CATALOG,
         **kwargs: Any,
     ) -> None:
-        super().__init__(target=target, **kwargs)
-        self.tables = templated_tables(tables)
-        self.transform = templated(transform)
+        super().__init__(**kwargs)
+        self._set_up(
+            kwargs,
+            target=target,
+            catalog=catalog,
+            moulin_conn_id=moulin_conn_id,
+            deferrable=deferrable,
+            wait_for_completion=wait_for_completion,
+            poll_interval=poll_interval,
+            cancel_on_kill=cancel_on_kill,
+            durable=durable,
+            tables=templated_tables(tables),
+            transform=templated(transform),
+        )
 
     def job_spec(self) -> JobSpec:
         """The job, from the arguments as they are rendered."""

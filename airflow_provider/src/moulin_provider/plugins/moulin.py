@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowPlugin
+
+_ALSO_IMPORTED = ("decorators", "hooks.moulin", "sensors.moulin", "triggers.files")
+# Python adapts a function at its eighth call, and a loop in it after as many turns.
+_TIMES_UNTIL_ADAPTED = 16
 
 
 class MoulinPlugin(AirflowPlugin):
@@ -20,25 +25,58 @@ class MoulinPlugin(AirflowPlugin):
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:  # noqa: ARG003
         """What Airflow calls once in a process; in all but a dag-processor it does nothing."""
-        if "airflow.dag_processing.manager" in sys.modules:
+        if "airflow.dag_processing.manager" not in sys.modules:
+            return
+        try:
             load_what_dag_files_use()
+        except Exception:  # files can be parsed all the same, only slower
+            logging.getLogger(__name__).exception("what DAG files use of Moulin was not loaded ahead of them")
 
 
 def load_what_dag_files_use() -> None:
-    """Loads the builders and the operators, and calls the builders once.
+    """Loads what DAG files import of this package, and makes what they make, a few times over.
 
-    At its first call a builder works out tables of its options, and Python which classes are which kind of
-    collection; the processes that parse files find that done.
+    At its first call a builder works out tables of its options, and Python which classes are which kind of collection.
+    Python also adapts code to what it meets when it has run a few times, by writing into it: a process that was forked
+    before that runs slower code, and copies every page of it that it adapts. The processes that parse files find all
+    of it done.
     """
-    from moulin import csv, iceberg, sql, table
+    from importlib import import_module
 
-    from moulin_provider.assets import iceberg_asset
     from moulin_provider.operators import moulin
-    from moulin_provider.operators.job import templated
 
     for name in moulin.__all__:
         getattr(moulin, name)
-    made = csv("a.csv", null_values=["NA"]), iceberg("a.b", partition_by=["month(c)"]), sql("SELECT 1"), table("a.b")
-    for one in made:
-        templated(one)
+    for name in _ALSO_IMPORTED:
+        import_module(f"moulin_provider.{name}")
+    make_what_dag_files_make(_TIMES_UNTIL_ADAPTED)
+
+
+def make_what_dag_files_make(times: int) -> None:
+    """Makes tasks that belong to no DAG, whatever is being parsed just now."""
+    from airflow.sdk.definitions._internal.contextmanager import DagContext
+
+    DagContext.push(None)  # type: ignore[arg-type]  # as Airflow itself does for a task of no DAG
+    try:
+        for _ in range(times):
+            _make_tasks()
+    finally:
+        DagContext.pop()
+
+
+def _make_tasks() -> None:
+    from moulin import csv, iceberg, ndjson, parquet, sql, table
+
+    from moulin_provider.assets import iceberg_asset
+    from moulin_provider.operators.land import MoulinLandOperator
+    from moulin_provider.operators.query import MoulinQueryOperator
+    from moulin_provider.operators.transform import MoulinTransformOperator
+
+    source = csv("s3://a/{{ ds }}/*.csv", null_values=["NA"], columns={"c": "long"})
+    target = iceberg("a.b", partition_by=["month(c)"])
+    MoulinLandOperator(task_id="land", source=source, transform=sql("SELECT 1"), target=target)
+    for other in (ndjson("a.json"), parquet("a.parquet")):
+        MoulinLandOperator(task_id="land", source=other, target=iceberg("a.b"), on_bad_row="skip")
+    MoulinTransformOperator(task_id="transform", tables={"a": table("a.b")}, transform="SELECT 1", target=target)
+    MoulinQueryOperator(task_id="query", sql="SELECT 1")
     iceberg_asset("a.b")
