@@ -7,7 +7,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 
 use super::fit::Fit;
-use super::footer::{damaged, guarded};
+use super::footer::{caught, damaged, guarded};
 use super::{Reading, checksums, prune, rows_of};
 use crate::Error;
 use crate::pipeline::Parsed;
@@ -45,8 +45,8 @@ impl Reading {
                 }
                 DecodeResult::Data(batch) => {
                     found += batch.num_rows() as u64;
-                    let parsed = self.counters.timed(Room::Read, || self.fitted(file, &batch, fit))?;
-                    if !emit(parsed) {
+                    let parsed = self.counters.timed(Room::Read, || caught(|| self.fitted(file, &batch, fit)));
+                    if !emit(parsed.map_err(|reason| damaged(file, format!("row group {group}: {reason}")))??) {
                         return Ok(());
                     }
                 }

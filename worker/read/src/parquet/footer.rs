@@ -32,14 +32,15 @@ fn unreadable(file: &PlannedFile, reason: String) -> Error {
 
 /// Runs a step of the decoder. A damaged file may make it panic: that is no more than one of its errors.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            Err(format!("its values contradict each other: {}", text.unwrap_or("the decoder gave up")))
-        }
-    }
+    caught(work)?.map_err(|error| error.to_string())
+}
+
+/// Runs what works on values of the file; they may make it panic.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        format!("its values contradict each other: {}", text.unwrap_or("the decoder gave up"))
+    })
 }
 
 /// Fetches and decodes the footer. `with_pages`: the statistics of pages too, where the file has them.

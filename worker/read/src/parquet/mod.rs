@@ -28,6 +28,7 @@ use crate::accounts::{Accounts, FilePlace};
 use crate::added::Places;
 use crate::condition::Condition;
 use crate::fetch::Fetcher;
+use crate::passage::{self, Inlet};
 use crate::pipeline::Parsed;
 use crate::shards::{ShardEnd, Told};
 use crate::{BatchStream, Error, Input};
@@ -115,7 +116,7 @@ enum Step {
         number: usize,
         rows: u64,
     },
-    Group(mpsc::Receiver<Result<Parsed, Error>>),
+    Group(Inlet<Parsed>),
     FileEnd,
 }
 
@@ -177,8 +178,7 @@ pub(super) fn batches(
                 }
                 Step::FileEnd => Counters::add(&counters.files_done, 1),
                 Step::Group(mut batches) => {
-                    while let Some(batch) = batches.recv().await {
-                        let mut parsed = batch?;
+                    while let Some(mut parsed) = batches.next().await? {
                         counters.enter(moulin_core::Room::Read);
                         let records_before = accounts.block(&mut parsed).await?;
                         let places = Places { records_before, bad_after: &parsed.bad_after, offsets: None };
@@ -227,18 +227,15 @@ impl Reading {
                     continue;
                 }
                 let place = self.runtime.block_on(room.take(bytes_of(&footer, group, &fit.places())))?;
-                let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+                let (outlet, batches) = passage::channel("the thread that decodes a row group", BATCHES_AHEAD);
                 if steps.blocking_send(Ok(Step::Group(batches))).is_err() {
                     return Ok(());
                 }
                 let (reading, file, footer, fit) = (reading.clone(), file.clone(), footer.clone(), Arc::clone(&fit));
                 self.runtime.spawn_blocking(move || {
                     let _place = place;
-                    let emit = |batch| sender.blocking_send(Ok(batch)).is_ok();
-                    if let Err(error) = reading.decode(&file, footer, group, &fit, emit) {
-                        // Nobody is left to tell when this fails.
-                        let _ = sender.blocking_send(Err(error));
-                    }
+                    let emit = |batch| outlet.blocking_send(batch).is_ok();
+                    outlet.blocking_end(reading.decode(&file, footer, group, &fit, emit));
                 });
             }
             if steps.blocking_send(Ok(Step::FileEnd)).is_err() {

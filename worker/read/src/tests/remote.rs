@@ -1,15 +1,19 @@
 //! Files of a store, which is asked for no more than there is room for.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use moulin_core::PlannedFile;
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 use object_store::{
     CopyOptions, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
@@ -19,6 +23,8 @@ struct Asked {
     store: InMemory,
     bytes: AtomicU64,
     requests: AtomicUsize,
+    /// Whether a request makes whoever asks die of it.
+    kills: AtomicBool,
 }
 
 impl std::fmt::Display for Asked {
@@ -40,6 +46,7 @@ impl ObjectStore for Asked {
     }
 
     async fn get_opts(&self, key: &Key, options: GetOptions) -> Answer<GetResult> {
+        assert!(!self.kills.load(Relaxed), "on purpose");
         let bytes = match &options.range {
             Some(GetRange::Bounded(range)) => range.end - range.start,
             _ => self.store.head(key).await?.size,
