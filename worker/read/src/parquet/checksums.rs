@@ -11,6 +11,7 @@ use moulin_core::PlannedFile;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
 use super::footer::damaged;
+use super::roots;
 use crate::Error;
 
 /// Compares the checksums of the pages in `parts`, which are the bytes of `ranges`. Each begins with a page.
@@ -58,8 +59,8 @@ fn column_at(footer: &ArrowReaderMetadata, group: usize, place: u64) -> String {
         .collect();
     starts.sort_unstable();
     let Some((_, leaf)) = starts.iter().rev().find(|(start, _)| *start <= place) else { return String::new() };
-    let root = footer.parquet_schema().get_column_root_idx(*leaf);
-    format!(", column `{}`", footer.schema().field(root).name())
+    let place = roots::place(footer, *leaf);
+    place.map_or_else(String::new, |place| format!(", column `{}`", footer.schema().field(place).name()))
 }
 
 /// What a page header says.

@@ -15,6 +15,7 @@ use parquet::schema::types::ColumnDescPtr;
 use tokio::runtime::Handle;
 
 use super::mend::mended;
+use super::roots;
 use crate::Error;
 use crate::fetch::Fetcher;
 
@@ -64,17 +65,19 @@ pub(super) fn footer(
                 guarded(|| decoder.push_ranges(ranges, parts)).map_err(bad)?;
             }
             DecodeResult::Data(footer) => {
-                return guarded(|| {
+                let footer = guarded(|| {
                     let footer = Arc::new(mended(footer, start)?);
                     let plain = ArrowReaderMetadata::try_new(Arc::clone(&footer), ArrowReaderOptions::new())?;
-                    match better_schema(&plain) {
-                        None => Ok(plain),
+                    let footer = match better_schema(&plain) {
+                        None => plain,
                         Some(schema) => {
-                            ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new().with_schema(schema))
+                            ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new().with_schema(schema))?
                         }
-                    }
-                })
-                .map_err(bad);
+                    };
+                    roots::check(&footer)?;
+                    Ok(footer)
+                });
+                return footer.map_err(bad);
             }
             DecodeResult::Finished => return Err(damaged(file, "it has no footer")),
         }

@@ -17,7 +17,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use moulin_core::{ContractMode, Counters, PlannedFile, ProvenanceColumn, Source};
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::RowGroupMetaData;
 use tokio::runtime::Handle;
@@ -43,6 +42,7 @@ mod limits;
 mod make;
 mod mend;
 mod prune;
+mod roots;
 mod units;
 
 /// Compressed bytes of row groups under way, at the most; a row group that has more is alone.
@@ -276,7 +276,7 @@ fn rows_of(group: &RowGroupMetaData) -> u64 {
 
 /// Compressed bytes of the columns at `places` of a row group.
 fn bytes_of(footer: &ArrowReaderMetadata, group: usize, places: &[usize]) -> u64 {
-    let mask = ProjectionMask::roots(footer.parquet_schema(), places.iter().copied());
+    let mask = roots::mask(footer, places);
     let columns = footer.metadata().row_group(group).columns().iter().enumerate();
     columns
         .filter(|(leaf, _)| mask.leaf_included(*leaf))

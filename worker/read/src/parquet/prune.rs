@@ -8,6 +8,7 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
 
+use super::roots;
 use crate::condition::{Comparison, Condition, Literal, Test};
 use crate::landable::landable;
 
@@ -91,6 +92,10 @@ impl<'a> Statistics<'a> {
         // Of a column that is read as another type than its own the order may be another. Floats have values beyond
         // their bounds: NaN is in no statistics.
         if landable(found.data_type()).ok()? != ty || matches!(ty, DataType::Float32 | DataType::Float64) {
+            return None;
+        }
+        // The converter takes the place of a column for that of its root.
+        if !roots::are_columns(footer) {
             return None;
         }
         let converter =

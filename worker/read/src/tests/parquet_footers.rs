@@ -1,0 +1,76 @@
+//! What footers say that no careful writer does.
+
+use ::parquet::basic::Type;
+use ::parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
+use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter};
+use ::parquet::file::statistics::Statistics;
+use ::parquet::file::writer::SerializedColumnWriter;
+use moulin_core::{Fault, FaultKind};
+
+use super::parquet_kinds::write_columns;
+use super::parquet_parts::{compare, read_projected};
+use super::*;
+use crate::{Comparison, Condition, Literal, Test};
+
+/// Gives a file another footer.
+fn refooted(path: &Path, other: impl FnOnce(ParquetMetaData) -> ParquetMetaData) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&std::fs::File::open(path).unwrap()).unwrap();
+    let length = u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap()) as usize;
+    bytes.truncate(bytes.len() - 8 - length);
+    ParquetMetaDataWriter::new(&mut bytes, &other(footer)).finish().unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// With other statistics of its only column.
+fn with_statistics(footer: ParquetMetaData, statistics: Statistics) -> ParquetMetaData {
+    let mut builder = footer.into_builder();
+    let group = builder.take_row_groups().remove(0);
+    let column = group.column(0).clone().into_builder().set_statistics(statistics);
+    let column = column.set_column_index_offset(None).set_column_index_length(None).build().unwrap();
+    builder.set_row_groups(vec![group.into_builder().set_column_metadata(vec![column]).build().unwrap()]).build()
+}
+
+macro_rules! column {
+    ($ty:ty, $values:expr $(, $levels:expr)*) => {
+        &|writer: &mut SerializedColumnWriter<'_>| {
+            column!(@write writer.typed::<$ty>(), $values $(, $levels)*);
+        }
+    };
+    (@write $writer:expr, $values:expr) => { $writer.write_batch(&$values, None, None).unwrap() };
+    (@write $writer:expr, $values:expr, $def:expr) => { $writer.write_batch(&$values, Some(&$def), None).unwrap() };
+    (@write $writer:expr, $values:expr, $def:expr, $rep:expr) => {
+        $writer.write_batch(&$values, Some(&$def), Some(&$rep)).unwrap()
+    };
+}
+
+fn projected(path: &Path, names: &[&str], conditions: Vec<Condition>) -> Vec<Vec<String>> {
+    let projection = Some(names.iter().map(|name| (*name).to_owned()).collect());
+    let options = ReadOptions { conditions, projection, ..options(OnBadRow::Fail) };
+    on_runtime(read_projected(&source(path, Format::Parquet, &[]), options))
+}
+
+#[test]
+fn groups_without_a_column_move_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    // Of a map whose values are no columns none is made, though its keys are one.
+    let message = "message m {
+        optional group e { }
+        required int64 a;
+        optional group k (MAP) { repeated group key_value { required int64 key; optional group value { } } }
+        required group f { optional group g { } }
+        required int64 b;
+    }";
+    write_columns(
+        &path,
+        message,
+        &[column!(Int64Type, [1, 2]), column!(Int64Type, [], [0, 0], [0, 0]), column!(Int64Type, [1000, 2000])],
+    );
+    assert_eq!(on_runtime(described(&source(&path, Format::Parquet, &[]))).unwrap(), "a long file, b long file");
+    assert_eq!(projected(&path, &["a"], Vec::new()), [["1"], ["2"]]);
+    assert_eq!(projected(&path, &["b"], Vec::new()), [["1000"], ["2000"]]);
+    assert_eq!(projected(&path, &["b", "a"], Vec::new()), [["1000", "1"], ["2000", "2"]]);
+    let above = compare("b", Comparison::Greater, Literal::Long(1500));
+    assert_eq!(projected(&path, &["b"], vec![above]), [["1000"], ["2000"]], "the bounds are those of another column");
+}
