@@ -25,8 +25,9 @@ impl Reading {
         mut emit: impl FnMut(Parsed) -> bool,
     ) -> Result<(), Error> {
         let places = &fit.places();
-        let rows =
-            if self.conditions.is_empty() { None } else { prune::rows(&footer, &self.all, &self.conditions, group) };
+        let wanted = || prune::rows(&footer, &self.all, &self.conditions, group);
+        // Statistics that contradict each other say nothing.
+        let rows = if self.conditions.is_empty() { None } else { caught(wanted).ok().flatten() };
         let all = rows_of(footer.metadata().row_group(group));
         let expected = rows.as_ref().map_or(all, |rows| rows.row_count() as u64);
         self.pass_over(all.saturating_sub(expected));

@@ -31,7 +31,7 @@ use crate::passage::{self, Inlet};
 use crate::pipeline::Parsed;
 use crate::shards::{ShardEnd, Told};
 use crate::{BatchStream, Error, Input};
-use footer::footer;
+use footer::{caught, footer};
 use make::Make;
 
 mod checksums;
@@ -220,7 +220,9 @@ impl Reading {
             }
             // A bad row is one whether it would be wanted or not.
             let reading = if fit.checks { Self { conditions: Arc::default(), ..self.clone() } } else { self.clone() };
-            let wanted = prune::groups(&footer, &self.all, &reading.conditions);
+            // Statistics that contradict each other say nothing.
+            let wanted = caught(|| prune::groups(&footer, &self.all, &reading.conditions));
+            let wanted = wanted.unwrap_or_else(|_| vec![true; footer.metadata().num_row_groups()]);
             for (group, wanted) in wanted.into_iter().enumerate().filter(|(group, _)| asked.contains(group)) {
                 if !wanted {
                     self.pass_over(rows_of(footer.metadata().row_group(group)));

@@ -74,3 +74,46 @@ fn groups_without_a_column_move_no_other() {
     let above = compare("b", Comparison::Greater, Literal::Long(1500));
     assert_eq!(projected(&path, &["b"], vec![above]), [["1000"], ["2000"]], "the bounds are those of another column");
 }
+
+#[test]
+fn nulls_that_nobody_counted_may_be_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    write_columns(&path, "message m { optional int64 z; }", &[column!(Int64Type, [7], [1, 0])]);
+    refooted(&path, |footer| with_statistics(footer, Statistics::int64(Some(7), Some(7), None, None, false)));
+    let is_null = Condition { column: "z".to_owned(), test: Test::IsNull };
+    assert_eq!(projected(&path, &["z"], vec![is_null]), [["7"], ["NULL"]]);
+}
+
+#[test]
+fn old_bounds_hold_for_what_is_ordered_by_its_sign_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let equal = |literal| vec![compare("c", Comparison::Equal, literal)];
+    let bytes = |text: &str| ByteArray::from(text.as_bytes().to_vec());
+
+    write_columns(
+        &path,
+        "message m { required binary c (UTF8); }",
+        &[column!(ByteArrayType, [bytes("a"), bytes("é")])],
+    );
+    let signed = Statistics::byte_array(Some(bytes("é")), Some(bytes("a")), None, Some(0), true);
+    refooted(&path, |footer| with_statistics(footer, signed));
+    assert_eq!(projected(&path, &["c"], equal(Literal::Text("a".into()))), [["a"], ["é"]]);
+
+    write_columns(&path, "message m { required int32 c (UINT_32); }", &[column!(Int32Type, [1, -1])]);
+    refooted(&path, |footer| with_statistics(footer, Statistics::int32(Some(-1), Some(1), None, Some(0), true)));
+    assert_eq!(projected(&path, &["c"], equal(Literal::Long(1))), [["1"], ["4294967295"]]);
+
+    let decimals = [ByteArray::from(vec![0x01, 0x00]), ByteArray::from(vec![0x80])];
+    let (min, max) = (Some(decimals[1].clone()), Some(decimals[0].clone()));
+    write_columns(&path, "message m { required binary c (DECIMAL(4,0)); }", &[column!(ByteArrayType, decimals)]);
+    refooted(&path, |footer| with_statistics(footer, Statistics::byte_array(max, min, None, Some(0), true)));
+    assert_eq!(projected(&path, &["c"], equal(Literal::Decimal { unscaled: 256, scale: 0 })), [["256"], ["-128"]]);
+
+    // Those of whole numbers are what they are today.
+    write_columns(&path, "message m { required int64 c; }", &[column!(Int64Type, [1, 5])]);
+    refooted(&path, |footer| with_statistics(footer, Statistics::int64(Some(1), Some(5), None, Some(0), true)));
+    assert_eq!(projected(&path, &["c"], equal(Literal::Long(6))), Vec::<Vec<String>>::new());
+    assert_eq!(projected(&path, &["c"], equal(Literal::Long(5))), [["1"], ["5"]]);
+}
