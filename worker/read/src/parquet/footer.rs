@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
-use moulin_core::{Counters, PlannedFile};
+use moulin_core::{Counters, PlannedFile, ReadLimits};
 use parquet::DecodeResult;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::{ConvertedType, Type};
@@ -15,7 +15,7 @@ use parquet::schema::types::ColumnDescPtr;
 use tokio::runtime::Handle;
 
 use super::mend::mended;
-use super::roots;
+use super::{roots, schema};
 use crate::Error;
 use crate::fetch::Fetcher;
 
@@ -44,10 +44,12 @@ pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Fetches and decodes the footer. `with_pages`: the statistics of pages too, where the file has them.
+/// Fetches and decodes the footer. `with_pages`: the statistics of pages too, where the file has them. Of the limits only
+/// what decoding it would not survive is looked at.
 pub(super) fn footer(
     fetcher: &Fetcher,
     file: &PlannedFile,
+    limits: &ReadLimits,
     with_pages: bool,
     counters: &Counters,
     runtime: &Handle,
@@ -61,7 +63,12 @@ pub(super) fn footer(
         match guarded(|| decoder.try_decode()).map_err(bad)? {
             DecodeResult::NeedsData(ranges) => {
                 let parts = fetcher.ranges(file, &ranges, counters, runtime)?;
-                start = start.or(ranges.iter().zip(&parts).find_map(|(range, part)| footer_start(file, range, part)));
+                for (range, part) in ranges.iter().zip(&parts) {
+                    start = start.or_else(|| footer_start(file, range, part));
+                    if start == Some(range.start) && range.end.checked_add(TAIL_BYTES as u64) == Some(file.size_bytes) {
+                        schema::check(file, part, limits)?;
+                    }
+                }
                 guarded(|| decoder.push_ranges(ranges, parts)).map_err(bad)?;
             }
             DecodeResult::Data(footer) => {
@@ -84,11 +91,15 @@ pub(super) fn footer(
     }
 }
 
-/// Where the footer begins, by the last bytes of the file: its length and the magic number.
+/// Bytes of the length of the footer and of the magic number.
+const TAIL_BYTES: usize = 8;
+
+/// Where the footer begins, by the last bytes of the file; `None` for one that is encrypted too.
 fn footer_start(file: &PlannedFile, range: &Range<u64>, part: &[u8]) -> Option<u64> {
-    let (_, last) = part.split_last_chunk::<8>().filter(|_| range.end == file.size_bytes)?;
-    let length = u32::from_le_bytes([last[0], last[1], last[2], last[3]]);
-    file.size_bytes.checked_sub(8 + u64::from(length))
+    let (_, last) = part.split_last_chunk::<TAIL_BYTES>().filter(|_| range.end == file.size_bytes)?;
+    let (length, magic) = last.split_first_chunk::<4>()?;
+    let before = TAIL_BYTES as u64 + u64::from(u32::from_le_bytes(*length));
+    file.size_bytes.checked_sub(before).filter(|_| magic == b"PAR1")
 }
 
 /// The schema with moments of 96 bits in microseconds and words of an enumeration as text; `None` without either. In

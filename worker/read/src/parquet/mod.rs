@@ -43,6 +43,8 @@ mod make;
 mod mend;
 mod prune;
 mod roots;
+mod schema;
+mod thrift;
 mod units;
 
 /// Compressed bytes of row groups under way, at the most; a row group that has more is alone.
@@ -57,7 +59,7 @@ pub(super) fn schema(
     source: &Source,
     runtime: &Handle,
 ) -> Result<InputSchema, Error> {
-    let footer = footer(fetcher, file, false, &Counters::default(), runtime)?;
+    let footer = footer(fetcher, file, &source.limits, false, &Counters::default(), runtime)?;
     limits::check(file, &footer, &source.limits)?;
     let found = footer.schema();
     let (declared, places) = (make::by_name(&source.columns), make::places(found));
@@ -90,8 +92,14 @@ fn missing_column(file: &PlannedFile, column: &str, found: &Schema) -> Error {
 }
 
 /// The row groups of a file.
-pub(super) fn row_groups(fetcher: &Fetcher, file: &PlannedFile, runtime: &Handle) -> Result<usize, Error> {
-    footer(fetcher, file, false, &Counters::default(), runtime).map(|footer| footer.metadata().num_row_groups())
+pub(super) fn row_groups(
+    fetcher: &Fetcher,
+    file: &PlannedFile,
+    source: &Source,
+    runtime: &Handle,
+) -> Result<usize, Error> {
+    footer(fetcher, file, &source.limits, false, &Counters::default(), runtime)
+        .map(|footer| footer.metadata().num_row_groups())
 }
 
 /// What every decoding thread needs of the job.
@@ -266,8 +274,9 @@ impl Reading {
 
     /// The footer of a file that is within all limits.
     fn footer(&self, file: &PlannedFile, with_pages: bool) -> Result<ArrowReaderMetadata, Error> {
-        let footer = footer(&self.input.fetcher, file, with_pages, &self.counters, &self.runtime)?;
-        limits::check(file, &footer, &self.input.source.limits)?;
+        let limits = &self.input.source.limits;
+        let footer = footer(&self.input.fetcher, file, limits, with_pages, &self.counters, &self.runtime)?;
+        limits::check(file, &footer, limits)?;
         Ok(footer)
     }
 }

@@ -117,3 +117,57 @@ fn old_bounds_hold_for_what_is_ordered_by_its_sign_alone() {
     assert_eq!(projected(&path, &["c"], equal(Literal::Long(6))), Vec::<Vec<String>>::new());
     assert_eq!(projected(&path, &["c"], equal(Literal::Long(5))), [["1"], ["5"]]);
 }
+
+/// A number as Thrift's compact protocol writes it.
+fn varint(mut number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+/// A file whose schema has these elements: a name, and how many children it has; no children: a column.
+fn with_schema(path: &Path, count: usize, children: impl Fn(usize) -> u64) {
+    // Version 2, and a list of structs.
+    let mut footer = [&[0x15, 4, 0x19, 0xfc][..], &varint(count as u64)].concat();
+    for element in 0..count {
+        match children(element) {
+            0 => footer.extend([0x15, Type::INT32 as u8 * 2, 0x25, 2]),
+            // An optional one.
+            _ => footer.extend([0x35, 2]),
+        }
+        // Its name.
+        footer.extend(if children(element) == 0 { [0x18, 1, b'x'] } else { [0x18, 1, b'g'] });
+        if children(element) > 0 {
+            footer.push(0x15);
+            footer.extend(varint(children(element) * 2));
+        }
+        footer.push(0);
+    }
+    // No rows, and no row groups.
+    footer.extend([0x16, 0, 0x19, 0x0c, 0]);
+    let length = (footer.len() as u32).to_le_bytes();
+    std::fs::write(path, [&b"PAR1"[..], &footer, &length, b"PAR1"].concat()).unwrap();
+}
+
+#[test]
+fn a_schema_without_end_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let refused = |reason: &str| {
+        let error = on_runtime(schema_of(&source(&path, Format::Parquet, &[]))).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+        assert_eq!(Fault::from(error).kind, FaultKind::BadFile);
+    };
+    with_schema(&path, 2, |element| [1, 0][element]);
+    assert_eq!(on_runtime(described(&source(&path, Format::Parquet, &[]))).unwrap(), "x int file");
+    with_schema(&path, 100_001, |element| u64::from(element < 100_000));
+    refused("its schema has more than 388 levels");
+    with_schema(&path, 2, |element| [i32::MAX as u64, 0][element]);
+    refused("its schema has 1 elements in all, and 2147483647 of them are said to be in one");
+    with_schema(&path, 200, |element| u64::from(element < 199));
+    refused("its types have 198 levels, and limits.depth allows 128");
+}
