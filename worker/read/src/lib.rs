@@ -42,6 +42,7 @@ mod landable;
 mod ndjson;
 mod notation;
 mod parquet;
+mod passage;
 mod pieces;
 mod pipeline;
 mod ranges;

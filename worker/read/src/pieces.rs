@@ -2,11 +2,9 @@
 
 use std::io::{self, Read};
 
-use tokio::sync::mpsc;
-
-use crate::Error;
 use crate::blocks::{Pool, SLACK, TAIL};
 use crate::fetch::wrap;
+use crate::passage::{self, Inlet, Outlet};
 
 /// Bytes of a piece: those of a block by default, so that a piece becomes a block.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
@@ -44,15 +42,15 @@ impl Piece {
 }
 
 /// The way from the thread that makes pieces to the one that takes them.
-pub(crate) fn channel(pool: Pool) -> (mpsc::Sender<Result<Piece, Error>>, Pieces) {
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    (sender, Pieces { receiver, piece: Piece::default(), at: 0, pool })
+pub(crate) fn channel(pool: Pool) -> (Outlet<Piece>, Pieces) {
+    let (outlet, inlet) = passage::channel("the thread that inflates", AHEAD);
+    (outlet, Pieces { inlet, piece: Piece::default(), at: 0, pool })
 }
 
 /// A stream that comes in pieces.
 #[derive(Debug)]
 pub(crate) struct Pieces {
-    receiver: mpsc::Receiver<Result<Piece, Error>>,
+    inlet: Inlet<Piece>,
     /// The one that is being read, from `at` on.
     piece: Piece,
     at: usize,
@@ -63,12 +61,12 @@ impl Pieces {
     /// The next piece, whole; `None` when a part of it has been read, or when there is no more.
     ///
     /// # Errors
-    /// That of whoever makes them.
+    /// That of whoever makes them, and when they died of it.
     pub(crate) fn take(&mut self) -> io::Result<Option<Piece>> {
         if self.at < self.piece.end {
             return Ok(None);
         }
-        self.receiver.blocking_recv().transpose().map_err(wrap)
+        self.inlet.blocking_next().map_err(wrap)
     }
 }
 

@@ -74,7 +74,7 @@ pub async fn shards(fetcher: &Fetcher, source: &Source, files: &[PlannedFile]) -
 fn parts(fetcher: &Fetcher, source: &Source, file: &PlannedFile, runtime: &Handle) -> Result<Vec<Part>, Error> {
     let splits = match &source.format {
         Format::Parquet => {
-            let groups = parquet::row_groups(fetcher, file, runtime)?;
+            let groups = parquet::row_groups(fetcher, file, source, runtime)?;
             return Ok((0..groups).map(|group| Part::RowGroups { start: group, end: group + 1 }).collect());
         }
         // What stands at the end of a file is known only when all of it has been read.

@@ -160,6 +160,9 @@ impl Fetcher {
     }
 
     /// Reads byte ranges of a file. Call from a blocking thread.
+    ///
+    /// # Errors
+    /// `BadFile` for a range that goes on behind the end, or ends before it begins: nothing is asked for then.
     pub(crate) fn ranges(
         &self,
         file: &PlannedFile,
@@ -167,6 +170,7 @@ impl Fetcher {
         counters: &Counters,
         runtime: &Handle,
     ) -> Result<Vec<Bytes>, Error> {
+        ranges.iter().try_for_each(|range| within(file, range))?;
         let read = || match Location::parse(&file.uri)? {
             Location::Local(path) => stream::local_ranges(&file.uri, &path, ranges),
             Location::Remote(remote) => {
@@ -215,6 +219,15 @@ impl Fetcher {
         let store = stores::build(uri, remote, &self.inner.settings)?;
         Ok(Arc::clone(self.inner.stores.lock().entry(key).or_insert(store)))
     }
+}
+
+fn within(file: &PlannedFile, range: &Range<u64>) -> Result<(), Error> {
+    if range.start <= range.end && range.end <= file.size_bytes {
+        return Ok(());
+    }
+    let reason =
+        format!("it has {} bytes, and bytes {} up to {} were expected", file.size_bytes, range.start, range.end);
+    Err(Error::BadFile { uri: file.uri.clone(), reason })
 }
 
 /// Options of a GET that must see the object as it was listed.

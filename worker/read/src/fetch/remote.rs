@@ -12,13 +12,13 @@ use moulin_core::{Counters, PlannedFile, Room};
 use object_store::path::Path;
 use object_store::{GetResult, ObjectStore};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::get_options;
 use super::stream::{ByteStream, wrap};
 use crate::Error;
+use crate::passage::{self, Inlet, Outlet};
 
 /// One ranged request. Large enough that a store's latency does not show, small enough to hold several.
 pub(crate) const PIECE_BYTES: u64 = 4 << 20;
@@ -112,38 +112,37 @@ impl Object {
     }
 }
 
-/// Starts to fetch an object; the pieces wait in a bounded channel. Dropping the stream ends the fetching.
+/// Starts to fetch an object; the pieces wait in a bounded channel. Dropping the stream ends the fetching; one that is
+/// stopped otherwise ends with an error.
 pub(super) fn stream(
     object: Object,
     counters: Arc<Counters>,
     runtime: &Handle,
     stop: &CancellationToken,
 ) -> ByteStream {
-    let (sender, receiver) = mpsc::channel(2);
+    let (outlet, inlet) = passage::channel("the task that fetches", 2);
     let stop = stop.clone();
     runtime.spawn(async move {
         tokio::select! {
-            () = sender.closed() => {}
+            () = outlet.closed() => {}
             () = stop.cancelled() => {}
-            () = pump(object, &counters, &sender) => {}
+            ended = pump(object, &counters, &outlet) => outlet.end(ended).await,
         }
     });
-    ByteStream::new(RemoteFile { receiver, rest: Bytes::new() })
+    ByteStream::new(RemoteFile { inlet, rest: Bytes::new() })
 }
 
-async fn pump(object: Object, counters: &Counters, sender: &mpsc::Sender<Result<Bytes, Error>>) {
+/// Ends early, and without an error, when nobody takes pieces any more.
+async fn pump(object: Object, counters: &Counters, outlet: &Outlet<Bytes>) -> Result<(), Error> {
     let mut pieces = object.clone().pieces();
     loop {
         let started = Instant::now();
         let piece = object.answered(pieces.next()).await;
-        let Some(piece) = piece.unwrap_or_else(|silence| Some(Err(silence))) else { return };
-        let failed = piece.is_err();
         counters.busy(Room::Fetch, started.elapsed());
-        if let Ok(piece) = &piece {
-            Counters::add(&counters.bytes_done, piece.len() as u64);
-        }
-        if sender.send(piece).await.is_err() || failed {
-            return;
+        let Some(piece) = piece?.transpose()? else { return Ok(()) };
+        Counters::add(&counters.bytes_done, piece.len() as u64);
+        if outlet.send(piece).await.is_err() {
+            return Ok(());
         }
     }
 }
@@ -185,17 +184,15 @@ fn store_error(uri: &str, source: object_store::Error) -> Error {
 }
 
 struct RemoteFile {
-    receiver: mpsc::Receiver<Result<Bytes, Error>>,
+    inlet: Inlet<Bytes>,
     rest: Bytes,
 }
 
 impl Read for RemoteFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() {
-            match self.receiver.blocking_recv() {
-                Some(piece) => self.rest = piece.map_err(wrap)?,
-                None => return Ok(0),
-            }
+            let Some(piece) = self.inlet.blocking_next().map_err(wrap)? else { return Ok(0) };
+            self.rest = piece;
         }
         let count = buffer.len().min(self.rest.len());
         self.rest.copy_to_slice(&mut buffer[..count]);

@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use flate2::read::MultiGzDecoder;
 use moulin_core::{Compression, Counters, ReadLimits, Room};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::Error;
 use crate::blocks::Pool;
 use crate::crew::Helper;
 use crate::fetch::{ByteStream, into_error};
+use crate::passage::{self, Inlet, NotTaken, Outlet, Unheard};
 use crate::pieces::{self, Piece};
 use segments::{Container, Next, Segments};
 
@@ -55,7 +55,7 @@ pub(crate) fn inflated(
         return stream;
     }
     let (uri, pool) = (uri.to_owned(), pool.clone());
-    let (sender, pieces) = pieces::channel(pool.clone());
+    let (outlet, pieces) = pieces::channel(pool.clone());
     let mut inflating = Inflating {
         container: if compression == Compression::Zstd { Container::Zstd } else { Container::Gzip },
         at_once: threads,
@@ -63,15 +63,16 @@ pub(crate) fn inflated(
         pool,
         counters: Arc::clone(counters),
         runtime: runtime.clone(),
-        sender,
+        outlet,
         helper,
     };
     // Not joined: it ends when its input does, or when nobody receives any more.
     runtime.spawn_blocking(move || {
-        if let Err(Ended::Badly(error)) = inflating.run(stream) {
-            // Nobody is left to tell when this fails.
-            let _ = inflating.sender.blocking_send(Err(damaged(&uri, compression, error)));
-        }
+        let ended = match inflating.run(stream) {
+            Ok(()) | Err(Ended::Unheard) => Ok(()),
+            Err(Ended::Badly(error)) => Err(damaged(&uri, compression, error)),
+        };
+        inflating.outlet.blocking_end(ended);
     });
     ByteStream::Pieces(pieces)
 }
@@ -121,11 +122,16 @@ impl From<io::Error> for Ended {
     }
 }
 
+impl From<Unheard> for Ended {
+    fn from(Unheard: Unheard) -> Self {
+        Self::Unheard
+    }
+}
+
 /// A part of the stream that is being inflated.
 struct Segment {
     bytes: Arc<[u8]>,
-    /// Ends with an error, or with the last piece of what the part holds.
-    pieces: mpsc::Receiver<io::Result<Inflated>>,
+    pieces: Inlet<Inflated>,
 }
 
 struct Inflating {
@@ -135,7 +141,7 @@ struct Inflating {
     pool: Pool,
     counters: Arc<Counters>,
     runtime: Handle,
-    sender: mpsc::Sender<Result<Piece, Error>>,
+    outlet: Outlet<Piece>,
     helper: Option<Helper>,
 }
 
@@ -170,7 +176,7 @@ impl Inflating {
     }
 
     fn begin(&self, bytes: Arc<[u8]>) -> Segment {
-        let (sender, pieces) = mpsc::channel(PIECES_OF_SEGMENT);
+        let (outlet, pieces) = passage::channel("the thread that inflates a segment", PIECES_OF_SEGMENT);
         let (container, pool, counters, input) =
             (self.container, self.pool.clone(), Arc::clone(&self.counters), io::Cursor::new(Arc::clone(&bytes)));
         self.runtime.spawn_blocking(move || {
@@ -178,26 +184,27 @@ impl Inflating {
                 let mut decoder = Decoder::new(container, input)?;
                 loop {
                     let (piece, is_last) = Inflated::read(&mut decoder, &pool, &counters)?;
-                    if sender.blocking_send(Ok(piece)).is_err() || is_last {
+                    if outlet.blocking_send(piece).is_err() || is_last {
                         return Ok(());
                     }
                 }
             };
-            if let Err(error) = inflate() {
-                // Nobody is left to tell when this fails.
-                let _ = sender.blocking_send(Err(error));
-            }
+            // What is wrong with it is said by whoever inflates it again.
+            outlet.blocking_end(inflate().map_err(|error| Error::Internal(error.to_string())));
         });
         Segment { bytes, pieces }
     }
 
     /// Hands on what a segment holds; `false`: it is not what it was taken for.
     fn drain(&mut self, segment: &mut Segment) -> Result<bool, Ended> {
-        while let Some(piece) = segment.pieces.blocking_recv() {
-            let Ok(piece) = piece else { return Ok(false) };
-            self.hand_on(piece)?;
+        loop {
+            match segment.pieces.blocking_next() {
+                Ok(Some(piece)) => self.hand_on(piece)?,
+                Ok(None) => return Ok(true),
+                // Of a thread that died of it too: it is inflated again, and that says why.
+                Err(_) => return Ok(false),
+            }
         }
-        Ok(true)
     }
 
     /// Inflates all that follows with one decoder. The first bytes that come out are known already.
@@ -215,18 +222,18 @@ impl Inflating {
 
     fn hand_on(&mut self, inflated: Inflated) -> Result<(), Ended> {
         self.guard.pass(&inflated)?;
-        let mut piece = Ok(inflated.piece);
+        let mut piece = inflated.piece;
         while let Some(helper) = &self.helper {
-            match self.sender.try_send(piece) {
+            match self.outlet.try_send(piece) {
                 Ok(()) => return Ok(()),
-                Err(TrySendError::Closed(_)) => return Err(Ended::Unheard),
-                Err(TrySendError::Full(back)) => piece = back,
+                Err(NotTaken::Unheard) => return Err(Ended::Unheard),
+                Err(NotTaken::Full(back)) => piece = back,
             }
             if !helper.help() {
                 break;
             }
         }
-        self.sender.blocking_send(piece).map_err(|_| Ended::Unheard)
+        Ok(self.outlet.blocking_send(piece)?)
     }
 }
 

@@ -165,20 +165,43 @@ fn no_segment_waits_for_those_before_it() {
             pool: Pool::default(),
             counters: Arc::default(),
             runtime: runtime.handle().clone(),
-            sender: pieces::channel(Pool::default()).0,
+            outlet: pieces::channel(Pool::default()).0,
             helper: None,
         };
         let segments: Vec<Segment> = cut.into_iter().map(|bytes| inflating.begin(bytes.into())).collect();
         // The last one comes whole while nobody takes what the others hold.
         for (mut segment, part) in segments.into_iter().zip(&parts).rev() {
-            let pieces = std::iter::from_fn(|| segment.pieces.blocking_recv());
+            let pieces = std::iter::from_fn(|| segment.pieces.blocking_next().unwrap());
             let bytes: Vec<u8> = pieces
                 .flat_map(|made| {
-                    let piece = made.unwrap().piece;
+                    let piece = made.piece;
                     piece.buffer[pieces::HEADROOM..piece.end].to_vec()
                 })
                 .collect();
             assert!(bytes == *part);
         }
+    }
+}
+
+#[test]
+fn a_thread_that_dies_is_no_end_of_the_stream() {
+    /// A member, and then what nobody expected.
+    struct Dies(io::Cursor<Vec<u8>>);
+    impl Read for Dies {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => panic!("on purpose"),
+                count => Ok(count),
+            }
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    for threads in [1, 2] {
+        let stream = ByteStream::new(Dies(io::Cursor::new(gz(&text(3 << 20, 1)))));
+        let on = Inflaters { runtime: runtime.handle(), threads, helper: None };
+        let mut stream =
+            inflated("f", Gzip, &ReadLimits::default(), stream, &Arc::default(), &Pool::default(), on);
+        let error = stream.read_to_end(&mut Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("the thread that inflates ended before all of it was there"), "{error}");
     }
 }

@@ -11,6 +11,8 @@ use moulin_core::PlannedFile;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 
 use super::footer::damaged;
+use super::roots;
+use super::thrift::Thrift;
 use crate::Error;
 
 /// Compares the checksums of the pages in `parts`, which are the bytes of `ranges`. Each begins with a page.
@@ -58,8 +60,8 @@ fn column_at(footer: &ArrowReaderMetadata, group: usize, place: u64) -> String {
         .collect();
     starts.sort_unstable();
     let Some((_, leaf)) = starts.iter().rev().find(|(start, _)| *start <= place) else { return String::new() };
-    let root = footer.parquet_schema().get_column_root_idx(*leaf);
-    format!(", column `{}`", footer.schema().field(root).name())
+    let place = roots::place(footer, *leaf);
+    place.map_or_else(String::new, |place| format!(", column `{}`", footer.schema().field(place).name()))
 }
 
 /// What a page header says.
@@ -73,7 +75,7 @@ struct Page {
 
 /// The page that the bytes begin with; `None`: they begin with no page header.
 fn page(bytes: &[u8]) -> Option<Page> {
-    let mut thrift = Thrift { bytes, at: 0 };
+    let mut thrift = Thrift::new(bytes);
     let (mut id, mut size, mut crc) = (0, None, None);
     while let Some((field, kind)) = thrift.field(id)? {
         match (field, kind) {
@@ -84,87 +86,6 @@ fn page(bytes: &[u8]) -> Option<Page> {
         id = field;
     }
     Some(Page { header_bytes: thrift.at, bytes: size?, crc })
-}
-
-/// Thrift's compact protocol (thrift-compact-protocol.md of Apache Thrift), as far as page headers need it.
-struct Thrift<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Thrift<'_> {
-    const I32: u8 = 5;
-    /// Structs and lists in each other.
-    const DEPTH: u32 = 8;
-
-    fn byte(&mut self) -> Option<u8> {
-        let byte = self.bytes.get(self.at).copied();
-        self.at += 1;
-        byte
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn zigzag(&mut self) -> Option<i64> {
-        let value = self.varint()?;
-        Some((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    /// Number and type of the next field of a struct, behind the one of number `before`. `Some(None)`: its end.
-    #[expect(clippy::option_option, reason = "no field, and no struct")]
-    fn field(&mut self, before: i64) -> Option<Option<(i64, u8)>> {
-        let byte = self.byte()?;
-        if byte == 0 {
-            return Some(None);
-        }
-        let id = if byte >> 4 == 0 { self.zigzag()? } else { before.wrapping_add(i64::from(byte >> 4)) };
-        Some(Some((id, byte & 0x0f)))
-    }
-
-    fn skip(&mut self, kind: u8, depth: u32) -> Option<()> {
-        let depth = depth.checked_sub(1)?;
-        match kind {
-            // A field that is true or false has no more bytes.
-            1 | 2 => {}
-            3 => self.at += 1,
-            4..=6 => drop(self.varint()?),
-            7 => self.at += 8,
-            8 => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                self.at = self.at.checked_add(length)?;
-            }
-            9 | 10 => {
-                let about = self.byte()?;
-                let many = if about >> 4 == 15 { self.varint()? } else { u64::from(about >> 4) };
-                for _ in 0..many {
-                    // In a list they have one.
-                    let kind = if matches!(about & 0x0f, 1 | 2) { 3 } else { about & 0x0f };
-                    self.skip(kind, depth)?;
-                    self.bytes.get(..self.at)?;
-                }
-            }
-            12 => {
-                let mut id = 0;
-                while let Some((field, kind)) = self.field(id)? {
-                    self.skip(kind, depth)?;
-                    id = field;
-                }
-            }
-            // Page headers hold no maps.
-            _ => return None,
-        }
-        (self.at <= self.bytes.len()).then_some(())
-    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,12 @@
 
 use moulin_core::{PlannedFile, Room};
 use parquet::DecodeResult;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
 use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder};
 
 use super::fit::Fit;
-use super::footer::{damaged, guarded};
-use super::{Reading, checksums, prune, rows_of};
+use super::footer::{caught, damaged, guarded};
+use super::{Reading, checksums, prune, roots, rows_of};
 use crate::Error;
 use crate::pipeline::Parsed;
 
@@ -26,8 +25,9 @@ impl Reading {
         mut emit: impl FnMut(Parsed) -> bool,
     ) -> Result<(), Error> {
         let places = &fit.places();
-        let rows =
-            if self.conditions.is_empty() { None } else { prune::rows(&footer, &self.all, &self.conditions, group) };
+        let wanted = || prune::rows(&footer, &self.all, &self.conditions, group);
+        // Statistics that contradict each other say nothing.
+        let rows = if self.conditions.is_empty() { None } else { caught(wanted).ok().flatten() };
         let all = rows_of(footer.metadata().row_group(group));
         let expected = rows.as_ref().map_or(all, |rows| rows.row_count() as u64);
         self.pass_over(all.saturating_sub(expected));
@@ -45,8 +45,8 @@ impl Reading {
                 }
                 DecodeResult::Data(batch) => {
                     found += batch.num_rows() as u64;
-                    let parsed = self.counters.timed(Room::Read, || self.fitted(file, &batch, fit))?;
-                    if !emit(parsed) {
+                    let parsed = self.counters.timed(Room::Read, || caught(|| self.fitted(file, &batch, fit)));
+                    if !emit(parsed.map_err(|reason| damaged(file, format!("row group {group}: {reason}")))??) {
                         return Ok(());
                     }
                 }
@@ -105,7 +105,7 @@ fn beyond(file: &PlannedFile, footer: &ArrowReaderMetadata, group: usize, places
         let end = u64::try_from(start.saturating_add(column.compressed_size())).unwrap_or(u64::MAX);
         places.contains(place) && end > file.size_bytes
     };
-    let mut leaves = leaves.map(|(leaf, _)| (leaf, footer.parquet_schema().get_column_root_idx(leaf)));
+    let mut leaves = leaves.filter_map(|(leaf, _)| Some((leaf, roots::place(footer, leaf)?)));
     match leaves.find(is_beyond) {
         Some((_, place)) => {
             let column = footer.schema().field(place).name();
@@ -122,9 +122,9 @@ fn decoder(
     places: &[usize],
     rows: Option<RowSelection>,
 ) -> Result<ParquetPushDecoder, String> {
-    let mask = ProjectionMask::roots(footer.parquet_schema(), places.iter().copied());
     let builder = ParquetPushDecoderBuilder::new_with_metadata(footer.clone());
-    let builder = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS).with_projection(mask);
+    let builder = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS);
+    let builder = builder.with_projection(roots::mask(footer, places));
     let builder = match rows {
         Some(rows) => builder.with_row_selection(rows),
         None => builder,

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
-use moulin_core::{Counters, PlannedFile};
+use moulin_core::{Counters, PlannedFile, ReadLimits};
 use parquet::DecodeResult;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::{ConvertedType, Type};
@@ -15,6 +15,7 @@ use parquet::schema::types::ColumnDescPtr;
 use tokio::runtime::Handle;
 
 use super::mend::mended;
+use super::{roots, schema};
 use crate::Error;
 use crate::fetch::Fetcher;
 
@@ -32,20 +33,23 @@ fn unreadable(file: &PlannedFile, reason: String) -> Error {
 
 /// Runs a step of the decoder. A damaged file may make it panic: that is no more than one of its errors.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            Err(format!("its values contradict each other: {}", text.unwrap_or("the decoder gave up")))
-        }
-    }
+    caught(work)?.map_err(|error| error.to_string())
 }
 
-/// Fetches and decodes the footer. `with_pages`: the statistics of pages too, where the file has them.
+/// Runs what works on values of the file; they may make it panic.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        format!("its values contradict each other: {}", text.unwrap_or("the decoder gave up"))
+    })
+}
+
+/// Fetches and decodes the footer. `with_pages`: the statistics of pages too, where the file has them. Of the limits only
+/// what decoding it would not survive is looked at.
 pub(super) fn footer(
     fetcher: &Fetcher,
     file: &PlannedFile,
+    limits: &ReadLimits,
     with_pages: bool,
     counters: &Counters,
     runtime: &Handle,
@@ -59,32 +63,43 @@ pub(super) fn footer(
         match guarded(|| decoder.try_decode()).map_err(bad)? {
             DecodeResult::NeedsData(ranges) => {
                 let parts = fetcher.ranges(file, &ranges, counters, runtime)?;
-                start = start.or(ranges.iter().zip(&parts).find_map(|(range, part)| footer_start(file, range, part)));
+                for (range, part) in ranges.iter().zip(&parts) {
+                    start = start.or_else(|| footer_start(file, range, part));
+                    if start == Some(range.start) && range.end.checked_add(TAIL_BYTES as u64) == Some(file.size_bytes) {
+                        schema::check(file, part, limits)?;
+                    }
+                }
                 guarded(|| decoder.push_ranges(ranges, parts)).map_err(bad)?;
             }
             DecodeResult::Data(footer) => {
-                return guarded(|| {
+                let footer = guarded(|| {
                     let footer = Arc::new(mended(footer, start)?);
                     let plain = ArrowReaderMetadata::try_new(Arc::clone(&footer), ArrowReaderOptions::new())?;
-                    match better_schema(&plain) {
-                        None => Ok(plain),
+                    let footer = match better_schema(&plain) {
+                        None => plain,
                         Some(schema) => {
-                            ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new().with_schema(schema))
+                            ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new().with_schema(schema))?
                         }
-                    }
-                })
-                .map_err(bad);
+                    };
+                    roots::check(&footer)?;
+                    Ok(footer)
+                });
+                return footer.map_err(bad);
             }
             DecodeResult::Finished => return Err(damaged(file, "it has no footer")),
         }
     }
 }
 
-/// Where the footer begins, by the last bytes of the file: its length and the magic number.
+/// Bytes of the length of the footer and of the magic number.
+const TAIL_BYTES: usize = 8;
+
+/// Where the footer begins, by the last bytes of the file; `None` for one that is encrypted too.
 fn footer_start(file: &PlannedFile, range: &Range<u64>, part: &[u8]) -> Option<u64> {
-    let (_, last) = part.split_last_chunk::<8>().filter(|_| range.end == file.size_bytes)?;
-    let length = u32::from_le_bytes([last[0], last[1], last[2], last[3]]);
-    file.size_bytes.checked_sub(8 + u64::from(length))
+    let (_, last) = part.split_last_chunk::<TAIL_BYTES>().filter(|_| range.end == file.size_bytes)?;
+    let (length, magic) = last.split_first_chunk::<4>()?;
+    let before = TAIL_BYTES as u64 + u64::from(u32::from_le_bytes(*length));
+    file.size_bytes.checked_sub(before).filter(|_| magic == b"PAR1")
 }
 
 /// The schema with moments of 96 bits in microseconds and words of an enumeration as text; `None` without either. In

@@ -17,7 +17,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use moulin_core::{ContractMode, Counters, PlannedFile, ProvenanceColumn, Source};
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::file::metadata::RowGroupMetaData;
 use tokio::runtime::Handle;
@@ -28,10 +27,11 @@ use crate::accounts::{Accounts, FilePlace};
 use crate::added::Places;
 use crate::condition::Condition;
 use crate::fetch::Fetcher;
+use crate::passage::{self, Inlet};
 use crate::pipeline::Parsed;
 use crate::shards::{ShardEnd, Told};
 use crate::{BatchStream, Error, Input};
-use footer::footer;
+use footer::{caught, footer};
 use make::Make;
 
 mod checksums;
@@ -42,6 +42,9 @@ mod limits;
 mod make;
 mod mend;
 mod prune;
+mod roots;
+mod schema;
+mod thrift;
 mod units;
 
 /// Compressed bytes of row groups under way, at the most; a row group that has more is alone.
@@ -56,7 +59,7 @@ pub(super) fn schema(
     source: &Source,
     runtime: &Handle,
 ) -> Result<InputSchema, Error> {
-    let footer = footer(fetcher, file, false, &Counters::default(), runtime)?;
+    let footer = footer(fetcher, file, &source.limits, false, &Counters::default(), runtime)?;
     limits::check(file, &footer, &source.limits)?;
     let found = footer.schema();
     let (declared, places) = (make::by_name(&source.columns), make::places(found));
@@ -89,8 +92,14 @@ fn missing_column(file: &PlannedFile, column: &str, found: &Schema) -> Error {
 }
 
 /// The row groups of a file.
-pub(super) fn row_groups(fetcher: &Fetcher, file: &PlannedFile, runtime: &Handle) -> Result<usize, Error> {
-    footer(fetcher, file, false, &Counters::default(), runtime).map(|footer| footer.metadata().num_row_groups())
+pub(super) fn row_groups(
+    fetcher: &Fetcher,
+    file: &PlannedFile,
+    source: &Source,
+    runtime: &Handle,
+) -> Result<usize, Error> {
+    footer(fetcher, file, &source.limits, false, &Counters::default(), runtime)
+        .map(|footer| footer.metadata().num_row_groups())
 }
 
 /// What every decoding thread needs of the job.
@@ -115,7 +124,7 @@ enum Step {
         number: usize,
         rows: u64,
     },
-    Group(mpsc::Receiver<Result<Parsed, Error>>),
+    Group(Inlet<Parsed>),
     FileEnd,
 }
 
@@ -177,8 +186,7 @@ pub(super) fn batches(
                 }
                 Step::FileEnd => Counters::add(&counters.files_done, 1),
                 Step::Group(mut batches) => {
-                    while let Some(batch) = batches.recv().await {
-                        let mut parsed = batch?;
+                    while let Some(mut parsed) = batches.next().await? {
                         counters.enter(moulin_core::Room::Read);
                         let records_before = accounts.block(&mut parsed).await?;
                         let places = Places { records_before, bad_after: &parsed.bad_after, offsets: None };
@@ -220,25 +228,24 @@ impl Reading {
             }
             // A bad row is one whether it would be wanted or not.
             let reading = if fit.checks { Self { conditions: Arc::default(), ..self.clone() } } else { self.clone() };
-            let wanted = prune::groups(&footer, &self.all, &reading.conditions);
+            // Statistics that contradict each other say nothing.
+            let wanted = caught(|| prune::groups(&footer, &self.all, &reading.conditions));
+            let wanted = wanted.unwrap_or_else(|_| vec![true; footer.metadata().num_row_groups()]);
             for (group, wanted) in wanted.into_iter().enumerate().filter(|(group, _)| asked.contains(group)) {
                 if !wanted {
                     self.pass_over(rows_of(footer.metadata().row_group(group)));
                     continue;
                 }
                 let place = self.runtime.block_on(room.take(bytes_of(&footer, group, &fit.places())))?;
-                let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+                let (outlet, batches) = passage::channel("the thread that decodes a row group", BATCHES_AHEAD);
                 if steps.blocking_send(Ok(Step::Group(batches))).is_err() {
                     return Ok(());
                 }
                 let (reading, file, footer, fit) = (reading.clone(), file.clone(), footer.clone(), Arc::clone(&fit));
                 self.runtime.spawn_blocking(move || {
                     let _place = place;
-                    let emit = |batch| sender.blocking_send(Ok(batch)).is_ok();
-                    if let Err(error) = reading.decode(&file, footer, group, &fit, emit) {
-                        // Nobody is left to tell when this fails.
-                        let _ = sender.blocking_send(Err(error));
-                    }
+                    let emit = |batch| outlet.blocking_send(batch).is_ok();
+                    outlet.blocking_end(reading.decode(&file, footer, group, &fit, emit));
                 });
             }
             if steps.blocking_send(Ok(Step::FileEnd)).is_err() {
@@ -267,8 +274,9 @@ impl Reading {
 
     /// The footer of a file that is within all limits.
     fn footer(&self, file: &PlannedFile, with_pages: bool) -> Result<ArrowReaderMetadata, Error> {
-        let footer = footer(&self.input.fetcher, file, with_pages, &self.counters, &self.runtime)?;
-        limits::check(file, &footer, &self.input.source.limits)?;
+        let limits = &self.input.source.limits;
+        let footer = footer(&self.input.fetcher, file, limits, with_pages, &self.counters, &self.runtime)?;
+        limits::check(file, &footer, limits)?;
         Ok(footer)
     }
 }
@@ -279,7 +287,7 @@ fn rows_of(group: &RowGroupMetaData) -> u64 {
 
 /// Compressed bytes of the columns at `places` of a row group.
 fn bytes_of(footer: &ArrowReaderMetadata, group: usize, places: &[usize]) -> u64 {
-    let mask = ProjectionMask::roots(footer.parquet_schema(), places.iter().copied());
+    let mask = roots::mask(footer, places);
     let columns = footer.metadata().row_group(group).columns().iter().enumerate();
     columns
         .filter(|(leaf, _)| mask.leaf_included(*leaf))

@@ -2,12 +2,15 @@
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Scalar, UInt64Array};
 use arrow::compute::kernels::cmp;
-use arrow::compute::{CastOptions, and, cast_with_options};
+use arrow::compute::{CastOptions, and, cast_with_options, nullif};
 use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
+use parquet::basic::{ColumnOrder, SortOrder, Type};
+use parquet::file::metadata::RowGroupMetaData;
 
+use super::roots;
 use crate::condition::{Comparison, Condition, Literal, Test};
 use crate::landable::landable;
 
@@ -21,13 +24,8 @@ pub(super) fn groups(footer: &ArrowReaderMetadata, schema: &Schema, conditions: 
     for condition in conditions {
         let Some(column) = Statistics::of(footer, schema, condition) else { continue };
         let rows: Vec<u64> = groups.iter().map(|group| group.num_rows().max(0) as u64).collect();
-        let bounds = || {
-            let mins = column.converter.row_group_mins(groups).ok()?;
-            let maxes = column.converter.row_group_maxes(groups).ok()?;
-            Some((mins, maxes, column.converter.row_group_null_counts(groups).ok()?))
-        };
-        if let Some((mins, maxes, nulls)) = bounds() {
-            column.narrow(condition, (mins, maxes, nulls), &rows, &mut keep);
+        if let Some(bounds) = column.of_groups(groups) {
+            column.narrow(condition, bounds, &rows, &mut keep);
         }
     }
     keep
@@ -45,8 +43,7 @@ pub(super) fn rows(
     let mut selection: Option<RowSelection> = None;
     for condition in conditions {
         let Some(column) = Statistics::of(footer, schema, condition) else { continue };
-        let Some(leaf) = column.converter.parquet_column_index() else { continue };
-        let Some(pages) = offsets.get(group).and_then(|leaves| leaves.get(leaf)) else { continue };
+        let Some(pages) = offsets.get(group).and_then(|leaves| leaves.get(column.leaf)) else { continue };
         let mut starts = Vec::new();
         for page in pages.page_locations() {
             let Ok(start) = usize::try_from(page.first_row_index) else { return None };
@@ -62,6 +59,8 @@ pub(super) fn rows(
         let bounds = || {
             let mins = column.converter.data_page_mins(columns, offsets, [&group]).ok()?;
             let maxes = column.converter.data_page_maxes(columns, offsets, [&group]).ok()?;
+            let wrong = vec![!column.order.is_sure; mins.len()].into();
+            let (mins, maxes) = (nullif(&mins, &wrong).ok()?, nullif(&maxes, &wrong).ok()?);
             Some((mins, maxes, column.converter.data_page_null_counts(columns, offsets, [&group]).ok()?))
         };
         let Some(bounds) = bounds() else { continue };
@@ -80,6 +79,8 @@ pub(super) fn rows(
 /// The statistics of one column.
 struct Statistics<'a> {
     converter: StatisticsConverter<'a>,
+    leaf: usize,
+    order: Order,
     /// The type its values have when they are compared.
     ty: DataType,
 }
@@ -93,9 +94,28 @@ impl<'a> Statistics<'a> {
         if landable(found.data_type()).ok()? != ty || matches!(ty, DataType::Float32 | DataType::Float64) {
             return None;
         }
+        // The converter takes the place of a column for that of its root.
+        if !roots::are_columns(footer) {
+            return None;
+        }
         let converter =
             StatisticsConverter::try_new(&condition.column, footer.schema(), footer.parquet_schema()).ok()?;
-        Some(Self { converter, ty })
+        // Of nulls that nobody counted there may be some.
+        let converter = converter.with_missing_null_counts_as_zero(false);
+        let leaf = converter.parquet_column_index()?;
+        Some(Self { converter, leaf, order: Order::of(footer, leaf), ty })
+    }
+
+    /// The least and the greatest value of each row group, null where it is not known, and how many nulls it has.
+    fn of_groups(&self, groups: &'a [RowGroupMetaData]) -> Option<(ArrayRef, ArrayRef, UInt64Array)> {
+        let is_wrong = |group: &RowGroupMetaData| {
+            let is_old = group.column(self.leaf).statistics().is_some_and(|known| known.is_min_max_deprecated());
+            Some(if is_old { !self.order.is_by_sign } else { !self.order.is_sure })
+        };
+        let wrong: BooleanArray = groups.iter().map(is_wrong).collect();
+        let mins = nullif(&self.converter.row_group_mins(groups).ok()?, &wrong).ok()?;
+        let maxes = nullif(&self.converter.row_group_maxes(groups).ok()?, &wrong).ok()?;
+        Some((mins, maxes, self.converter.row_group_null_counts(groups).ok()?))
     }
 
     /// Keeps what may hold a row for which the condition is true.
@@ -153,6 +173,56 @@ impl<'a> Statistics<'a> {
     }
 }
 
+/// In which order the bounds of a column are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Order {
+    /// Those of today (`min_value` and `max_value` in parquet.thrift) are in that of the column's type.
+    is_sure: bool,
+    /// The old ones (`min` and `max`) are: they were compared by sign, byte by byte where the value is of bytes.
+    is_by_sign: bool,
+}
+
+impl Order {
+    fn of(footer: &ArrowReaderMetadata, leaf: usize) -> Self {
+        let column = footer.parquet_schema().column(leaf);
+        Self::new(footer.metadata().file_metadata().column_order(leaf), column.sort_order(), column.physical_type())
+    }
+
+    /// Without a said order nothing is known but what every order makes of whole numbers with a sign.
+    fn new(said: ColumnOrder, of_type: SortOrder, physical: Type) -> Self {
+        let is_by_sign = matches!(physical, Type::INT32 | Type::INT64) && of_type == SortOrder::SIGNED;
+        match said {
+            ColumnOrder::TYPE_DEFINED_ORDER(_) => Self { is_sure: of_type != SortOrder::UNDEFINED, is_by_sign },
+            ColumnOrder::UNDEFINED => Self { is_sure: is_by_sign, is_by_sign },
+            ColumnOrder::UNKNOWN => Self { is_sure: false, is_by_sign: false },
+        }
+    }
+}
+
 fn narrow_by(keep: &mut [bool], may: impl Fn(usize) -> bool) {
     keep.iter_mut().enumerate().for_each(|(at, keep)| *keep = *keep && may(at));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_in_the_order_of_the_type_or_say_nothing() {
+        use SortOrder::{SIGNED, UNSIGNED};
+        let order = |is_sure, is_by_sign| Order { is_sure, is_by_sign };
+        let typed = ColumnOrder::TYPE_DEFINED_ORDER(SIGNED);
+        for (said, of_type, physical, expected) in [
+            (typed, SIGNED, Type::INT64, order(true, true)),
+            (typed, UNSIGNED, Type::INT32, order(true, false)),
+            (typed, UNSIGNED, Type::BYTE_ARRAY, order(true, false)),
+            (typed, SIGNED, Type::FIXED_LEN_BYTE_ARRAY, order(true, false)),
+            (typed, SortOrder::UNDEFINED, Type::FIXED_LEN_BYTE_ARRAY, order(false, false)),
+            (ColumnOrder::UNDEFINED, SIGNED, Type::INT32, order(true, true)),
+            (ColumnOrder::UNDEFINED, UNSIGNED, Type::BYTE_ARRAY, order(false, false)),
+            (ColumnOrder::UNKNOWN, SIGNED, Type::INT32, order(false, false)),
+        ] {
+            assert_eq!(Order::new(said, of_type, physical), expected, "{said:?} {of_type:?} {physical:?}");
+        }
+    }
 }

@@ -22,6 +22,7 @@ mod long_records;
 mod ndjson;
 mod parquet;
 mod parquet_contract;
+mod parquet_footers;
 mod parquet_kinds;
 mod parquet_parts;
 mod parquet_units;

@@ -22,7 +22,7 @@ use super::*;
 type F16 = <arrow::datatypes::Float16Type as ArrowPrimitiveType>::Native;
 
 /// A file of one row group, written column by column.
-fn write_columns(path: &Path, message: &str, columns: &[&dyn Fn(&mut SerializedColumnWriter<'_>)]) {
+pub(super) fn write_columns(path: &Path, message: &str, columns: &[&dyn Fn(&mut SerializedColumnWriter<'_>)]) {
     let schema = Arc::new(parse_message_type(message).unwrap());
     let properties = Arc::new(WriterProperties::builder().build());
     let mut writer = SerializedFileWriter::new(File::create(path).unwrap(), schema, properties).unwrap();
@@ -120,7 +120,7 @@ fn logical_types_become_those_that_land() {
 }
 
 /// A file of two columns, the first with a dictionary, whose footer was written by somebody else.
-fn with_footer(path: &Path, created_by: &str, other: impl FnOnce(ParquetMetaData) -> ParquetMetaData) {
+pub(super) fn with_footer(path: &Path, created_by: &str, other: impl FnOnce(ParquetMetaData) -> ParquetMetaData) {
     let batch = RecordBatch::try_from_iter([("m", longs([9, 9])), ("n", longs([7, 8]))]).unwrap();
     let properties = WriterProperties::builder().set_column_dictionary_enabled("n".into(), false);
     let properties = properties.set_created_by(created_by.to_owned()).build();

@@ -34,7 +34,7 @@ fn thousand(path: &Path) {
     writer.close().unwrap();
 }
 
-fn compare(column: &str, comparison: Comparison, literal: Literal) -> Condition {
+pub(super) fn compare(column: &str, comparison: Comparison, literal: Literal) -> Condition {
     Condition { column: column.to_owned(), test: Test::Compare(comparison, literal) }
 }
 
@@ -47,7 +47,7 @@ async fn numbers(source: &Source, conditions: Vec<Condition>) -> Vec<i64> {
     rows.iter().map(|row| row[0].parse().unwrap()).collect()
 }
 
-async fn read_projected(source: &Source, options: ReadOptions) -> Vec<Vec<String>> {
+pub(super) async fn read_projected(source: &Source, options: ReadOptions) -> Vec<Vec<String>> {
     let fetcher = Fetcher::new(&StorageSettings::default()).unwrap();
     let files = fetcher.list(&source.uris).await.unwrap();
     let schema = schema(&fetcher, source, &files).await.unwrap();

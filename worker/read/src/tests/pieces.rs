@@ -38,13 +38,13 @@ fn records(stream: ByteStream, record_bytes: u64) -> Vec<Record> {
 /// The text in pieces, as a thread of their own makes them.
 fn in_pieces(text: Vec<u8>) -> ByteStream {
     let pool = Pool::default();
-    let (sender, pieces) = channel(pool.clone());
+    let (outlet, pieces) = channel(pool.clone());
     std::thread::spawn(move || {
         let mut input = Cursor::new(text);
         loop {
             let (piece, is_last) = Piece::read(&mut input, &pool).unwrap();
-            if sender.blocking_send(Ok(piece)).is_err() || is_last {
-                return;
+            if outlet.blocking_send(piece).is_err() || is_last {
+                return outlet.blocking_end(Ok(()));
             }
         }
     });

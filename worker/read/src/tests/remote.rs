@@ -1,15 +1,19 @@
 //! Files of a store, which is asked for no more than there is room for.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use moulin_core::PlannedFile;
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 use object_store::{
     CopyOptions, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
@@ -19,6 +23,8 @@ struct Asked {
     store: InMemory,
     bytes: AtomicU64,
     requests: AtomicUsize,
+    /// Whether a request makes whoever asks die of it.
+    kills: AtomicBool,
 }
 
 impl std::fmt::Display for Asked {
@@ -40,6 +46,7 @@ impl ObjectStore for Asked {
     }
 
     async fn get_opts(&self, key: &Key, options: GetOptions) -> Answer<GetResult> {
+        assert!(!self.kills.load(Relaxed), "on purpose");
         let bytes = match &options.range {
             Some(GetRange::Bounded(range)) => range.end - range.start,
             _ => self.store.head(key).await?.size,
@@ -145,6 +152,53 @@ fn what_nobody_takes_is_not_asked_for() {
             }
             assert_eq!(rows, 1 << 21);
             assert!(most < BOUND, "{name}: {most} bytes of {size} were asked for and not taken");
+        });
+    }
+}
+
+#[test]
+fn a_task_that_dies_is_no_end_of_the_file() {
+    on_runtime(async {
+        let asked = Arc::new(Asked::default());
+        asked.kills.store(true, Relaxed);
+        let uri = "http://host/a.csv";
+        let fetcher = Fetcher::new(&StorageSettings::default()).unwrap();
+        let fetcher = fetcher.with_store(uri, asked as Arc<dyn ObjectStore>);
+        let file = PlannedFile { uri: uri.to_owned(), size_bytes: 8, etag: None };
+        let stop = CancellationToken::new();
+        let mut stream = fetcher.open(&file, &Arc::default(), &Handle::current(), &stop).unwrap();
+        let read = move || std::io::Read::read_to_end(&mut stream, &mut Vec::new());
+        let error = tokio::task::spawn_blocking(read).await.unwrap().unwrap_err().to_string();
+        assert!(error.contains("the task that fetches ended before all of it was there"), "{error}");
+    });
+}
+
+#[test]
+fn ranges_beyond_the_end_of_an_object_are_damage_and_not_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    for (place, bytes) in [(None, 1 << 40), (None, i64::MAX), (Some(1 << 30), 100)] {
+        super::parquet_kinds::with_footer(&path, "x", |footer| {
+            let mut builder = footer.into_builder();
+            let group = builder.take_row_groups().remove(0);
+            let mut columns = group.columns().to_vec();
+            let mut column = columns[1].clone().into_builder().set_total_compressed_size(bytes);
+            if let Some(place) = place {
+                column = column.set_data_page_offset(place);
+            }
+            columns[1] = column.build().unwrap();
+            builder.set_row_groups(vec![group.into_builder().set_column_metadata(columns).build().unwrap()]).build()
+        });
+        on_runtime(async {
+            let (asked, fetcher, mut source) = stored("a.parquet", std::fs::read(&path).unwrap()).await;
+            (source.format, source.columns) = (Format::Parquet, Vec::new());
+            let files = fetcher.list(&source.uris).await.unwrap();
+            let schema = schema(&fetcher, &source, &files).await.unwrap();
+            let read = batches(&fetcher, &source, &files, &schema, options(OnBadRow::Fail));
+            let error = read.try_collect::<Vec<RecordBatch>>().await.unwrap_err();
+            assert!(error.to_string().contains("is damaged: row group 0, column `n`: it has "), "{error}");
+            assert_eq!(moulin_core::Fault::from(error).kind, moulin_core::FaultKind::BadFile);
+            assert!(asked.bytes.load(Relaxed) < 1 << 20);
         });
     }
 }
