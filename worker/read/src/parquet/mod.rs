@@ -5,8 +5,8 @@
 //! once as there are threads, on blocking threads, while their compressed bytes fit a budget (`BYTES_AT_ONCE`); they come
 //! out in order.
 //! What cannot be decoded makes the file a bad one, with the row group and the column that are damaged. A value that is
-//! none of the type that is declared for its column makes its row a bad one: texts are read by the rules of all formats
-//! (`make`), all else is cast, and must come back from the cast as it was.
+//! none of the type of its column, declared or that of the first file, makes its row a bad one: texts are read by the rules
+//! of all formats (`texts`), all else is cast, and must come back from the cast as it was (`ways`).
 //!
 //! Columns that nobody asks for are not fetched, nor are row groups and pages whose statistics say that they hold no
 //! wanted row (`prune`). Their rows are counted all the same: the footer says how many they are. Where rows are numbered
@@ -44,8 +44,10 @@ mod mend;
 mod prune;
 mod roots;
 mod schema;
+mod texts;
 mod thrift;
 mod units;
+mod ways;
 
 /// Compressed bytes of row groups under way, at the most; a row group that has more is alone.
 const BYTES_AT_ONCE: u64 = 128 << 20;
@@ -176,7 +178,7 @@ pub(super) fn batches(
         });
         let mut added = input.added.of_file(&with_added, 0, "");
         let mut rows_before = 0;
-        while let Some(step) = steps.recv().await {
+        'reading: while let Some(step) = steps.recv().await {
             match step? {
                 Step::File { number, rows } => {
                     let uri = input.files[number].uri.clone();
@@ -191,12 +193,17 @@ pub(super) fn batches(
                         let records_before = accounts.block(&mut parsed).await?;
                         let places = Places { records_before, bad_after: &parsed.bad_after, offsets: None };
                         yield added.append(parsed.batch, places)?;
+                        if accounts.are_enough() {
+                            break 'reading;
+                        }
                     }
                 }
             }
         }
-        opening.await.map_err(|error| Error::Internal(format!("the thread that opens files ended: {error}")))?;
-        accounts.end()?;
+        if !accounts.are_enough() {
+            opening.await.map_err(|error| Error::Internal(format!("the thread that opens files ended: {error}")))?;
+            accounts.end()?;
+        }
         if let Some(told) = told {
             let records = accounts.place().records - rows_before;
             told.tell(ShardEnd { from: first_group, to: last_group, records, lines: 0 });
