@@ -63,6 +63,26 @@ impl Block {
         Self { buffer, start, end, offset, charset: None, quotes: false, added: 0, long: None, pool: Pool::default() }
     }
 
+    /// Keeps the bytes before `end` and gives those from there on.
+    pub(crate) fn split_off(&mut self, end: usize) -> Self {
+        let rest = &self.buffer[end..self.end];
+        let mut buffer = self.pool.take(SLACK + rest.len() + TAIL);
+        buffer[SLACK..SLACK + rest.len()].copy_from_slice(rest);
+        let rest = Self {
+            buffer,
+            start: SLACK,
+            end: SLACK + rest.len(),
+            offset: self.offset + file_bytes(self.charset, &self.buffer[self.start..end]),
+            charset: self.charset,
+            quotes: self.quotes,
+            added: self.added,
+            long: None,
+            pool: self.pool.clone(),
+        };
+        (self.end, self.added) = (end, 0);
+        rest
+    }
+
     /// Leaves out bytes at the front.
     pub(crate) fn advance_to(&mut self, start: usize) {
         self.offset += file_bytes(self.charset, &self.buffer[self.start..start]);

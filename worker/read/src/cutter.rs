@@ -180,7 +180,7 @@ impl<T: Text> Cutter<T> {
         // Who inflates is one of the threads, and parses when the others cannot keep up.
         let _inflating = (splitter.is_fed() && self.threads > 1).then(|| self.crew.take_one());
         loop {
-            let block = match next.take() {
+            let mut block = match next.take() {
                 Some(block) => block,
                 None => match splitter.next(&start.cut).map_err(|error| cut_error(uri, error))? {
                     Some(block) => block,
@@ -188,6 +188,7 @@ impl<T: Text> Cutter<T> {
                 },
             };
             self.reader.counters.busy(Room::Read, splitter.take_time());
+            next = self.reader.split_off(&start, &mut block);
             let parsed = self.parse(&start, block);
             if steps.blocking_send(Ok(Step::Block { parsed })).is_err() {
                 return Ok(false);

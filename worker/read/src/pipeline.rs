@@ -27,6 +27,9 @@ use crate::{BatchStream, Error, Input, ReadOptions};
 
 /// Rows below which batches wait for more.
 const FEW_ROWS: usize = 8192;
+/// Cells that a block may become where records need not have all columns: no bytes bound them then. Eight to sixteen bytes
+/// each, of some blocks more than there are threads.
+pub(crate) const MOST_CELLS: usize = if cfg!(test) { 1 << 12 } else { 2 << 20 };
 
 /// A text format of one schema.
 pub(crate) trait Text: Send + Sync + 'static {
@@ -42,6 +45,10 @@ pub(crate) trait Text: Send + Sync + 'static {
     fn splits(&self) -> bool {
         false
     }
+    /// One past the last of the first `rows` records of a text of whole ones; `None`: there are no more than these.
+    fn end_of(&self, start: &Start, text: &[u8], rows: usize) -> Option<usize>;
+    /// Whether records make cells that no byte of them stands for.
+    fn has_absent_cells(&self, start: &Start) -> bool;
     /// Parses whole records.
     fn parse(&self, start: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error>;
 }
@@ -104,9 +111,10 @@ impl Sizes {
         Self { bytes_per_row: AtomicUsize::new(64), text_bytes: (0..columns).map(|_| AtomicUsize::new(0)).collect() }
     }
 
-    /// Rows that a block of so many bytes may hold.
+    /// Rows that a block of so many bytes may hold. Of many columns there are few, however short the rows were so far.
     pub(crate) fn rows(&self, bytes: usize) -> usize {
-        bytes / self.bytes_per_row.load(Relaxed).max(1) * 17 / 16 + 16
+        let most = bytes.max(MOST_CELLS) / self.text_bytes.len().max(1);
+        (bytes / self.bytes_per_row.load(Relaxed).max(1) * 17 / 16).min(most) + 16
     }
 
     /// Bytes of text that a column may hold.
@@ -155,7 +163,9 @@ pub(crate) fn batches<T: Text>(
         let cutting = tokio::task::spawn_blocking(move || cutter.run(&sender));
         let mut added = input.added.of_file(&input.schema, 0, "");
         let (mut chain, mut from) = (None, u64::MAX);
-        let mut waiting = Waiting { schema: Arc::clone(&input.schema), batches: Vec::new(), rows: 0, bytes: 0 };
+        let few_rows = FEW_ROWS.min(MOST_CELLS / 2 / input.schema.fields().len().max(1)).max(1);
+        let schema = Arc::clone(&input.schema);
+        let mut waiting = Waiting { schema, enough_rows: few_rows, batches: Vec::new(), rows: 0, bytes: 0 };
         'reading: while let Some(step) = steps.recv().await {
             let parts = match step? {
                 Step::File { number, start, stretch, before } => {
@@ -187,16 +197,16 @@ pub(crate) fn batches<T: Text>(
                 let offsets = Some(std::mem::take(&mut parsed.offsets));
                 let places = Places { records_before, bad_after: &parsed.bad_after, offsets };
                 let batch = added.append(parsed.batch, places)?;
-                    if bytes * 2 >= block_bytes || batch.num_rows() >= FEW_ROWS {
-                        if let Some(batch) = waiting.take()? {
-                            yield batch;
-                        }
-                        if batch.num_rows() > 0 {
-                            yield batch;
-                        }
-                    } else if let Some(batch) = waiting.add(batch, bytes, block_bytes)? {
+                if bytes * 2 >= block_bytes || batch.num_rows() >= few_rows {
+                    if let Some(batch) = waiting.take()? {
                         yield batch;
                     }
+                    if batch.num_rows() > 0 {
+                        yield batch;
+                    }
+                } else if let Some(batch) = waiting.add(batch, bytes, block_bytes)? {
+                    yield batch;
+                }
                 if accounts.are_enough() {
                     break 'reading;
                 }
@@ -222,6 +232,7 @@ pub(crate) fn batches<T: Text>(
 /// Batches too small to hand on alone: the ends of files, and small files.
 struct Waiting {
     schema: SchemaRef,
+    enough_rows: usize,
     batches: Vec<RecordBatch>,
     rows: usize,
     bytes: usize,
@@ -235,7 +246,7 @@ impl Waiting {
         self.rows += batch.num_rows();
         self.bytes += bytes;
         self.batches.push(batch);
-        if self.rows >= FEW_ROWS || self.bytes >= enough_bytes { self.take() } else { Ok(None) }
+        if self.rows >= self.enough_rows || self.bytes >= enough_bytes { self.take() } else { Ok(None) }
     }
 
     fn take(&mut self) -> Result<Option<RecordBatch>, Error> {

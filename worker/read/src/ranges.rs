@@ -19,7 +19,7 @@ use crate::blocks::{Block, Pool, Splitter};
 use crate::crew::Doing;
 use crate::csv::{Cut, cut_error};
 use crate::fetch::{ByteStream, into_error};
-use crate::pipeline::{Ask, Parsed, Sizes, Start, Text};
+use crate::pipeline::{Ask, MOST_CELLS, Parsed, Sizes, Start, Text};
 use crate::{Error, Input};
 
 /// Bytes in which the start of a record is looked for: first a few, then more.
@@ -83,6 +83,16 @@ impl<T: Text> RangeReader<T> {
         let sizes = Sizes::new(text.columns());
         let (input, counters, runtime) = (input.clone(), Arc::clone(counters), Handle::current());
         Self { input, text, block_bytes, ask, sizes, pool: Pool::default(), counters, runtime }
+    }
+
+    /// Takes from a block the records that would make it too many cells.
+    pub(crate) fn split_off(&self, start: &Start, block: &mut Block) -> Option<Block> {
+        if block.long.is_some() || !self.text.has_absent_cells(start) {
+            return None;
+        }
+        let rows = (MOST_CELLS / self.text.columns().max(1)).max(1);
+        let end = block.start + self.text.end_of(start, block.bytes(), rows)?;
+        (end < block.end).then(|| block.split_off(end))
     }
 
     pub(crate) fn parse(&self, start: &Start, block: &Block) -> Result<Parsed, Error> {

@@ -251,6 +251,17 @@ impl Text for Csv {
         Ok(Start { cut, order, left_out, lines, records, charset, first })
     }
 
+    fn end_of(&self, start: &Start, text: &[u8], rows: usize) -> Option<usize> {
+        // Lines are counted faster than records are walked, and there are no fewer of them.
+        let mark = *start.cut.mark().last()?;
+        memchr::memchr2_iter(mark, b'\r', text).nth(rows - 1)?;
+        start.cut.record_ends(text).nth(rows - 1)
+    }
+
+    fn has_absent_cells(&self, start: &Start) -> bool {
+        self.format.ragged_rows.pads() || start.order.len() < self.targets.len()
+    }
+
     fn parse(&self, start: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {
         if let Some(long) = block.long {
             let bad =

@@ -13,7 +13,7 @@ use moulin_core::{JsonFormat, Source};
 use super::InputSchema;
 use super::blocks::{Block, Splitter};
 use super::csv::{Cut, cut_error};
-use super::ndjson::{Layout, Objects, skip_mark};
+use super::ndjson::{Layout, Objects, items, skip_mark};
 use super::pipeline::{Ask, Parsed, Sizes, Start, Text};
 use crate::Error;
 use crate::fetch::ByteStream;
@@ -64,6 +64,14 @@ impl Text for Json {
             charset: None,
             first: None,
         })
+    }
+
+    fn end_of(&self, _: &Start, text: &[u8], rows: usize) -> Option<usize> {
+        items::end_of(text, rows)
+    }
+
+    fn has_absent_cells(&self, _: &Start) -> bool {
+        true
     }
 
     fn parse(&self, _: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {

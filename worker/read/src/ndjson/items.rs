@@ -36,6 +36,16 @@ pub(crate) fn check_close(text: &[u8], close: usize, offset: u64, after_comma: b
     Ok(())
 }
 
+/// One past the comma behind so many elements; `None`: there are no more.
+pub(crate) fn end_of(text: &[u8], elements: usize) -> Option<usize> {
+    let mut left = elements;
+    let comma = walk(text, 0, |_| {
+        left -= 1;
+        left > 0
+    });
+    comma.filter(|at| text[*at] == b',').map(|at| at + 1)
+}
+
 /// The end of the element that starts at `at`: its comma, or the end of the text.
 pub(super) fn item_end(text: &[u8], at: usize) -> usize {
     walk(text, at, |_| false).unwrap_or(text.len())

@@ -183,6 +183,14 @@ impl Text for Ndjson {
         })
     }
 
+    fn end_of(&self, _: &Start, text: &[u8], rows: usize) -> Option<usize> {
+        memchr::memchr_iter(b'\n', text).nth(rows - 1).map(|at| at + 1)
+    }
+
+    fn has_absent_cells(&self, _: &Start) -> bool {
+        true
+    }
+
     fn parse(&self, _: &Start, block: &Block, sizes: &Sizes, ask: Ask) -> Result<Parsed, Error> {
         self.0.parse(block, sizes, ask)
     }

@@ -34,6 +34,7 @@ mod rejects;
 mod remote;
 mod shards;
 mod values;
+mod wide;
 
 use std::path::Path;
 use std::sync::Arc;
