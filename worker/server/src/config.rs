@@ -77,6 +77,17 @@ pub(crate) struct JobLimits {
     pub(crate) keep_rejects: Duration,
 }
 
+impl JobLimits {
+    /// Threads of the process that may wait for each other: with fewer, jobs whose readers have all of them would wait for
+    /// ever for a thread that writes. They are made when they are needed, and end when they have nothing to do.
+    pub(crate) fn blocking_threads(&self) -> usize {
+        // Jobs and as many queries; in each, threads that unpack, parse and write, and one for each spare purpose.
+        const OF_EACH: usize = 4;
+        const SPARE: usize = 512;
+        SPARE + 2 * self.slots * OF_EACH * (self.threads + OF_EACH)
+    }
+}
+
 impl Default for JobLimits {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
