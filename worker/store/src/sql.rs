@@ -39,10 +39,10 @@ macro_rules! job_columns {
 }
 
 // Nobody works on it, and it is of a pool that is asked for: `$5` holds their names between line ends, and what is left of
-// it without the job's own is another text. A requested cancel does not wait for `not_before`.
+// it without the job's own is another text.
 macro_rules! claimable {
     () => {
-        "((state = 'queued' AND (not_before IS NULL OR not_before <= $3 OR cancel_reason IS NOT NULL)) \
+        "((state = 'queued' AND (not_before IS NULL OR not_before <= $3)) \
           OR (state = 'running' AND lease_until <= $3)) \
          AND (CAST($4 AS TEXT) IS NULL OR job_id = $4) \
          AND (CAST($5 AS TEXT) IS NULL OR REPLACE($5, '\n' || pool || '\n', '') <> $5)"
@@ -182,8 +182,11 @@ pub(crate) const COMMIT_BEFORE: &str = "\
     WHERE j.dag_id = $1 AND j.run_id = $2 AND j.task_id = $3 AND j.map_index = $4 AND j.generation < $5 \
     ORDER BY j.generation DESC LIMIT 1";
 
+// A requested cancel does not wait for `not_before`, unless (`$10`) it cannot be answered yet.
 pub(crate) const FINISH: &str = concat!(
-    "UPDATE jobs SET state = $4, receipt = $5, fault = $6, finished_at = $7, not_before = $8, \
+    "UPDATE jobs SET state = $4, receipt = $5, fault = $6, finished_at = $7, \
+                     not_before = CASE WHEN cancel_reason IS NULL OR CAST($10 AS BIGINT) = 1 \
+                                       THEN CAST($8 AS BIGINT) END, \
                      failures = failures + $9, lease_until = NULL \
      WHERE ",
     fence!(),
@@ -196,7 +199,7 @@ pub(crate) const END_ATTEMPT: &str =
 
 pub(crate) const CANCEL: &str = concat!(
     "UPDATE jobs SET \
-        cancel_reason = COALESCE(cancel_reason, $3), \
+        cancel_reason = COALESCE(cancel_reason, $3), not_before = NULL, \
         state = CASE WHEN state = 'queued' AND attempt = 0 THEN 'cancelled' ELSE state END, \
         fault = CASE WHEN state = 'queued' AND attempt = 0 THEN $4 ELSE fault END, \
         finished_at = CASE WHEN state = 'queued' AND attempt = 0 THEN $5 ELSE finished_at END \
@@ -215,7 +218,7 @@ pub(crate) const EXPIRE_UNBEGUN: &str = "\
     WHERE state = 'queued' AND attempt = 0 AND deadline <= $1 RETURNING job_id";
 
 pub(crate) const EXPIRE_BEGUN: &str = "\
-    UPDATE jobs SET cancel_reason = $2 \
+    UPDATE jobs SET cancel_reason = $2, not_before = NULL \
     WHERE state IN ('queued', 'running') AND attempt > 0 AND cancel_reason IS NULL AND deadline <= $1 \
     RETURNING job_id";
 

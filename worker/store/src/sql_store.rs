@@ -193,7 +193,8 @@ impl SqlStore {
             .bind(&ended.fault)
             .bind(ended.state.is_final().then(|| micros(now)))
             .bind(ended.not_before.map(micros))
-            .bind(ended.failures);
+            .bind(ended.failures)
+            .bind(i64::from(ended.is_unknown));
         let Some(row) = transaction.row(finish).await.map_err(self.failed(ACTION))? else {
             transaction.rollback().await.map_err(self.failed(ACTION))?;
             // The same answer again, because the first one was lost on its way, is not a lost lease.
@@ -487,6 +488,8 @@ struct Ended {
     fault: Option<String>,
     not_before: Option<SystemTime>,
     failures: i64,
+    /// Whether the attempt could not find out what became of an earlier commit.
+    is_unknown: bool,
 }
 
 impl Ended {
@@ -499,13 +502,15 @@ impl Ended {
                 (JobState::Queued, None, Some(fault), Some(*not_before))
             }
         };
+        let is_unknown = matches!(outcome, Outcome::Again { fault, .. } if fault.kind == FaultKind::CommitUnknown);
         Ok(Self {
             state,
             word: if state.is_final() { state.as_str() } else { "again" },
             receipt: receipt.map(|receipt| to_json("receipt", receipt)).transpose()?,
             fault: fault.map(|fault| to_json("fault", fault)).transpose()?,
             not_before,
-            failures: i64::from(matches!(outcome, Outcome::Again { .. })),
+            failures: i64::from(matches!(outcome, Outcome::Again { .. }) && !is_unknown),
+            is_unknown,
         })
     }
 }

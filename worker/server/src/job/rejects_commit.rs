@@ -83,40 +83,42 @@ impl Settlement {
         if self.may_have_committed().await?
             && let Some(found) = self.find(&rejects_table::of(&self.table)).await?
         {
-            self.forget_unused(receipt, &found).await;
+            self.forget_unused(&found, &BTreeSet::new()).await;
             return Ok(Some(found.snapshot_id));
         }
         for number in 1..=TRIES {
             let draft = self.draft(receipt.attempt, change).await?;
-            let mut added = match receipt.rejects_to_commit.as_str() {
-                "" => Landed::default(),
-                text => Landed::from_text(&draft.target, text)?,
-            };
+            let mut added = self.rejects_for(&draft.target, receipt).await?;
             added.add(draft.copies.clone());
             // Of a replay it must be seen that it is done, also where somebody has deleted what it took.
             if added.files() == 0 && draft.replaced.is_empty() && change.mark.is_none() {
                 return Ok(None);
             }
+            let own: BTreeSet<String> = added.locations().map(str::to_owned).collect();
             let mut commit = Commit::new(self.token.clone(), receipt.attempt, added);
+            commit.attempt_id.clone_from(&receipt.attempt_id);
             commit.removed = Removed { locations: draft.replaced, added_by: None };
             commit.fence = Some(self.fence());
             commit.summary = summary(receipt);
             FaultPoint::RejectsWritten.pass();
             match self.worker.lake.commit(&draft.target, commit).await {
                 Ok(committed) => {
-                    let live = draft.copies.locations().map(str::to_owned).collect();
-                    self.forget_copies(&live, change).await;
+                    self.forget_unused(&committed, &own).await;
                     return Ok(Some(committed.snapshot_id));
                 }
                 Err(error) if error.is_files_gone() => {
                     tracing::info!(number, %error, "rejects were written again by others: looking where they are now");
-                    self.forget_copies(&BTreeSet::new(), change).await;
+                    let begin = staging::of_rejects_again(&self.lease.job_id);
+                    self.forget(own.into_iter().filter(|uri| staging::is_named(uri, &begin))).await;
                     tokio::time::sleep(Duration::from_millis(10 << number.min(7))).await;
                 }
                 // The newer generation has replaced the rows, and what belongs to them is of no interest any more.
                 Err(error) if error.is_superseded() => {
                     tracing::info!(%error, "rejects of a job that was done anew meanwhile are left out");
-                    self.forget_copies(&BTreeSet::new(), change).await;
+                    match self.rejects_written().await {
+                        Ok(written) => self.forget(written.into_iter()).await,
+                        Err(fault) => tracing::warn!(error = %fault, "their files are left"),
+                    }
                     return Ok(None);
                 }
                 Err(error) => return Err(error.into()),
@@ -156,33 +158,44 @@ impl Settlement {
         Ok(Draft { target, copies: writer.finish().await?, replaced })
     }
 
-    /// Forgets the copies that no snapshot refers to, of a commit that another attempt made.
-    async fn forget_unused(&self, receipt: &Receipt, found: &Committed) {
-        let (lake, table) = (&self.worker.lake, rejects_table::of(&self.table));
-        match lake.files_added(&table, found.snapshot_id, &self.lease.job_id).await {
-            Ok(live) => self.forget_copies(&live, &receipt.rejects_change).await,
-            // Which they are is not known any more: none is removed.
-            Err(error) => tracing::debug!(%error, "the snapshot of the rejects is gone"),
+    /// Removes what this job wrote for the table of rejects and its commit there does not have: copies of an attempt that
+    /// did not get that far, and what was written for a table that is not there any more. `own`: what was to be committed.
+    async fn forget_unused(&self, found: &Committed, own: &BTreeSet<String>) {
+        let result = async {
+            let written = self.rejects_written().await?;
+            if written.is_subset(own) {
+                return Ok(());
+            }
+            // It need not be what was to be committed: another attempt may have been first.
+            let (lake, table) = (&self.worker.lake, rejects_table::of(&self.table));
+            let live = lake.files_added(&table, found.snapshot_id, &self.lease.job_id).await?;
+            self.forget(written.difference(&live).cloned()).await;
+            Ok::<_, Fault>(())
+        };
+        if let Err(fault) = result.await {
+            // Which they are is not known: none is removed.
+            tracing::debug!(error = %fault, "files that a commit of rejects did not need are left");
         }
     }
 
-    /// Removes the copies of earlier rejects that this job made and that are not among `live`.
-    async fn forget_copies(&self, live: &BTreeSet<String>, change: &RejectsChange) {
-        if change.is_empty() {
-            return;
-        }
-        let begin = staging::of_rejects_again(&self.lease.job_id);
+    /// The data files that attempts of this job have named for the table of rejects.
+    async fn rejects_written(&self) -> Result<BTreeSet<String>, Fault> {
+        let begin = staging::of_rejects(&self.lease.job_id);
+        let staged = self.worker.store.staged_files(&self.lease.job_id).await?;
+        Ok(staged.into_iter().map(|file| file.uri).filter(|uri| staging::is_named(uri, &begin)).collect())
+    }
+
+    /// Removes files that no snapshot refers to, or will.
+    async fn forget(&self, files: impl Iterator<Item = String>) {
         let result = async {
-            let staged = self.worker.store.staged_files(&self.lease.job_id).await?;
-            let is_dead = |uri: &String| staging::is_named(uri, &begin) && !live.contains(uri);
-            for uri in staged.into_iter().map(|file| file.uri).filter(is_dead) {
+            for uri in files {
                 self.worker.lake.remove_files(std::slice::from_ref(&uri)).await?;
                 self.worker.store.unstage_file(&self.lease.job_id, &uri).await?;
             }
             Ok::<_, Fault>(())
         };
         if let Err(fault) = result.await {
-            tracing::warn!(error = %fault, "copies of rejects that were not needed could not be removed");
+            tracing::warn!(error = %fault, "files of rejects that were not needed could not be removed");
         }
     }
 }

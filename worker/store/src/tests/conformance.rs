@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moulin_core::{FaultKind, JobState, Progress, Token};
+use moulin_core::{Fault, FaultKind, JobState, Progress, Token};
 use moulin_testkit::FakeClock;
 
 use super::build::{LEASE, entry, fault, id, job, key, receipt};
@@ -56,6 +56,7 @@ on_every_store!(
     waiting_for_another_job_is_no_failure,
     a_final_outcome_may_be_said_twice,
     an_old_attempt_has_no_part_in_the_end_of_a_newer_one,
+    not_having_found_out_is_no_failure,
     staged_files_are_known_until_forgotten,
     the_ledger_takes_a_token_once,
     a_later_attempt_records_the_commit_of_an_earlier_one,
@@ -65,6 +66,7 @@ on_every_store!(
     a_job_that_was_asked_to_stop_may_not_commit,
     a_job_past_its_deadline_may_not_commit,
     a_job_that_may_have_committed_is_not_cancelled_unseen,
+    a_cancel_that_cannot_be_answered_yet_wakes_the_job_once,
     a_stale_cancel_is_refused,
     a_finished_job_is_not_cancelled,
     a_passed_deadline_ends_what_was_not_begun_and_stops_what_was,
@@ -327,6 +329,13 @@ async fn staged_files_are_known_until_forgotten(store: Store) {
     assert_eq!(store.staged_files(&id("t")).await.unwrap(), all[2..]);
 }
 
+async fn not_having_found_out_is_no_failure(store: Store) {
+    let clock = FakeClock::default();
+    let lease = claim_new(&store, &clock, "t").await.lease;
+    let again = Outcome::Again { fault: unknown(), not_before: clock.now() };
+    assert_eq!(store.finish(&lease, again, clock.now()).await.unwrap().failures, 0);
+}
+
 async fn the_ledger_takes_a_token_once(store: Store) {
     let clock = FakeClock::default();
     let claim = claim_new(&store, &clock, "t").await;
@@ -419,6 +428,25 @@ async fn a_job_that_may_have_committed_is_not_cancelled_unseen(store: Store) {
     let claim =
         store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap().expect("a requested cancel does not wait");
     assert_eq!(claim.job.cancel_requested.as_deref(), Some("enough"));
+}
+
+async fn a_cancel_that_cannot_be_answered_yet_wakes_the_job_once(store: Store) {
+    let clock = FakeClock::default();
+    let claim = async || store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap();
+    let again = || Outcome::Again { fault: unknown(), not_before: clock.now() + Duration::from_secs(60) };
+    let first = claim_new(&store, &clock, "t").await.lease;
+    store.finish(&first, again(), clock.now()).await.unwrap();
+    assert_eq!(claim().await, None);
+    store.cancel(&id("t"), 1, "enough", clock.now()).await.unwrap();
+    let second = claim().await.expect("a requested cancel does not wait").lease;
+    store.finish(&second, again(), clock.now()).await.unwrap();
+    assert_eq!(claim().await, None);
+    clock.advance(Duration::from_secs(60));
+    assert!(claim().await.is_some());
+}
+
+fn unknown() -> Fault {
+    Fault::new(FaultKind::CommitUnknown, "the catalog does not answer")
 }
 
 async fn a_stale_cancel_is_refused(store: Store) {
