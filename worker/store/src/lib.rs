@@ -110,14 +110,15 @@ pub trait JobStore: LoadLedger + Leftovers + Workers + Send + Sync + 'static {
     /// `LeaseLost`.
     async fn stage_file_of(&self, lease: &Lease, attempt: u32, uri: &str, now: SystemTime) -> Result<(), Error>;
 
-    /// Forgets one file that was removed.
-    async fn unstage_file(&self, id: &JobId, uri: &str) -> Result<(), Error>;
+    /// Remembers that one file was removed. Its name is kept: somebody who slept may make it after all.
+    async fn staged_removed(&self, id: &JobId, uri: &str, now: SystemTime) -> Result<(), Error>;
 
     /// The files all attempts named and nobody forgot, oldest attempt first.
     async fn staged_files(&self, id: &JobId) -> Result<Vec<StagedFile>, Error>;
 
-    /// Forgets the files of the attempts before `attempts_before`.
-    async fn forget_staged(&self, id: &JobId, attempts_before: u32) -> Result<(), Error>;
+    /// Forgets the files of the attempt that committed, which are in the table, and remembers that those of all others
+    /// were removed.
+    async fn forget_committed(&self, id: &JobId, attempt: u32, now: SystemTime) -> Result<(), Error>;
 
     /// Stores the receipt as it will be if the commit succeeds. The newest one of an attempt stands.
     ///

@@ -121,20 +121,26 @@ pub(crate) const RELEASE_JOBS: &str =
 pub(crate) const RELEASE_ATTEMPTS: &str =
     "UPDATE attempts SET ended_at = $2, outcome = 'lost' WHERE worker_id = $1 AND ended_at IS NULL";
 
-// A file named again takes the new time, so that one row changed means that the lease is held.
+// A file named again takes the new time, so that one row changed means that the lease is held. It is to be made again.
 pub(crate) const STAGE_FILE: &str = concat!(
     "INSERT INTO staged_files (job_id, attempt, uri, staged_at) \
      SELECT job_id, CAST($6 AS BIGINT), CAST($4 AS TEXT), CAST($5 AS BIGINT) FROM jobs WHERE ",
     fence!(),
-    " /*postgres:FOR SHARE*/ ON CONFLICT (job_id, attempt, uri) DO UPDATE SET staged_at = excluded.staged_at"
+    " /*postgres:FOR SHARE*/ ON CONFLICT (job_id, attempt, uri) DO UPDATE SET staged_at = excluded.staged_at, removed_at = NULL"
 );
 
-// A file that was never part of a commit, and is removed.
-pub(crate) const UNSTAGE_FILE: &str = "DELETE FROM staged_files WHERE job_id = $1 AND uri = $2";
+// A file that is part of no commit.
+pub(crate) const STAGED_REMOVED: &str =
+    "UPDATE staged_files SET removed_at = COALESCE(removed_at, $3) WHERE job_id = $1 AND uri = $2";
 
 pub(crate) const STAGED_FILES: &str = "SELECT attempt, uri FROM staged_files WHERE job_id = $1 ORDER BY attempt, uri";
 
-pub(crate) const FORGET_STAGED: &str = "DELETE FROM staged_files WHERE job_id = $1 AND attempt < $2";
+// What the attempt that committed removed itself is in no table.
+pub(crate) const FORGET_COMMITTED: &str =
+    "DELETE FROM staged_files WHERE job_id = $1 AND attempt = $2 AND removed_at IS NULL";
+
+pub(crate) const OTHERS_REMOVED: &str =
+    "UPDATE staged_files SET removed_at = COALESCE(removed_at, $3) WHERE job_id = $1 AND attempt <> $2";
 
 pub(crate) const RECORD_INTENT: &str = concat!(
     "UPDATE attempts SET intent = $4, intended_at = $5 \

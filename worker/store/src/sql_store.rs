@@ -342,8 +342,9 @@ impl JobStore for SqlStore {
         }
     }
 
-    async fn unstage_file(&self, id: &JobId, uri: &str) -> Result<(), Error> {
-        self.write("forget a staged file", query(sql::UNSTAGE_FILE).bind(&id.0).bind(uri)).await.map(drop)
+    async fn staged_removed(&self, id: &JobId, uri: &str, now: SystemTime) -> Result<(), Error> {
+        let query = query(sql::STAGED_REMOVED).bind(&id.0).bind(uri).bind(micros(now));
+        self.write("remember a removed file", query).await.map(drop)
     }
 
     async fn staged_files(&self, id: &JobId) -> Result<Vec<StagedFile>, Error> {
@@ -354,9 +355,11 @@ impl JobStore for SqlStore {
             .collect()
     }
 
-    async fn forget_staged(&self, id: &JobId, attempts_before: u32) -> Result<(), Error> {
-        let query = query(sql::FORGET_STAGED).bind(&id.0).bind(i64::from(attempts_before));
-        self.write("forget staged files", query).await.map(|_| ())
+    async fn forget_committed(&self, id: &JobId, attempt: u32, now: SystemTime) -> Result<(), Error> {
+        let of_others = query(sql::OTHERS_REMOVED).bind(&id.0).bind(i64::from(attempt)).bind(micros(now));
+        self.write("remember removed files", of_others).await?;
+        let committed = query(sql::FORGET_COMMITTED).bind(&id.0).bind(i64::from(attempt));
+        self.write("forget staged files", committed).await.map(drop)
     }
 
     async fn record_intent(&self, lease: &Lease, receipt: &Receipt, now: SystemTime) -> Result<(), Error> {

@@ -190,7 +190,7 @@ impl Settlement {
         let result = async {
             for uri in files {
                 self.worker.lake.remove_files(std::slice::from_ref(&uri)).await?;
-                self.worker.store.unstage_file(&self.lease.job_id, &uri).await?;
+                self.worker.store.staged_removed(&self.lease.job_id, &uri, SystemTime::now()).await?;
             }
             Ok::<_, Fault>(())
         };

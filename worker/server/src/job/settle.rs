@@ -287,8 +287,9 @@ impl Settlement {
                 .map(|file| file.uri)
                 .collect();
             self.worker.lake.remove_files(&dead).await?;
-            if kept.is_some() {
-                self.worker.store.forget_staged(&self.lease.job_id, u32::MAX).await?;
+            if let Some(kept) = kept {
+                // A writer that sleeps may make a file of a dead attempt after all: their names are kept for a while.
+                self.worker.store.forget_committed(&self.lease.job_id, kept, SystemTime::now()).await?;
             }
             Ok::<_, Fault>(dead.len())
         };

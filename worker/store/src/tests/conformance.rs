@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moulin_core::{Fault, FaultKind, JobState, Progress, Token};
+use moulin_core::{Fault, FaultKind, JobState, Progress, Receipt, Token};
 use moulin_testkit::FakeClock;
 
 use super::build::{LEASE, entry, fault, id, job, key, receipt};
-use crate::{CancelOutcome, Claim, Error, JobFilter, JobStore, NewJob, Outcome, StagedFile, StoredJob, Which};
+use crate::{
+    CancelOutcome, Claim, Error, JobFilter, JobStore, NewJob, Outcome, StagedFile, Standing, StoredJob, Which,
+};
 
 type Store = Arc<dyn JobStore>;
 
@@ -325,8 +327,18 @@ async fn staged_files_are_known_until_forgotten(store: Store) {
     let file = |attempt, uri: &str| StagedFile { attempt, uri: uri.into() };
     let all = [file(1, "file:///1a"), file(1, "file:///1b"), file(2, "file:///2")];
     assert_eq!(store.staged_files(&id("t")).await.unwrap(), all);
-    store.forget_staged(&id("t"), 2).await.unwrap();
-    assert_eq!(store.staged_files(&id("t")).await.unwrap(), all[2..]);
+    // The second one commits: the names of the first one's are kept, as those of files that were removed.
+    store.staged_removed(&id("t"), "file:///1a", clock.now()).await.unwrap();
+    let first_removed = clock.now();
+    clock.advance(Duration::from_secs(1));
+    store.forget_committed(&id("t"), 2, clock.now()).await.unwrap();
+    assert_eq!(store.staged_files(&id("t")).await.unwrap(), all[..2]);
+    let committed = Receipt { attempt: 2, ..receipt(&second) };
+    store.finish(&second, Outcome::Succeeded(committed), clock.now()).await.unwrap();
+    let left = store.leftovers(None).await.unwrap();
+    let left: Vec<_> = left.iter().map(|file| (file.uri.as_str(), file.removed_at, file.standing)).collect();
+    let dead = |uri, since| (uri, Some(since), Standing::Dead);
+    assert_eq!(left, [dead("file:///1a", first_removed), dead("file:///1b", clock.now())]);
 }
 
 async fn not_having_found_out_is_no_failure(store: Store) {
@@ -562,7 +574,7 @@ async fn a_commit_keeps_the_names_of_its_files_and_is_found_by_the_next_generati
     assert_eq!(store.commit_before(&key("t"), 5).await.unwrap(), None);
     store.record_commit(&second, &entry(&second, &token, 7), clock.now()).await.unwrap();
     store.record_commit(&second, &entry(&second, &token, 7), clock.now()).await.unwrap();
-    store.forget_staged(&id("t"), u32::MAX).await.unwrap();
+    store.forget_committed(&id("t"), 2, clock.now()).await.unwrap();
     assert_eq!(store.committed_files(&token).await.unwrap(), ["file:///a", "file:///b"]);
     let found = store.commit_before(&key("t"), 5).await.unwrap().unwrap();
     assert_eq!((found.token, found.snapshot_id, found.attempt), (token, 7, 2));
