@@ -96,6 +96,9 @@ pub trait JobStore: LoadLedger + Leftovers + Workers + Send + Sync + 'static {
     /// Answers how many there were; they can be claimed at once.
     async fn release_worker(&self, worker: &str, now: SystemTime) -> Result<u64, Error>;
 
+    /// The same of a worker that ends: it is not lost.
+    async fn give_back(&self, worker: &str, now: SystemTime) -> Result<u64, Error>;
+
     /// Names a data file before it is created. Naming it again is fine.
     ///
     /// # Errors

@@ -119,7 +119,14 @@ pub(crate) const RELEASE_JOBS: &str =
     "UPDATE jobs SET state = 'queued', lease_until = NULL WHERE state = 'running' AND worker_id = $1";
 
 pub(crate) const RELEASE_ATTEMPTS: &str =
-    "UPDATE attempts SET ended_at = $2, outcome = 'lost' WHERE worker_id = $1 AND ended_at IS NULL";
+    "UPDATE attempts SET ended_at = $2, outcome = $3 WHERE worker_id = $1 AND ended_at IS NULL";
+
+// Those of the attempts since the last one that told its end.
+pub(crate) const LOST_WORKERS: &str = "\
+    SELECT worker_id FROM attempts \
+    WHERE job_id = $1 AND outcome = 'lost' \
+      AND attempt > COALESCE((SELECT MAX(attempt) FROM attempts WHERE job_id = $1 AND outcome <> 'lost'), 0) \
+    ORDER BY attempt";
 
 // A file named again takes the new time, so that one row changed means that the lease is held. It is to be made again.
 pub(crate) const STAGE_FILE: &str = concat!(

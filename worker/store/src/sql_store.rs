@@ -124,17 +124,20 @@ impl SqlStore {
             let query = query(statement).bind(&job.id.0).bind(i64::from(job.attempt)).bind(micros(now)).bind(worker);
             transaction.execute(query).await.map_err(self.failed(ACTION))?;
         }
+        let lost = transaction.rows(query(sql::LOST_WORKERS).bind(&job.id.0)).await.map_err(self.failed(ACTION))?;
+        let lost_workers = lost.iter().map(|row| row.get("worker_id")).collect();
         transaction.commit().await.map_err(self.failed(ACTION))?;
         let lease = Lease { job_id: job.id.clone(), attempt: job.attempt, worker: worker.to_owned() };
-        Ok(Some(Claim { lease, job }))
+        Ok(Some(Claim { lease, job, lost_workers }))
     }
 
-    async fn release_once(&self, worker: &str, now: SystemTime) -> Result<u64, Error> {
+    // `word`: how its attempts ended.
+    async fn release_once(&self, worker: &str, word: &'static str, now: SystemTime) -> Result<u64, Error> {
         const ACTION: &str = "give back a worker's jobs";
         let mut transaction = self.begin(ACTION).await?;
         let jobs = query(sql::RELEASE_JOBS).bind(worker);
         let released = transaction.execute(jobs).await.map_err(self.failed(ACTION))?;
-        let attempts = query(sql::RELEASE_ATTEMPTS).bind(worker).bind(micros(now));
+        let attempts = query(sql::RELEASE_ATTEMPTS).bind(worker).bind(micros(now)).bind(word);
         transaction.execute(attempts).await.map_err(self.failed(ACTION))?;
         transaction.commit().await.map_err(self.failed(ACTION))?;
         Ok(released)
@@ -331,7 +334,11 @@ impl JobStore for SqlStore {
     }
 
     async fn release_worker(&self, worker: &str, now: SystemTime) -> Result<u64, Error> {
-        again!(self.release_once(worker, now))
+        again!(self.release_once(worker, "lost", now))
+    }
+
+    async fn give_back(&self, worker: &str, now: SystemTime) -> Result<u64, Error> {
+        again!(self.release_once(worker, "again", now))
     }
 
     async fn stage_file_of(&self, lease: &Lease, attempt: u32, uri: &str, now: SystemTime) -> Result<(), Error> {

@@ -130,6 +130,8 @@ pub struct Claim {
     pub lease: Lease,
     /// The job, already running.
     pub job: StoredJob,
+    /// The workers that were lost while they ran it, since one of its attempts last told its end; the last one last.
+    pub lost_workers: Vec<String>,
 }
 
 /// The answer to a renewed lease.

@@ -123,6 +123,7 @@ impl Attempt {
         if let Some(reason) = &self.claim.job.cancel_requested {
             return Err(Fault::new(FaultKind::Cancelled, format!("cancelled: {reason}")));
         }
+        self.may_be_survived()?;
         self.keep_replays_off(&spec).await?;
         let before = redo::before(&self.worker, &self.claim.job, &token).await?;
         if let Some(receipt) = redo::attached(&settle, &spec.landing, before.as_ref(), started).await? {
@@ -340,6 +341,18 @@ impl Attempt {
             return Err(fault);
         }
         Err(unsettled("it cannot be found out whether an earlier attempt has committed", &fault))
+    }
+
+    /// Ends a job that takes one worker after the other with it.
+    fn may_be_survived(&self) -> Result<(), Fault> {
+        let (lost, most) = (&self.claim.lost_workers, self.worker.config.job.max_lost_workers);
+        let Some(last) = lost.last().filter(|_| lost.len() >= most) else { return Ok(()) };
+        let lost = lost.len();
+        let message = format!("{lost} workers in a row were lost while they ran this job; the last was {last}");
+        Err(Fault::new(FaultKind::Internal, message).with_hint(
+            "look how they ended: killed for want of memory (exit code 137, `OOMKilled`), or by a defect that their logs \
+             show last. Lower job.threads, job.memory_bytes or job.slots, or give them more memory, and clear the task",
+        ))
     }
 
     /// Where rejects go, when the job keeps them.

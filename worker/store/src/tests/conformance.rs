@@ -58,6 +58,8 @@ on_every_store!(
     waiting_for_another_job_is_no_failure,
     a_final_outcome_may_be_said_twice,
     an_old_attempt_has_no_part_in_the_end_of_a_newer_one,
+    a_worker_that_gave_its_jobs_back_is_not_lost,
+    the_workers_lost_in_a_row_are_told_to_the_next_one,
     not_having_found_out_is_no_failure,
     staged_files_are_known_until_forgotten,
     the_ledger_takes_a_token_once,
@@ -339,6 +341,33 @@ async fn staged_files_are_known_until_forgotten(store: Store) {
     let left: Vec<_> = left.iter().map(|file| (file.uri.as_str(), file.removed_at, file.standing)).collect();
     let dead = |uri, since| (uri, Some(since), Standing::Dead);
     assert_eq!(left, [dead("file:///1a", first_removed), dead("file:///1b", clock.now())]);
+}
+
+async fn a_worker_that_gave_its_jobs_back_is_not_lost(store: Store) {
+    let clock = FakeClock::default();
+    let mine = claim_new(&store, &clock, "t").await;
+    assert_eq!(store.give_back("w1", clock.now()).await.unwrap(), 1);
+    is_lost(store.renew(&mine.lease, LEASE, &Progress::default(), clock.now()).await);
+    let next = store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap().expect("nobody waits for the lease");
+    assert_eq!((next.lease.attempt, next.lost_workers), (2, vec![]));
+}
+
+async fn the_workers_lost_in_a_row_are_told_to_the_next_one(store: Store) {
+    let clock = FakeClock::default();
+    let claim = async |worker: &str| store.claim(worker, LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
+    store.submit(job("t"), clock.now()).await.unwrap();
+    assert_eq!(claim("w1").await.lost_workers, Vec::<String>::new());
+    clock.advance(LEASE);
+    assert_eq!(claim("w2").await.lost_workers, ["w1"]);
+    // A process of that name that was started again.
+    store.release_worker("w2", clock.now()).await.unwrap();
+    let third = claim("w3").await;
+    assert_eq!(third.lost_workers, ["w1", "w2"]);
+    let later = Outcome::Later { fault: fault("x"), not_before: clock.now() };
+    store.finish(&third.lease, later, clock.now()).await.unwrap();
+    assert_eq!(claim("w4").await.lost_workers, Vec::<String>::new());
+    clock.advance(LEASE);
+    assert_eq!(claim("w1").await.lost_workers, ["w4"]);
 }
 
 async fn not_having_found_out_is_no_failure(store: Store) {
