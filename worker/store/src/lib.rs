@@ -135,6 +135,9 @@ pub trait JobStore: LoadLedger + Leftovers + Workers + Send + Sync + 'static {
     /// The receipt an attempt was about to commit.
     async fn intent(&self, id: &JobId, attempt: u32) -> Result<Option<Receipt>, Error>;
 
+    /// The receipts that attempts were about to commit, each with its attempt, the first one first.
+    async fn intents(&self, id: &JobId) -> Result<Vec<(u32, Receipt)>, Error>;
+
     /// Writes a commit into the ledger, which outlives jobs and snapshots, with the files that its attempt had staged:
     /// those of an attempt that committed are all in the table. Writing the same commit again is fine.
     ///

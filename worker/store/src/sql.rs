@@ -158,6 +158,9 @@ pub(crate) const RECORD_INTENT: &str = concat!(
 
 pub(crate) const INTENT: &str = "SELECT intent FROM attempts WHERE job_id = $1 AND attempt = $2";
 
+pub(crate) const INTENTS: &str =
+    "SELECT attempt, intent FROM attempts WHERE job_id = $1 AND intent IS NOT NULL ORDER BY attempt";
+
 pub(crate) const RECORD_COMMIT: &str = concat!(
     "INSERT INTO ledger (token, table_name, snapshot_id, metadata_location, attempt, job_id, recorded_at) \
      SELECT CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS BIGINT), CAST($7 AS TEXT), CAST($8 AS BIGINT), \

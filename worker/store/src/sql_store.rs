@@ -390,6 +390,17 @@ impl JobStore for SqlStore {
         }
     }
 
+    async fn intents(&self, id: &JobId) -> Result<Vec<(u32, Receipt)>, Error> {
+        let rows = self.rows("read intended commits", query(sql::INTENTS).bind(&id.0)).await?;
+        let mut intents = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if let Some(intent) = json_from_row(row, "intent")? {
+                intents.push((row::count("attempt", row.get("attempt"))?, intent));
+            }
+        }
+        Ok(intents)
+    }
+
     async fn record_commit_of(
         &self,
         lease: &Lease,

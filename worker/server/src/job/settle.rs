@@ -83,9 +83,10 @@ impl Settlement {
 
     /// The receipt of an earlier attempt that had no row to land, and whose rejects are in their table.
     async fn rejects_alone(&self) -> Result<Earlier, Fault> {
-        for attempt in 1..self.lease.attempt {
-            let intent = self.worker.store.intent(&self.lease.job_id, attempt).await?;
-            let Some(mut receipt) = intent.filter(Receipt::touches_rejects) else { continue };
+        for (attempt, mut receipt) in self.intents().await? {
+            if !receipt.touches_rejects() {
+                continue;
+            }
             let found = self.find(&rejects_table::of(&self.table)).await?;
             if found.is_some_and(|found| found.attempt == attempt && found.may_be_of(&receipt.attempt_id)) {
                 self.commit_rejects(&mut receipt).await.map_err(|fault| half_way(&fault))?;
@@ -120,12 +121,14 @@ impl Settlement {
     /// # Errors
     /// The store does not answer.
     pub(crate) async fn may_have_committed(&self) -> Result<bool, Fault> {
-        for attempt in 1..self.lease.attempt {
-            if self.worker.store.intent(&self.lease.job_id, attempt).await?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(!self.intents().await?.is_empty())
+    }
+
+    /// What earlier attempts were on their way to commit, the first one first.
+    async fn intents(&self) -> Result<Vec<(u32, Receipt)>, Fault> {
+        let mut intents = self.worker.store.intents(&self.lease.job_id).await?;
+        intents.retain(|(attempt, _)| *attempt < self.lease.attempt);
+        Ok(intents)
     }
 
     /// Makes sure that no earlier attempt commits any more, which one that was stopped on its way there would do when it
@@ -159,14 +162,9 @@ impl Settlement {
 
     /// The last earlier attempt that was on its way to commit, and whether one of them had nothing but rejects.
     async fn last_intended(&self) -> Result<Option<(u32, bool)>, Fault> {
-        let mut last = None;
-        for attempt in 1..self.lease.attempt {
-            if let Some(receipt) = self.worker.store.intent(&self.lease.job_id, attempt).await? {
-                let only_rejects = receipt.rows_landed == 0 && receipt.touches_rejects();
-                last = Some((attempt, only_rejects || last.is_some_and(|(_, only)| only)));
-            }
-        }
-        Ok(last)
+        let intents = self.intents().await?;
+        let only_rejects = intents.iter().any(|(_, receipt)| receipt.rows_landed == 0 && receipt.touches_rejects());
+        Ok(intents.last().map(|(attempt, _)| (*attempt, only_rejects)))
     }
 
     /// Lets a commit through as long as the attempt has its lease.

@@ -408,6 +408,11 @@ async fn an_intent_comes_back_as_it_was(store: Store) {
     store.record_intent(&lease, &receipt(&lease), clock.now()).await.unwrap();
     assert_eq!(store.intent(&id("t"), 1).await.unwrap(), Some(receipt(&lease)));
     assert_eq!(store.intent(&id("t"), 2).await.unwrap(), None);
+    clock.advance(LEASE);
+    let second = store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap().unwrap().lease;
+    assert_eq!(store.intents(&id("t")).await.unwrap(), [(1, receipt(&lease))]);
+    store.record_intent(&second, &receipt(&second), clock.now()).await.unwrap();
+    assert_eq!(store.intents(&id("t")).await.unwrap(), [(1, receipt(&lease)), (2, receipt(&second))]);
 }
 
 async fn a_job_nobody_began_is_cancelled_at_once(store: Store) {
