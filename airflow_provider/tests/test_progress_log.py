@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from moulin.fault import Fault, FaultKind
 from moulin.job import Progress, Room
 
 from moulin_provider.progress_log import ProgressLog, figures
@@ -61,6 +62,15 @@ def test_another_attempt_is_news(make_job):
     news = ProgressLog(5, now=0)
     news.line(make_job("running"), now=0)
     assert "attempt 2" in (news.line(make_job("running", attempt=2), now=0) or "")
+
+
+def test_a_job_that_is_queued_again_says_why_and_what_to_do(make_job):
+    fault = Fault(FaultKind.COMMIT_UNKNOWN, "the rows are committed", "give the rights back", causes=("403",))
+    line = ProgressLog(5, now=0).line(make_job("queued", attempt=2, fault=fault))
+    assert line is not None
+    assert line.endswith(
+        "queued again after attempt 2: the rows are committed, because: 403; what to do: give the rights back"
+    )
 
 
 def test_a_long_job_says_less_and_less(make_job):

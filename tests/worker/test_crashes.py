@@ -88,10 +88,22 @@ def test_a_commit_that_cannot_be_looked_for_is_not_called_a_failure(
     hidden = metadata.rename(tmp_path / "hidden")
 
     config = tmp_path / "one_attempt.toml"
-    config.write_text("[job]\nmax_attempts = 1\n")
-    job = worker.start(MOULIN_CONFIG=str(config)).submit(spec, KEY)
-    until("the worker looks in vain", lambda: worker.log().count("cannot look for the commit") >= 2)
-    assert job.get().state is moulin.JobState.RUNNING
+    config.write_text("[job]\nmax_attempts = 1\nslots = 1\n")
+    client = worker.start(MOULIN_CONFIG=str(config))
+    job = client.submit(spec, KEY)
+    waiting = until("it is said what the job waits for", lambda: _waiting(job))
+    assert waiting.fault is not None
+    assert waiting.fault.message == "it cannot be found out whether an earlier attempt has committed"
+    assert "once this is put right" in waiting.fault.hint
+    # Others are not kept waiting, and a cancel does not make a failure of it.
+    other = input_files.job(tmp_path / "input", table="bronze.others")
+    client.submit(other, moulin.JobKey(dag_id="dag", run_id="run", task_id="other")).wait(60)
+    before = until("it waits", lambda: _waiting(job))
+    client.cancel(job.job_id, "enough", epoch=1)
+    after = until(
+        "it was looked for again", lambda: next((j for j in [_waiting(job)] if j and j.attempt > before.attempt), None)
+    )
+    assert after.state is moulin.JobState.QUEUED
     hidden.rename(metadata)
 
     receipt = job.wait(60).receipt
@@ -99,6 +111,13 @@ def test_a_commit_that_cannot_be_looked_for_is_not_called_a_failure(
     assert receipt is not None
     assert receipt.attempt == 1
     _is_the_truth(receipt, table, tmp_path / "input")
+
+
+def _waiting(handle: moulin.JobHandle) -> moulin.Job | None:
+    """The job, when it is not running and says why."""
+    job = handle.get()
+    assert job.state in {moulin.JobState.QUEUED, moulin.JobState.RUNNING}
+    return job if job.fault is not None else None
 
 
 def _is_the_truth(receipt: moulin.Receipt, table: LandedTable, folder: Path) -> None:

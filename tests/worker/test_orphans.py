@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,31 @@ def test_files_of_an_attempt_that_may_have_committed_stay_while_its_job_runs(
     zombie.resume()
     until("the zombie has given up", lambda: "the attempt failed" in zombie.log())
     assert table.ids() == []
+
+
+def test_a_file_that_a_sleeping_writer_makes_after_its_job_has_landed_is_known_and_goes(
+    new_worker: NewWorker, table: LandedTable, state: Path, tmp_path: Path
+) -> None:
+    zombie, heir = new_worker("zombie", MOULIN_LEASE="1s"), new_worker("heir", MOULIN_LEASE="1s")
+    handle = zombie.start(MOULIN_FAULT_POINT="files_written:pause").submit(input_files.job(tmp_path / "input"), KEY)
+    zombie.wait_paused()
+    (late, *_) = table.files_on_disk()
+    written = late.read_bytes()
+    heir.start().job(handle.job_id).wait(60)
+    table.holds_each_row_once(input_files.LANDED_IDS)
+    heir.close()
+
+    # What was sent to an object store, and is complete only now.
+    late.write_bytes(written)
+    day = 24 * 3600 * 1_000_000
+    with sqlite3.connect(state / "jobs.db") as store:
+        store.execute("UPDATE staged_files SET removed_at = removed_at - ?", (day,))
+    settings = {"MOULIN_STORE_URL": f"sqlite://{state}/jobs.db", "MOULIN_CATALOG_URI": f"sqlite://{state}/catalog.db"}
+    settings["MOULIN_WAREHOUSE"] = f"file://{state}/warehouse"
+    assert run_moulin(state, "orphans", "remove", **settings).returncode == 0
+    table.holds_each_row_once(input_files.LANDED_IDS)
+    with sqlite3.connect(state / "jobs.db") as store:
+        assert store.execute("SELECT count(*) FROM staged_files").fetchone() == (0,)
 
 
 def test_a_job_that_lands_leaves_nothing_over(client: moulin.Client, state: Path, tmp_path: Path) -> None:

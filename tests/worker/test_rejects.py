@@ -163,9 +163,53 @@ def test_a_job_waits_until_its_rejects_are_committed_too(
     (metadata,) = state.glob("warehouse/bronze/numbers__rejects/metadata")
     hidden = metadata.rename(tmp_path / "hidden")
     job = worker.start().submit(spec, KEY)
-    until("the worker tries in vain", lambda: worker.log().count("cannot look for the commit") >= 2)
-    assert job.get().state is moulin.JobState.RUNNING
+    fault = until("it is said what the job waits for", lambda: _waits(job))
+    assert fault.message == "the rows are committed, and the rest of the commit is not finished"
+    assert "once this is put right" in fault.hint
     hidden.rename(metadata)
+    receipt = job.wait(60).receipt
+    assert receipt is not None
+    table.holds_each_row_once(input_files.LANDED_IDS)
+    _are_in_their_table(state, receipt, tmp_path / "input")
+
+
+def _waits(handle: moulin.JobHandle) -> moulin.Fault | None:
+    job = handle.get()
+    assert job.state in {moulin.JobState.QUEUED, moulin.JobState.RUNNING}
+    return job.fault
+
+
+@pytest.mark.parametrize("point", ["rows_committed", "rejects_written"])
+def test_rejects_land_though_their_table_was_dropped_on_their_way(
+    point: str, worker: WorkerProcess, table: LandedTable, state: Path, tmp_path: Path
+) -> None:
+    spec = _job(tmp_path / "input")
+    worker.start(MOULIN_FAULT_POINT=f"{point}:kill").submit(spec, KEY)
+    assert worker.wait_end() == -signal.SIGKILL
+    LandedTable(state, REJECTS).drop()
+    receipt = worker.start().submit(spec, KEY).wait(60).receipt
+    assert receipt is not None
+    table.holds_each_row_once(input_files.LANDED_IDS)
+    _are_in_their_table(state, receipt, tmp_path / "input")
+    partitions = LandedTable(state, REJECTS).load().spec()
+    assert [str(field.transform) for field in partitions.fields] == ["day"]
+
+
+def test_rejects_that_are_gone_with_their_table_are_asked_back(
+    worker: WorkerProcess, table: LandedTable, state: Path, tmp_path: Path
+) -> None:
+    spec = _job(tmp_path / "input")
+    worker.start(MOULIN_FAULT_POINT="rows_committed:kill").submit(spec, KEY)
+    assert worker.wait_end() == -signal.SIGKILL
+    rejects = LandedTable(state, REJECTS)
+    (file,) = rejects.files_on_disk()
+    rejects.drop()
+    backup = file.rename(tmp_path / "backup.parquet")
+    job = worker.start().submit(spec, KEY)
+    fault = until("it is said what the job waits for", lambda: _waits(job))
+    assert f"{REJECTS} was dropped, and the rejects that were on their way there went with it" in fault.causes
+    assert f"bring back the data files of {REJECTS}" in fault.hint
+    backup.rename(file)
     receipt = job.wait(60).receipt
     assert receipt is not None
     table.holds_each_row_once(input_files.LANDED_IDS)

@@ -41,8 +41,17 @@ def _standing(job: Job) -> str:
         return f"running on worker {job.worker_id}{which}; {figures(job)}"
     if job.state == "queued":
         queued = "queued" if job.attempt == 0 else f"queued again after attempt {job.attempt}"
-        return f"{queued}: {job.waiting}" if job.waiting else queued
+        reason = job.waiting or _why_again(job)
+        return f"{queued}: {reason}" if reason else queued
     return job.state.value
+
+
+def _why_again(job: Job) -> str:
+    """Why the last attempt did not do, and what to do about it: a job may wait for somebody to put something right."""
+    if job.fault is None:
+        return ""
+    because = "".join(f", because: {cause}" for cause in job.fault.causes)
+    return f"{job.fault.message}{because}; what to do: {job.fault.hint}"
 
 
 def figures(job: Job) -> str:

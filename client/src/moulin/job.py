@@ -296,7 +296,7 @@ class Job:
     receipt: Receipt | None
     """Present when the job succeeded."""
     fault: Fault | None
-    """Present when the job failed or was cancelled."""
+    """Present when the job failed or was cancelled; of a queued job, why it is to be tried again."""
     priority: int = 0
     """The higher, the earlier it is begun."""
     pool: str = ""

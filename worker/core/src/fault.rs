@@ -197,6 +197,14 @@ impl Fault {
         self
     }
 
+    /// Adds another fault and its causes to the causes.
+    #[must_use]
+    pub fn because(mut self, fault: &Self) -> Self {
+        push_cause(&mut self.causes, &self.message, fault.message.clone());
+        self.causes.extend(fault.causes.iter().cloned());
+        self
+    }
+
     /// Says where in the input.
     #[must_use]
     pub fn with_place(mut self, place: Place) -> Self {

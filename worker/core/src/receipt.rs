@@ -48,6 +48,9 @@ pub struct Receipt {
     pub rejects: Vec<Reject>,
     /// The successful attempt, counted from 1.
     pub attempt: u32,
+    /// Of an intended commit only: what tells the attempt from every other one, also from those of another job store.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub attempt_id: String,
     /// The commit token.
     pub token: String,
     /// Files that were left out because they are damaged or loaded already, the first hundred.
@@ -113,6 +116,7 @@ impl Receipt {
     #[must_use]
     pub fn settled(self) -> Self {
         Self {
+            attempt_id: String::new(),
             rejects_to_commit: String::new(),
             rejects_change: RejectsChange::default(),
             replayed_files: Vec::new(),
@@ -357,6 +361,7 @@ mod tests {
             rooms: vec![],
             rejects: vec![],
             attempt: 1,
+            attempt_id: String::new(),
             token: String::new(),
             skipped_files: vec![],
             files_skipped: 0,

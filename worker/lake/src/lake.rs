@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -290,6 +291,15 @@ impl Lake {
     pub async fn commits_with(&self, table: &TableName, property: &str) -> Result<Vec<(Token, i64, String)>, Error> {
         let loaded = self.catalog.load(table).await?;
         Ok(loaded.map_or_else(Vec::new, |loaded| commit::with_property(&loaded.metadata, property).collect()))
+    }
+
+    /// The rows of data files that no snapshot has to refer to, one file after the other, with the columns that are in them.
+    ///
+    /// # Errors
+    /// In the stream: `NotFound` for a file that is gone, `Unavailable` for one that cannot be read.
+    #[must_use]
+    pub fn rows_in_files(&self, locations: Vec<String>) -> BoxStream<'static, Result<RecordBatch, Error>> {
+        read::in_files(self.warehouse.clone(), locations).boxed()
     }
 
     /// Where the data files are that a job added in a snapshot.

@@ -69,12 +69,25 @@ pub(crate) struct JobLimits {
     pub(crate) deadline: Duration,
     /// Attempts of one job before a retryable failure is final.
     pub(crate) max_attempts: u32,
+    /// Workers in a row that may be lost while they run one job, before it fails.
+    pub(crate) max_lost_workers: usize,
     /// How long SIGTERM waits for running jobs before it hands them back.
     #[serde(deserialize_with = "duration")]
     pub(crate) drain: Duration,
     /// How long the local files of rejects are kept after their job is over.
     #[serde(deserialize_with = "duration")]
     pub(crate) keep_rejects: Duration,
+}
+
+impl JobLimits {
+    /// Threads of the process that may wait for each other: with fewer, jobs whose readers have all of them would wait for
+    /// ever for a thread that writes. They are made when they are needed, and end when they have nothing to do.
+    pub(crate) fn blocking_threads(&self) -> usize {
+        // Jobs and as many queries; in each, threads that unpack, parse and write, and one for each spare purpose.
+        const OF_EACH: usize = 4;
+        const SPARE: usize = 512;
+        SPARE + 2 * self.slots * OF_EACH * (self.threads + OF_EACH)
+    }
 }
 
 impl Default for JobLimits {
@@ -90,6 +103,7 @@ impl Default for JobLimits {
             lease: Duration::from_secs(15),
             deadline: Duration::from_secs(24 * 3600),
             max_attempts: 5,
+            max_lost_workers: 5,
             drain: Duration::from_secs(30),
             keep_rejects: Duration::from_secs(7 * 24 * 3600),
         }
@@ -290,6 +304,9 @@ impl File {
         }
         if self.job.max_queued == 0 {
             return Err(wrong("job.max_queued is 0, so that no job could ever be submitted; expected 1 or more"));
+        }
+        if self.job.max_lost_workers == 0 {
+            return Err(wrong("job.max_lost_workers is 0, so that no job could ever be begun; expected 1 or more"));
         }
         if self.job.lease < Duration::from_secs(1) {
             return Err(wrong("job.lease is under one second: a busy machine would lose every job"));

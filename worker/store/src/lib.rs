@@ -99,6 +99,9 @@ pub trait JobStore: LoadLedger + Leftovers + Workers + Send + Sync + 'static {
     /// Answers how many there were; they can be claimed at once.
     async fn release_worker(&self, worker: &str, now: SystemTime) -> Result<u64, Error>;
 
+    /// The same of a worker that ends: it is not lost.
+    async fn give_back(&self, worker: &str, now: SystemTime) -> Result<u64, Error>;
+
     /// Names a data file before it is created. Naming it again is fine.
     ///
     /// # Errors
@@ -113,14 +116,15 @@ pub trait JobStore: LoadLedger + Leftovers + Workers + Send + Sync + 'static {
     /// `LeaseLost`.
     async fn stage_file_of(&self, lease: &Lease, attempt: u32, uri: &str, now: SystemTime) -> Result<(), Error>;
 
-    /// Forgets one file that was removed.
-    async fn unstage_file(&self, id: &JobId, uri: &str) -> Result<(), Error>;
+    /// Remembers that one file was removed. Its name is kept: somebody who slept may make it after all.
+    async fn staged_removed(&self, id: &JobId, uri: &str, now: SystemTime) -> Result<(), Error>;
 
     /// The files all attempts named and nobody forgot, oldest attempt first.
     async fn staged_files(&self, id: &JobId) -> Result<Vec<StagedFile>, Error>;
 
-    /// Forgets the files of the attempts before `attempts_before`.
-    async fn forget_staged(&self, id: &JobId, attempts_before: u32) -> Result<(), Error>;
+    /// Forgets the files of the attempt that committed, which are in the table, and remembers that those of all others
+    /// were removed.
+    async fn forget_committed(&self, id: &JobId, attempt: u32, now: SystemTime) -> Result<(), Error>;
 
     /// Stores the receipt as it will be if the commit succeeds. The newest one of an attempt stands.
     ///
@@ -133,6 +137,9 @@ pub trait JobStore: LoadLedger + Leftovers + Workers + Send + Sync + 'static {
 
     /// The receipt an attempt was about to commit.
     async fn intent(&self, id: &JobId, attempt: u32) -> Result<Option<Receipt>, Error>;
+
+    /// The receipts that attempts were about to commit, each with its attempt, the first one first.
+    async fn intents(&self, id: &JobId) -> Result<Vec<(u32, Receipt)>, Error>;
 
     /// Writes a commit into the ledger, which outlives jobs and snapshots, with the files that its attempt had staged:
     /// those of an attempt that committed are all in the table. Writing the same commit again is fine.

@@ -109,7 +109,10 @@ fn leftover(row: &Row) -> Result<Leftover, Error> {
     let receipt: Option<Receipt> = json_from_row(row, "receipt")?;
     let outcome: Option<String> = row.get("outcome");
     let intended: Option<i64> = row.get("intended_at");
+    let removed_at = row.get::<Option<i64>>("removed_at").map(time_of);
     let standing = match (state, receipt) {
+        // Nobody removes what can still be committed.
+        _ if removed_at.is_some() => Standing::Dead,
         (JobState::Succeeded, Some(receipt)) if receipt.attempt == attempt => Standing::Landed,
         (JobState::Succeeded, Some(_)) => Standing::Dead,
         // A job does not end so before it is ruled out that any of its attempts commits.
@@ -125,7 +128,7 @@ fn leftover(row: &Row) -> Result<Leftover, Error> {
         attempt,
         uri: row.get("uri"),
         staged_at: time_of(row.get("staged_at")),
-        removed_at: row.get::<Option<i64>>("removed_at").map(time_of),
+        removed_at,
         standing,
     })
 }

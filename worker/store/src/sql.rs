@@ -39,10 +39,10 @@ macro_rules! job_columns {
 }
 
 // Nobody works on it, and it is of a pool that is asked for: `$5` holds their names between line ends, and what is left of
-// it without the job's own is another text. A requested cancel does not wait for `not_before`.
+// it without the job's own is another text.
 macro_rules! claimable {
     () => {
-        "((state = 'queued' AND (not_before IS NULL OR not_before <= $3 OR cancel_reason IS NOT NULL)) \
+        "((state = 'queued' AND (not_before IS NULL OR not_before <= $3)) \
           OR (state = 'running' AND lease_until <= $3)) \
          AND (CAST($4 AS TEXT) IS NULL OR job_id = $4) \
          AND (CAST($5 AS TEXT) IS NULL OR REPLACE($5, '\n' || pool || '\n', '') <> $5)"
@@ -126,22 +126,35 @@ pub(crate) const RELEASE_JOBS: &str =
     "UPDATE jobs SET state = 'queued', lease_until = NULL WHERE state = 'running' AND worker_id = $1";
 
 pub(crate) const RELEASE_ATTEMPTS: &str =
-    "UPDATE attempts SET ended_at = $2, outcome = 'lost' WHERE worker_id = $1 AND ended_at IS NULL";
+    "UPDATE attempts SET ended_at = $2, outcome = $3 WHERE worker_id = $1 AND ended_at IS NULL";
 
-// A file named again takes the new time, so that one row changed means that the lease is held.
+// Those of the attempts since the last one that told its end.
+pub(crate) const LOST_WORKERS: &str = "\
+    SELECT worker_id FROM attempts \
+    WHERE job_id = $1 AND outcome = 'lost' \
+      AND attempt > COALESCE((SELECT MAX(attempt) FROM attempts WHERE job_id = $1 AND outcome <> 'lost'), 0) \
+    ORDER BY attempt";
+
+// A file named again takes the new time, so that one row changed means that the lease is held. It is to be made again.
 pub(crate) const STAGE_FILE: &str = concat!(
     "INSERT INTO staged_files (job_id, attempt, uri, staged_at) \
      SELECT job_id, CAST($6 AS BIGINT), CAST($4 AS TEXT), CAST($5 AS BIGINT) FROM jobs WHERE ",
     fence!(),
-    " /*postgres:FOR SHARE*/ ON CONFLICT (job_id, attempt, uri) DO UPDATE SET staged_at = excluded.staged_at"
+    " /*postgres:FOR SHARE*/ ON CONFLICT (job_id, attempt, uri) DO UPDATE SET staged_at = excluded.staged_at, removed_at = NULL"
 );
 
-// A file that was never part of a commit, and is removed.
-pub(crate) const UNSTAGE_FILE: &str = "DELETE FROM staged_files WHERE job_id = $1 AND uri = $2";
+// A file that is part of no commit.
+pub(crate) const STAGED_REMOVED: &str =
+    "UPDATE staged_files SET removed_at = COALESCE(removed_at, $3) WHERE job_id = $1 AND uri = $2";
 
 pub(crate) const STAGED_FILES: &str = "SELECT attempt, uri FROM staged_files WHERE job_id = $1 ORDER BY attempt, uri";
 
-pub(crate) const FORGET_STAGED: &str = "DELETE FROM staged_files WHERE job_id = $1 AND attempt < $2";
+// What the attempt that committed removed itself is in no table.
+pub(crate) const FORGET_COMMITTED: &str =
+    "DELETE FROM staged_files WHERE job_id = $1 AND attempt = $2 AND removed_at IS NULL";
+
+pub(crate) const OTHERS_REMOVED: &str =
+    "UPDATE staged_files SET removed_at = COALESCE(removed_at, $3) WHERE job_id = $1 AND attempt <> $2";
 
 pub(crate) const RECORD_INTENT: &str = concat!(
     "UPDATE attempts SET intent = $4, intended_at = $5 \
@@ -151,6 +164,9 @@ pub(crate) const RECORD_INTENT: &str = concat!(
 );
 
 pub(crate) const INTENT: &str = "SELECT intent FROM attempts WHERE job_id = $1 AND attempt = $2";
+
+pub(crate) const INTENTS: &str =
+    "SELECT attempt, intent FROM attempts WHERE job_id = $1 AND intent IS NOT NULL ORDER BY attempt";
 
 pub(crate) const RECORD_COMMIT: &str = concat!(
     "INSERT INTO ledger (token, table_name, snapshot_id, metadata_location, attempt, job_id, recorded_at) \
@@ -189,8 +205,11 @@ pub(crate) const COMMIT_BEFORE: &str = "\
     WHERE j.dag_id = $1 AND j.run_id = $2 AND j.task_id = $3 AND j.map_index = $4 AND j.generation < $5 \
     ORDER BY j.generation DESC LIMIT 1";
 
+// A requested cancel does not wait for `not_before`, unless (`$10`) it cannot be answered yet.
 pub(crate) const FINISH: &str = concat!(
-    "UPDATE jobs SET state = $4, receipt = $5, fault = $6, finished_at = $7, not_before = $8, \
+    "UPDATE jobs SET state = $4, receipt = $5, fault = $6, finished_at = $7, \
+                     not_before = CASE WHEN cancel_reason IS NULL OR CAST($10 AS BIGINT) = 1 \
+                                       THEN CAST($8 AS BIGINT) END, \
                      failures = failures + $9, lease_until = NULL \
      WHERE ",
     fence!(),
@@ -203,7 +222,7 @@ pub(crate) const END_ATTEMPT: &str =
 
 pub(crate) const CANCEL: &str = concat!(
     "UPDATE jobs SET \
-        cancel_reason = COALESCE(cancel_reason, $3), \
+        cancel_reason = COALESCE(cancel_reason, $3), not_before = NULL, \
         state = CASE WHEN state = 'queued' AND attempt = 0 THEN 'cancelled' ELSE state END, \
         fault = CASE WHEN state = 'queued' AND attempt = 0 THEN $4 ELSE fault END, \
         finished_at = CASE WHEN state = 'queued' AND attempt = 0 THEN $5 ELSE finished_at END \
@@ -222,7 +241,7 @@ pub(crate) const EXPIRE_UNBEGUN: &str = "\
     WHERE state = 'queued' AND attempt = 0 AND deadline <= $1 RETURNING job_id";
 
 pub(crate) const EXPIRE_BEGUN: &str = "\
-    UPDATE jobs SET cancel_reason = $2 \
+    UPDATE jobs SET cancel_reason = $2, not_before = NULL \
     WHERE state IN ('queued', 'running') AND attempt > 0 AND cancel_reason IS NULL AND deadline <= $1 \
     RETURNING job_id";
 

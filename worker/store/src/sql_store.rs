@@ -124,17 +124,20 @@ impl SqlStore {
             let query = query(statement).bind(&job.id.0).bind(i64::from(job.attempt)).bind(micros(now)).bind(worker);
             transaction.execute(query).await.map_err(self.failed(ACTION))?;
         }
+        let lost = transaction.rows(query(sql::LOST_WORKERS).bind(&job.id.0)).await.map_err(self.failed(ACTION))?;
+        let lost_workers = lost.iter().map(|row| row.get("worker_id")).collect();
         transaction.commit().await.map_err(self.failed(ACTION))?;
         let lease = Lease { job_id: job.id.clone(), attempt: job.attempt, worker: worker.to_owned() };
-        Ok(Some(Claim { lease, job }))
+        Ok(Some(Claim { lease, job, lost_workers }))
     }
 
-    async fn release_once(&self, worker: &str, now: SystemTime) -> Result<u64, Error> {
+    // `word`: how its attempts ended.
+    async fn release_once(&self, worker: &str, word: &'static str, now: SystemTime) -> Result<u64, Error> {
         const ACTION: &str = "give back a worker's jobs";
         let mut transaction = self.begin(ACTION).await?;
         let jobs = query(sql::RELEASE_JOBS).bind(worker);
         let released = transaction.execute(jobs).await.map_err(self.failed(ACTION))?;
-        let attempts = query(sql::RELEASE_ATTEMPTS).bind(worker).bind(micros(now));
+        let attempts = query(sql::RELEASE_ATTEMPTS).bind(worker).bind(micros(now)).bind(word);
         transaction.execute(attempts).await.map_err(self.failed(ACTION))?;
         transaction.commit().await.map_err(self.failed(ACTION))?;
         Ok(released)
@@ -193,7 +196,8 @@ impl SqlStore {
             .bind(&ended.fault)
             .bind(ended.state.is_final().then(|| micros(now)))
             .bind(ended.not_before.map(micros))
-            .bind(ended.failures);
+            .bind(ended.failures)
+            .bind(i64::from(ended.is_unknown));
         let Some(row) = transaction.row(finish).await.map_err(self.failed(ACTION))? else {
             transaction.rollback().await.map_err(self.failed(ACTION))?;
             // The same answer again, because the first one was lost on its way, is not a lost lease.
@@ -339,7 +343,11 @@ impl JobStore for SqlStore {
     }
 
     async fn release_worker(&self, worker: &str, now: SystemTime) -> Result<u64, Error> {
-        again!(self.release_once(worker, now))
+        again!(self.release_once(worker, "lost", now))
+    }
+
+    async fn give_back(&self, worker: &str, now: SystemTime) -> Result<u64, Error> {
+        again!(self.release_once(worker, "again", now))
     }
 
     async fn stage_file_of(&self, lease: &Lease, attempt: u32, uri: &str, now: SystemTime) -> Result<(), Error> {
@@ -350,8 +358,9 @@ impl JobStore for SqlStore {
         }
     }
 
-    async fn unstage_file(&self, id: &JobId, uri: &str) -> Result<(), Error> {
-        self.write("forget a staged file", query(sql::UNSTAGE_FILE).bind(&id.0).bind(uri)).await.map(drop)
+    async fn staged_removed(&self, id: &JobId, uri: &str, now: SystemTime) -> Result<(), Error> {
+        let query = query(sql::STAGED_REMOVED).bind(&id.0).bind(uri).bind(micros(now));
+        self.write("remember a removed file", query).await.map(drop)
     }
 
     async fn staged_files(&self, id: &JobId) -> Result<Vec<StagedFile>, Error> {
@@ -362,9 +371,11 @@ impl JobStore for SqlStore {
             .collect()
     }
 
-    async fn forget_staged(&self, id: &JobId, attempts_before: u32) -> Result<(), Error> {
-        let query = query(sql::FORGET_STAGED).bind(&id.0).bind(i64::from(attempts_before));
-        self.write("forget staged files", query).await.map(|_| ())
+    async fn forget_committed(&self, id: &JobId, attempt: u32, now: SystemTime) -> Result<(), Error> {
+        let of_others = query(sql::OTHERS_REMOVED).bind(&id.0).bind(i64::from(attempt)).bind(micros(now));
+        self.write("remember removed files", of_others).await?;
+        let committed = query(sql::FORGET_COMMITTED).bind(&id.0).bind(i64::from(attempt));
+        self.write("forget staged files", committed).await.map(drop)
     }
 
     async fn record_intent(&self, lease: &Lease, receipt: &Receipt, now: SystemTime) -> Result<(), Error> {
@@ -386,6 +397,17 @@ impl JobStore for SqlStore {
             Some(row) => json_from_row(&row, "intent"),
             None => Ok(None),
         }
+    }
+
+    async fn intents(&self, id: &JobId) -> Result<Vec<(u32, Receipt)>, Error> {
+        let rows = self.rows("read intended commits", query(sql::INTENTS).bind(&id.0)).await?;
+        let mut intents = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if let Some(intent) = json_from_row(row, "intent")? {
+                intents.push((row::count("attempt", row.get("attempt"))?, intent));
+            }
+        }
+        Ok(intents)
     }
 
     async fn record_commit_of(
@@ -496,6 +518,8 @@ struct Ended {
     fault: Option<String>,
     not_before: Option<SystemTime>,
     failures: i64,
+    /// Whether the attempt could not find out what became of an earlier commit.
+    is_unknown: bool,
 }
 
 impl Ended {
@@ -508,13 +532,15 @@ impl Ended {
                 (JobState::Queued, None, Some(fault), Some(*not_before))
             }
         };
+        let is_unknown = matches!(outcome, Outcome::Again { fault, .. } if fault.kind == FaultKind::CommitUnknown);
         Ok(Self {
             state,
             word: if state.is_final() { state.as_str() } else { "again" },
             receipt: receipt.map(|receipt| to_json("receipt", receipt)).transpose()?,
             fault: fault.map(|fault| to_json("fault", fault)).transpose()?,
             not_before,
-            failures: i64::from(matches!(outcome, Outcome::Again { .. })),
+            failures: i64::from(matches!(outcome, Outcome::Again { .. }) && !is_unknown),
+            is_unknown,
         })
     }
 }

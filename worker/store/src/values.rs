@@ -49,7 +49,8 @@ pub struct StoredJob {
     pub state: JobState,
     /// How often a worker has begun it; the fencing epoch of the newest lease.
     pub attempt: u32,
-    /// How many attempts failed and were to be tried again, since it was submitted or a newer try began it anew.
+    /// How many attempts failed and were to be tried again, since it was submitted or a newer try began it anew. One that
+    /// could not find out what became of an earlier commit is none.
     pub failures: u32,
     /// The worker that holds or last held the lease; `None`: never claimed.
     pub worker_id: Option<String>,
@@ -129,6 +130,8 @@ pub struct Claim {
     pub lease: Lease,
     /// The job, already running.
     pub job: StoredJob,
+    /// The workers that were lost while they ran it, since one of its attempts last told its end; the last one last.
+    pub lost_workers: Vec<String>,
 }
 
 /// The answer to a renewed lease.

@@ -173,6 +173,7 @@ fn receipt(receipt: v1::Receipt) -> core::Receipt {
         rooms: receipt.rooms.into_iter().filter_map(room_time).collect(),
         rejects: receipt.rejects.into_iter().map(reject).collect(),
         attempt: receipt.attempt,
+        attempt_id: String::new(),
         token: receipt.token,
         skipped_files: receipt
             .skipped_files

@@ -63,6 +63,7 @@ async fn by_files(
                 snapshot_id: entry.snapshot_id().unwrap_or(manifest.added_snapshot_id),
                 metadata_location: loaded.location.clone(),
                 attempt: *attempt,
+                attempt_id: None,
             }));
         }
     }

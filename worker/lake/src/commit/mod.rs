@@ -43,6 +43,9 @@ pub struct Commit {
     pub token: Token,
     /// The attempt that commits, counted from 1.
     pub attempt: u32,
+    /// What tells that attempt from every other one that commits the token, also from those of another job store; written
+    /// into the snapshot. Empty: nothing does.
+    pub attempt_id: String,
     /// The data files that become visible.
     pub added: Landed,
     /// The data files that go, in the same snapshot.
@@ -69,6 +72,7 @@ impl Commit {
         Self {
             token,
             attempt,
+            attempt_id: String::new(),
             added,
             removed: Removed::default(),
             summary: BTreeMap::new(),
@@ -125,4 +129,15 @@ pub struct Committed {
     pub metadata_location: String,
     /// The attempt that committed it.
     pub attempt: u32,
+    /// What the snapshot says under [`Commit::attempt_id`]; `None`: the snapshot was not asked, the commit is known by its
+    /// files or from a job store.
+    pub attempt_id: Option<String>,
+}
+
+impl Committed {
+    /// Whether the attempt of this id may have made it. Attempts of several job stores may have the same number.
+    #[must_use]
+    pub fn may_be_of(&self, attempt_id: &str) -> bool {
+        self.attempt_id.as_deref().is_none_or(|found| found == attempt_id)
+    }
 }

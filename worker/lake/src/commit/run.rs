@@ -176,9 +176,10 @@ impl<'a> Group<'a> {
 
     fn committed(&mut self, snapshot_id: i64, metadata_location: &str) {
         for at in self.open() {
-            let attempt = self.members[at].commit.attempt;
+            let Commit { attempt, attempt_id, .. } = &self.members[at].commit;
+            let (attempt, attempt_id) = (*attempt, Some(attempt_id.clone()));
             let metadata_location = metadata_location.to_owned();
-            self.answers[at] = Some(Ok(Committed { snapshot_id, metadata_location, attempt }));
+            self.answers[at] = Some(Ok(Committed { snapshot_id, metadata_location, attempt, attempt_id }));
         }
     }
 

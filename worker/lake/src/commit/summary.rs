@@ -7,7 +7,7 @@ use moulin_core::Token;
 
 use super::Commit;
 use super::changes::Changes;
-use super::token::{ATTEMPT_KEY, Carried, JOBS_KEY};
+use super::token::{ATTEMPT_ID_KEY, ATTEMPT_KEY, Carried, JOBS_KEY};
 use crate::Error;
 
 /// Total, what adds to it, what takes from it.
@@ -55,6 +55,7 @@ fn carried(commits: &[&Commit]) -> Result<HashMap<String, String>, Error> {
         let all = commits.iter().map(|commit| Carried {
             job: commit.token.0.clone(),
             attempt: commit.attempt,
+            attempt_id: commit.attempt_id.clone(),
             summary: commit.summary.clone(),
         });
         let all = serde_json::to_string(&all.collect::<Vec<_>>());
@@ -64,6 +65,9 @@ fn carried(commits: &[&Commit]) -> Result<HashMap<String, String>, Error> {
     if let Some(first) = commits.first() {
         properties.insert(Token::SUMMARY_KEY.to_owned(), first.token.0.clone());
         properties.insert(ATTEMPT_KEY.to_owned(), first.attempt.to_string());
+        if !first.attempt_id.is_empty() {
+            properties.insert(ATTEMPT_ID_KEY.to_owned(), first.attempt_id.clone());
+        }
     }
     Ok(properties)
 }

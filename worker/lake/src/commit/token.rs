@@ -1,7 +1,8 @@
 //! Tokens in snapshot summaries.
 //!
-//! A snapshot of one commit holds its token under `moulin.job` and its attempt under `moulin.attempt`. One of several
-//! commits holds those of the first there, and all of them as JSON under `moulin.jobs`.
+//! A snapshot of one commit holds its token under `moulin.job`, its attempt under `moulin.attempt` and what tells that
+//! attempt from others of its number under `moulin.attempt-id`. One of several commits holds those of the first there, and
+//! all of them as JSON under `moulin.jobs`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,6 +16,8 @@ use crate::catalog::Loaded;
 
 /// Snapshot summary property that holds the number of the attempt that committed.
 pub(super) const ATTEMPT_KEY: &str = "moulin.attempt";
+/// Snapshot summary property that holds [`super::Commit::attempt_id`].
+pub(super) const ATTEMPT_ID_KEY: &str = "moulin.attempt-id";
 /// Snapshot summary property that holds the commits of a snapshot of several.
 pub(super) const JOBS_KEY: &str = "moulin.jobs";
 
@@ -23,6 +26,8 @@ pub(super) const JOBS_KEY: &str = "moulin.jobs";
 pub(super) struct Carried {
     pub(super) job: String,
     pub(super) attempt: u32,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) attempt_id: String,
     /// The summary that the commit would have had alone.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub(super) summary: std::collections::BTreeMap<String, String>,
@@ -40,6 +45,7 @@ type ByKey = HashMap<String, Vec<Carrier>>;
 struct Carrier {
     token: Token,
     attempt: u32,
+    attempt_id: String,
     snapshot_id: i64,
 }
 
@@ -71,7 +77,8 @@ fn add(known: &mut ByKey, carrier: Carrier) {
 pub(crate) fn find(loaded: &Loaded, token: &Token) -> Option<Committed> {
     let found = of_key(loaded, token).into_iter().find(|carrier| carrier.token == *token)?;
     let metadata_location = loaded.location.clone();
-    Some(Committed { snapshot_id: found.snapshot_id, metadata_location, attempt: found.attempt })
+    let Carrier { attempt, attempt_id, snapshot_id, .. } = found;
+    Some(Committed { snapshot_id, metadata_location, attempt, attempt_id: Some(attempt_id) })
 }
 
 /// The generations of the token's key that snapshots carry, each with its snapshot, in no order.
@@ -111,9 +118,14 @@ fn carriers(snapshot: &Snapshot) -> impl Iterator<Item = Carrier> + use<> {
     let several = properties.get(JOBS_KEY).map(|text| carried(text)).unwrap_or_default();
     let one = properties.get(Token::SUMMARY_KEY).filter(|text| several.iter().all(|other| other.job != **text));
     let attempt = properties.get(ATTEMPT_KEY).and_then(|text| text.parse().ok()).unwrap_or_default();
-    let one = one.map(|text| Carrier { token: Token(text.clone()), attempt, snapshot_id });
-    let several =
-        several.into_iter().map(move |one| Carrier { token: Token(one.job), attempt: one.attempt, snapshot_id });
+    let attempt_id = properties.get(ATTEMPT_ID_KEY).cloned().unwrap_or_default();
+    let one = one.map(|text| Carrier { token: Token(text.clone()), attempt, attempt_id, snapshot_id });
+    let several = several.into_iter().map(move |one| Carrier {
+        token: Token(one.job),
+        attempt: one.attempt,
+        attempt_id: one.attempt_id,
+        snapshot_id,
+    });
     one.into_iter().chain(several)
 }
 

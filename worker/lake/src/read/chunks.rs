@@ -38,6 +38,19 @@ impl Chunks {
     }
 }
 
+impl Chunks {
+    /// The same of a file whose size is not known.
+    pub(super) fn open_whole(warehouse: &Warehouse, location: &str, runtime: &Handle) -> Result<Self, Error> {
+        if local_path(location).is_some() {
+            return Self::open(warehouse, location, 0, runtime);
+        }
+        let failed = |e| Error::storage("read", location, e);
+        let input = warehouse.io(location).new_input(location).map_err(failed)?;
+        let size = runtime.block_on(input.metadata()).map_err(failed)?.size;
+        Self::open(warehouse, location, size, runtime)
+    }
+}
+
 impl Remote {
     fn read(&self, start: u64, length: u64) -> ParquetResult<Bytes> {
         let end = start.saturating_add(length).min(self.size);

@@ -11,6 +11,7 @@ use futures::Stream;
 use iceberg::spec::{ManifestContentType, ManifestStatus, Schema, TableMetadata};
 use moulin_core::{JobId, TableName};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::{Error, commit, warehouse::Warehouse};
@@ -98,6 +99,51 @@ pub(crate) fn stream(
             yield Err(Error::TaskLost { task: "reading of data files", source: Some(e) });
         }
     }
+}
+
+/// The rows of data files with all their columns, read as [`stream`] does.
+pub(crate) fn in_files(
+    warehouse: Warehouse,
+    locations: Vec<String>,
+) -> impl Stream<Item = Result<RecordBatch, Error>> + Send + 'static {
+    let (sender, mut receiver) = mpsc::channel(AHEAD);
+    async_stream::stream! {
+        let runtime = tokio::runtime::Handle::current();
+        let task = tokio::task::spawn_blocking(move || {
+            for location in &locations {
+                if let Err(error) = read_whole(&warehouse, location, &runtime, &sender) {
+                    let _ = sender.blocking_send(Err(error));
+                    return;
+                }
+            }
+        });
+        while let Some(batch) = receiver.recv().await {
+            yield batch;
+        }
+        if let Err(e) = task.await {
+            yield Err(Error::TaskLost { task: "reading of data files", source: Some(e) });
+        }
+    }
+}
+
+fn read_whole(
+    warehouse: &Warehouse,
+    location: &str,
+    runtime: &Handle,
+    sender: &mpsc::Sender<Result<RecordBatch, Error>>,
+) -> Result<(), Error> {
+    let damaged = |e: parquet::errors::ParquetError| Error::storage("read", location, e);
+    let chunks = Chunks::open_whole(warehouse, location, runtime)?;
+    // What a writer noted about its own Arrow types does not matter.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(chunks, options).map_err(damaged)?;
+    for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(damaged)? {
+        let batch = batch.map_err(|e| Error::storage("read", location, e))?;
+        if sender.blocking_send(Ok(batch)).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 // False: nobody listens any more.

@@ -9,6 +9,7 @@ use iceberg::scan::FileScanTask;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::off_thread::off_thread;
 use super::read::{AHEAD, FileReader, async_channel};
 use super::{Scan, ScanCounts, TableSnapshot};
 use crate::Error;
@@ -82,12 +83,11 @@ impl TableSnapshot {
             wanted,
             counts: Arc::<ScanCounts>::default(),
             sender: sender.clone(),
-            runtime: self.runtime.clone(),
         };
-        let reading = tokio::task::spawn_blocking(move || reader.run(&waiting));
+        let reading = AbortOnDropHandle::new(tokio::spawn(off_thread(reader.run(waiting))));
         // The reader takes it, or has ended with an error of its own.
         let _ = queue.send(task).await;
         drop(queue);
-        reading.await.map_err(|e| Error::TaskLost { task: "reading of data files", source: Some(e) })?
+        reading.await.map_err(|e| Error::TaskLost { task: "reading of data files", source: Some(e) })??
     }
 }

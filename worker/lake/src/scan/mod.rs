@@ -5,6 +5,7 @@
 
 mod files;
 mod filter;
+mod off_thread;
 mod pin;
 mod read;
 

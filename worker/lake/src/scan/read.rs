@@ -12,10 +12,10 @@ use iceberg::arrow::ArrowReader;
 use iceberg::scan::{FileScanTask, FileScanTaskStream};
 use iceberg::spec::DataFileFormat;
 use moulin_core::{Nanoseconds, TableName};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::off_thread::off_thread;
 use super::{Scan, ScanCounts, TableSnapshot, filter};
 use crate::{Error, commit::has_avro_names, schema::Alignment};
 
@@ -73,10 +73,8 @@ impl TableSnapshot {
                 wanted: wanted.clone(),
                 counts: Arc::clone(counts),
                 sender: sender.clone(),
-                runtime: self.runtime.clone(),
             };
-            let tasks = Arc::clone(&tasks_waiting);
-            readers.spawn_blocking(move || one.run(&tasks));
+            readers.spawn(off_thread(one.run(Arc::clone(&tasks_waiting))));
         }
         drop(tasks_waiting);
         let mut planned = 0;
@@ -93,7 +91,7 @@ impl TableSnapshot {
         counts.files_pruned.fetch_add(self.files().unwrap_or(planned).saturating_sub(planned), Relaxed);
         drop(queue);
         while let Some(ended) = readers.join_next().await {
-            ended.map_err(|e| Error::TaskLost { task: "reading of data files", source: Some(e) })??;
+            ended.map_err(|e| Error::TaskLost { task: "reading of data files", source: Some(e) })???;
         }
         Ok(())
     }
@@ -177,25 +175,23 @@ pub(super) fn async_channel(ahead: usize) -> (mpsc::Sender<FileScanTask>, Waitin
     (sender, Arc::new(tokio::sync::Mutex::new(receiver)))
 }
 
-/// Reads one file after the other, on a thread that may block.
+/// Reads one file after the other.
 pub(super) struct FileReader {
     pub(super) table: TableName,
     pub(super) reader: ArrowReader,
     pub(super) wanted: Wanted,
     pub(super) counts: Arc<ScanCounts>,
     pub(super) sender: Sender,
-    pub(super) runtime: Handle,
 }
 
 impl FileReader {
-    pub(super) fn run(&self, tasks: &Waiting) -> Result<(), Error> {
-        self.runtime.block_on(async {
-            tokio::select! {
-                read = self.read_all(tasks) => read,
-                // A read that hangs is not waited for when nobody takes its rows.
-                () = self.sender.closed() => Ok(()),
-            }
-        })
+    /// Reads until there are no more files; computes at length when it is polled ([`off_thread`]).
+    pub(super) async fn run(self, tasks: Waiting) -> Result<(), Error> {
+        tokio::select! {
+            read = self.read_all(&tasks) => read,
+            // A read that hangs is not waited for when nobody takes its rows.
+            () = self.sender.closed() => Ok(()),
+        }
     }
 
     async fn read_all(&self, tasks: &Waiting) -> Result<(), Error> {

@@ -86,8 +86,10 @@ async fn a_token_that_is_there_is_not_committed_again() {
     let second = write(&again, &target, options("a", 1), &[numbers(0..10)]).await.unwrap();
     let mut retry = commit("a", second);
     retry.attempt = 2;
+    retry.attempt_id = "of the second attempt".into();
     let found = again.commit(&target, retry).await.unwrap();
     assert_eq!((found.snapshot_id, found.attempt), (committed.snapshot_id, 1));
+    assert!(!found.may_be_of("of the second attempt"));
     assert_eq!(again.find_token(&table(), &token("a")).await.unwrap(), Some(found));
     let now = again.target(&landing(&[], &[]), &numbers(0..1).schema()).await.unwrap();
     assert_eq!(now.metadata.snapshots().len(), 2);

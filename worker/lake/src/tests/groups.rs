@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use moulin_core::FaultKind;
 
 use super::fixture::{Place, added, commit, landing, numbers, options, sorted, table, token, write};
-use crate::{Lake, Landed, Target};
+use crate::{Commit, Lake, Landed, Target};
 
 async fn written(lake: &Lake, target: &Target, name: &str, values: std::ops::Range<i64>) -> Landed {
     write(lake, target, options(name, 1), &[numbers(values)]).await.unwrap()
@@ -22,7 +22,10 @@ async fn commits_that_wait_together_are_one_snapshot_with_all_their_tokens() {
         landed.push(written(&lake, &target, name, at * 10..at * 10 + 10).await);
     }
     // One thread, and no commit yields before it waits: all are there when the first begins.
-    let commits = names.iter().zip(&landed).map(|(name, landed)| lake.commit(&target, commit(name, landed.clone())));
+    let commits = names.iter().zip(&landed).map(|(name, landed)| {
+        let attempt_id = format!("attempt of {name}");
+        lake.commit(&target, Commit { attempt_id, ..commit(name, landed.clone()) })
+    });
     let committed: Vec<_> = futures::future::join_all(commits).await.into_iter().map(Result::unwrap).collect();
     let ids: HashSet<i64> = committed.iter().map(|c| c.snapshot_id).collect();
     assert_eq!(ids.len(), 1);
@@ -31,6 +34,7 @@ async fn commits_that_wait_together_are_one_snapshot_with_all_their_tokens() {
         let other = place.lake().await;
         let found = other.find_token(&table(), &token(name)).await.unwrap().unwrap();
         assert_eq!((found.snapshot_id, found.attempt), (committed[0].snapshot_id, 1));
+        assert!(found.may_be_of(&format!("attempt of {name}")) && !found.may_be_of("attempt of another"), "{found:?}");
         let files = other.files_added(&table(), found.snapshot_id, &token(name).job_id()).await.unwrap();
         assert!(files.iter().map(String::as_str).eq(landed[usize::try_from(at).unwrap()].locations()));
     }

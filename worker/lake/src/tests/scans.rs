@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use futures::TryStreamExt as _;
@@ -135,6 +136,35 @@ fn garbled_behind(file: &str) {
     bytes[half..].fill(b'x');
     std::fs::write(file, bytes).unwrap();
 }
+/// Readers of large files wait most of the time for somebody to take their rows, and those who are to take them need threads.
+#[test]
+fn readers_that_wait_leave_the_threads_to_writers() {
+    let few =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(4).enable_all().build();
+    let runtime = few.unwrap();
+    runtime.block_on(async {
+        let place = Place::new();
+        let lake = place.lake().await;
+        for file in 0..8 {
+            let rows = numbers(file * FILE_ROWS..(file + 1) * FILE_ROWS);
+            land(&lake, &landing(&[], &[]), &format!("file {file}"), &[rows]).await.unwrap();
+        }
+        let snapshot = opened(&lake).await;
+        let mut batches = snapshot.scan(Scan { files_at_a_time: 8, ..all() }, Arc::default());
+        let mut rows = batches.try_next().await.unwrap().unwrap().num_rows();
+        // Whoever may not wait for ever is told so.
+        let others = async { land(&lake, &landing(&[], &[]), "others", &[numbers(0..3)]).await.unwrap() };
+        tokio::time::timeout(Duration::from_secs(30), others).await.expect("a writer finds a thread");
+        while let Some(batch) = batches.try_next().await.unwrap() {
+            rows += batch.num_rows();
+        }
+        assert_eq!(rows as i64, 8 * FILE_ROWS);
+    });
+    runtime.shutdown_background();
+}
+
+/// More batches than are read ahead.
+const FILE_ROWS: i64 = 50_000;
 
 async fn two_commits() -> (Place, Lake) {
     let place = Place::new();

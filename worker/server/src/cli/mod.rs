@@ -217,7 +217,10 @@ struct From {
 /// # Errors
 /// What went wrong, for standard error; [`exit_code`] says with which code to end.
 pub(crate) fn run(args: Args) -> Result<ExitCode, Fault> {
+    // A configuration that is wrong is told about by whoever uses it.
+    let limits = Config::load(args.config.as_deref()).map(|config| config.job).unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(limits.blocking_threads())
         .enable_all()
         .build()
         .map_err(|e| Fault::new(FaultKind::Internal, format!("no threads: {e}")))?;

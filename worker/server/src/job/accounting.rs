@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use moulin_core::{Fault, FaultKind, JobSpec, Receipt, RejectsChange, ReplayCounts, Room, TableRead, Token};
 use moulin_lake::Landed;
+use uuid::Uuid;
 
 use super::run::Attempt;
 
@@ -85,6 +86,7 @@ impl Attempt {
             rooms: counters.rooms(),
             rejects: counters.rejects(),
             attempt: self.claim.lease.attempt,
+            attempt_id: Uuid::new_v4().simple().to_string(),
             token: token.to_string(),
             skipped_files: counters.skipped_files(),
             files_skipped: counters.files_skipped.load(Relaxed),

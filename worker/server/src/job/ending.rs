@@ -8,7 +8,7 @@ use moulin_store::{Claim, Outcome};
 
 use super::lease::Kept;
 use super::rejects::Spool;
-use super::settle::Settlement;
+use super::settle::{Settlement, unsettled};
 use crate::worker::Worker;
 
 /// How long a job that waits for another one leaves its slot to others.
@@ -44,16 +44,17 @@ pub(super) fn outcome(
         return Some(Outcome::Later { fault, not_before: SystemTime::now() + WAIT_FOR_OTHERS });
     }
     tracing::warn!(kind = ?fault.kind, error = %fault, "the attempt failed");
-    after(fault, failures(claim), worker.config.job.max_attempts, SystemTime::now())
+    let attempt = claim.lease.attempt;
+    after(fault, attempt, failures(claim), worker.config.job.max_attempts, SystemTime::now())
 }
 
-/// What the last of so many failures means for the job.
-fn after(fault: Fault, failures: u32, most: u32, now: SystemTime) -> Option<Outcome> {
+/// What the end of an attempt, the last of so many failures, means for the job.
+fn after(fault: Fault, attempt: u32, failures: u32, most: u32, now: SystemTime) -> Option<Outcome> {
     match fault.kind {
         FaultKind::LeaseLost => None,
         FaultKind::Cancelled => Some(Outcome::Cancelled(fault)),
-        // Whether the commit landed must be found out, however often that takes.
-        FaultKind::CommitUnknown => Some(again(fault, failures, now)),
+        // Whether the commit landed must be found out, however often that takes: not to have is no failure.
+        FaultKind::CommitUnknown => Some(again(fault, attempt.saturating_sub(1), now)),
         kind if kind.retryable() && failures < most => Some(again(fault, failures, now)),
         _ => Some(Outcome::Failed(fault)),
     }
@@ -64,8 +65,8 @@ fn failures(claim: &Claim) -> u32 {
     claim.job.failures.saturating_add(1)
 }
 
-fn again(fault: Fault, failures: u32, now: SystemTime) -> Outcome {
-    Outcome::Again { fault, not_before: now + Duration::from_secs(1 << failures.min(6)) }
+fn again(fault: Fault, tries: u32, now: SystemTime) -> Outcome {
+    Outcome::Again { fault, not_before: now + Duration::from_secs(1 << tries.min(6)) }
 }
 
 /// The outcome, if it is the job's last one and an earlier attempt may still be about to commit, with that ruled out. The
@@ -97,8 +98,11 @@ pub(super) async fn for_good(worker: &Arc<Worker>, claim: &Claim, outcome: Optio
         Err(fault) if fault.kind == FaultKind::LeaseLost => None,
         Err(fault) => {
             tracing::warn!(error = %fault, "it cannot be ruled out that an earlier attempt commits; trying again");
-            let unknown = Fault::new(FaultKind::CommitUnknown, "an earlier attempt may still commit");
-            Some(again(unknown.with_source(&fault), failures(claim), SystemTime::now()))
+            let unknown = match fault.kind {
+                FaultKind::CommitUnknown => fault,
+                _ => unsettled("an earlier attempt may still commit", &fault),
+            };
+            Some(again(unknown, claim.lease.attempt.saturating_sub(1), SystemTime::now()))
         }
     }
 }
@@ -128,12 +132,13 @@ mod tests {
     #[test]
     fn a_fault_that_a_retry_could_help_is_final_after_so_many_and_the_pauses_grow() {
         let now = SystemTime::UNIX_EPOCH;
-        let pauses = (1..=5).map(|failures| match after(Fault::new(FaultKind::Unavailable, "x"), failures, 5, now) {
-            Some(Outcome::Again { not_before, .. }) => not_before.duration_since(now).unwrap().as_secs(),
-            _ => 0,
-        });
+        let pauses =
+            (1..=5).map(|failures| match after(Fault::new(FaultKind::Unavailable, "x"), 9, failures, 5, now) {
+                Some(Outcome::Again { not_before, .. }) => not_before.duration_since(now).unwrap().as_secs(),
+                _ => 0,
+            });
         assert_eq!(pauses.collect::<Vec<_>>(), [2, 4, 8, 16, 0]);
-        let unknown = after(Fault::new(FaultKind::CommitUnknown, "x"), 50, 5, now);
+        let unknown = after(Fault::new(FaultKind::CommitUnknown, "x"), 9, 50, 5, now);
         assert!(unknown.is_some_and(|outcome| outcome.goes_on()));
     }
 }

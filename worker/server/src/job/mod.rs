@@ -21,6 +21,7 @@ pub(crate) mod queue;
 pub(crate) mod redo;
 pub(crate) mod rejects;
 mod rejects_commit;
+mod rejects_moved;
 mod rejects_rows;
 pub(crate) mod rejects_table;
 pub(crate) mod replay;

@@ -50,10 +50,19 @@ pub(crate) async fn work(worker: Arc<Worker>, only: Option<JobId>, stop: Cancell
     }
     tasks.close();
     if tokio::time::timeout(worker.config.job.drain, tasks.wait()).await.is_err() {
-        tracing::warn!(
+        give_back(&worker).await;
+    }
+}
+
+/// Hands the jobs that still run to other workers, before this process ends.
+async fn give_back(worker: &Worker) {
+    match worker.store.give_back(&worker.id, SystemTime::now()).await {
+        Ok(jobs) => tracing::warn!(jobs, "jobs still run; they are given back, and another worker goes on with them"),
+        Err(error) => tracing::warn!(
             jobs = worker.running_count(),
+            error = %Fault::from(error),
             "jobs still run; their leases run out and another worker goes on with them"
-        );
+        ),
     }
 }
 

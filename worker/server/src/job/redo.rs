@@ -64,6 +64,7 @@ pub(crate) async fn before(worker: &Worker, job: &StoredJob, token: &Token) -> R
             snapshot_id: entry.snapshot_id,
             metadata_location: entry.metadata_location,
             attempt: entry.attempt,
+            attempt_id: None,
         },
         table: entry.table,
         is_recorded: true,

@@ -84,7 +84,7 @@ impl Settlement {
         if self.may_have_committed().await?
             && let Some(found) = self.find(&rejects_table::of(&self.table)).await?
         {
-            self.forget_unused(receipt, &found, Vec::new()).await;
+            self.forget_unused(&found, &BTreeSet::new()).await;
             return Ok(Some(found.snapshot_id));
         }
         if receipt.rejects_to_commit.is_empty() && change.mark.is_none() && !self.has_rejects().await? {
@@ -94,15 +94,13 @@ impl Settlement {
             // Before the look: what an earlier generation brings after this is not overlooked by the commit.
             let requires = self.no_more_rejects(change).await?;
             let draft = self.draft(receipt.attempt, change).await?;
-            let mut added = match receipt.rejects_to_commit.as_str() {
-                "" => Landed::default(),
-                text => Landed::from_text(&draft.target, text)?,
-            };
-            let copies: Vec<String> = draft.copies.locations().map(str::to_owned).collect();
+            let mut added = self.rejects_for(&draft.target, receipt).await?;
             added.add(draft.copies);
+            let own: BTreeSet<String> = added.locations().map(str::to_owned).collect();
             let rows_are_there = receipt.snapshot_id.is_some();
             let beside = if rows_are_there { self.that_add().await? } else { BTreeSet::new() };
             let mut commit = Commit::new(self.token.clone(), receipt.attempt, added);
+            commit.attempt_id.clone_from(&receipt.attempt_id);
             commit.removed = Removed { locations: draft.replaced, added_by: None };
             commit.requires.extend(requires);
             commit.beside.clone_from(&beside);
@@ -112,22 +110,26 @@ impl Settlement {
             match self.worker.lake.commit(&draft.target, commit).await {
                 Ok(committed) => {
                     // Another attempt may have committed it, with copies of its own.
-                    self.forget_unused(receipt, &committed, copies).await;
+                    self.forget_unused(&committed, &own).await;
                     return Ok(Some(committed.snapshot_id));
                 }
                 Err(error) if error.is_files_gone() || error.is_moved() => {
                     tracing::info!(number, %error, "rejects were written again by others: looking where they are now");
-                    self.forget_copies(copies).await;
+                    self.forget_copies(own).await;
                     tokio::time::sleep(Duration::from_millis(10 << number.min(7))).await;
                 }
                 Err(error) if error.kind() == FaultKind::StaleEpoch => {
-                    self.forget_copies(copies).await;
+                    self.forget_copies(own).await;
                     if !rows_are_there {
                         return Err(error.into());
                     }
                     // One that came meanwhile may leave the rows where they are.
                     if self.that_add().await? == beside {
                         tracing::info!(%error, "rejects of a job that was done anew meanwhile are left out");
+                        match self.rejects_written().await {
+                            Ok(written) => self.forget(written.into_iter()).await,
+                            Err(fault) => tracing::warn!(error = %fault, "their files are left"),
+                        }
                         return Ok(None);
                     }
                 }
@@ -187,38 +189,50 @@ impl Settlement {
         Ok(Draft { target, copies: writer.finish().await?, replaced })
     }
 
-    /// Removes the copies of earlier rejects that attempts of this job made (`own`: this one), but for those that its commit
-    /// brought: with the job's token in the table, nobody can commit the others any more.
-    async fn forget_unused(&self, receipt: &Receipt, found: &Committed, own: Vec<String>) {
-        if receipt.rejects_change.is_empty() {
-            return;
-        }
-        let begin = staging::of_rejects_again(&self.lease.job_id);
-        let unused = async {
+    /// Removes what this job wrote for the table of rejects and its commit there does not have: copies of an attempt that
+    /// did not get that far, and what was written for a table that is not there any more. `own`: what was to be committed.
+    async fn forget_unused(&self, found: &Committed, own: &BTreeSet<String>) {
+        let result = async {
+            let written = self.rejects_written().await?;
+            if written.is_subset(own) {
+                return Ok(());
+            }
+            // It need not be what was to be committed: another attempt may have been first.
             let (lake, table) = (&self.worker.lake, rejects_table::of(&self.table));
             let live = lake.files_added(&table, found.snapshot_id, &self.lease.job_id).await?;
-            let staged = self.worker.store.staged_files(&self.lease.job_id).await?.into_iter().map(|file| file.uri);
-            let made: BTreeSet<String> = staged.filter(|uri| staging::is_named(uri, &begin)).chain(own).collect();
-            Ok::<_, Fault>(made.difference(&live).cloned().collect())
+            self.forget(written.difference(&live).cloned()).await;
+            Ok::<_, Fault>(())
         };
-        match unused.await {
-            Ok(unused) => self.forget_copies(unused).await,
-            // Which they are is not known any more: none is removed.
-            Err(fault) => tracing::debug!(error = %fault, "it is not known which copies of rejects the commit brought"),
+        if let Err(fault) = result.await {
+            // Which they are is not known: none is removed.
+            tracing::debug!(error = %fault, "files that a commit of rejects did not need are left");
         }
     }
 
-    /// Removes copies of earlier rejects that no snapshot refers to, nor ever will.
-    async fn forget_copies(&self, dead: Vec<String>) {
+    /// The data files that attempts of this job have named for the table of rejects.
+    async fn rejects_written(&self) -> Result<BTreeSet<String>, Fault> {
+        let begin = staging::of_rejects(&self.lease.job_id);
+        let staged = self.worker.store.staged_files(&self.lease.job_id).await?;
+        Ok(staged.into_iter().map(|file| file.uri).filter(|uri| staging::is_named(uri, &begin)).collect())
+    }
+
+    /// Removes the copies of earlier rejects among files that were not committed.
+    async fn forget_copies(&self, own: BTreeSet<String>) {
+        let begin = staging::of_rejects_again(&self.lease.job_id);
+        self.forget(own.into_iter().filter(|uri| staging::is_named(uri, &begin))).await;
+    }
+
+    /// Removes files that no snapshot refers to, or will.
+    async fn forget(&self, files: impl Iterator<Item = String>) {
         let result = async {
-            self.worker.lake.remove_files(&dead).await?;
-            for uri in &dead {
-                self.worker.store.unstage_file(&self.lease.job_id, uri).await?;
+            for uri in files {
+                self.worker.lake.remove_files(std::slice::from_ref(&uri)).await?;
+                self.worker.store.staged_removed(&self.lease.job_id, &uri, SystemTime::now()).await?;
             }
             Ok::<_, Fault>(())
         };
         if let Err(fault) = result.await {
-            tracing::warn!(error = %fault, "copies of rejects that were not needed could not be removed");
+            tracing::warn!(error = %fault, "files of rejects that were not needed could not be removed");
         }
     }
 }

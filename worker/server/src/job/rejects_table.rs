@@ -69,9 +69,7 @@ pub(crate) async fn write(
     path: PathBuf,
     options: WriteOptions,
 ) -> Result<Written, Fault> {
-    let by_day = PartitionField { column: LANDED_AT.to_owned(), transform: PartitionTransform::Day };
-    let landing = Landing { partition_by: vec![by_day], ..Landing::new(of(table)) };
-    let target = worker.lake.target_that_follows(&landing, &SCHEMA, &Contract::default()).await?;
+    let target = worker.lake.target_that_follows(&new_table(table), &SCHEMA, &Contract::default()).await?;
     let mut writer = worker.lake.writer(&target, WriteOptions { threads: 1, ..options });
     let mut batches = rejects::read(path);
     // One moment for all of them: the rejects of a job are in one partition.
@@ -91,7 +89,15 @@ pub(crate) async fn write(
 /// # Errors
 /// As [`write`].
 pub(crate) async fn target(worker: &Worker, table: &TableName) -> Result<Target, Fault> {
-    Ok(worker.lake.target_that_follows(&Landing::new(of(table)), &SCHEMA, &Contract::default()).await?)
+    // Somebody may have dropped it since.
+    let is_there = worker.lake.table_uuid(&of(table)).await?.is_some();
+    let landing = if is_there { Landing::new(of(table)) } else { new_table(table) };
+    Ok(worker.lake.target_that_follows(&landing, &SCHEMA, &Contract::default()).await?)
+}
+
+fn new_table(table: &TableName) -> Landing {
+    let by_day = PartitionField { column: LANDED_AT.to_owned(), transform: PartitionTransform::Day };
+    Landing { partition_by: vec![by_day], ..Landing::new(of(table)) }
 }
 
 /// Who read each of the rejects from its file, in their order.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use moulin_core::{
     Counters, Fault, FaultKind, FaultPoint, JobSpec, Landing, OnBadRow, OnRerun, PlannedFile, Receipt, RejectsChange,
@@ -25,7 +25,7 @@ use super::redo::{self, Before, Redo};
 use super::rejects::{Quarantine, Spool};
 use super::rejects_table::{self, Written};
 use super::replay::Asker;
-use super::settle::Settlement;
+use super::settle::{Earlier, Settlement, unsettled};
 use super::staging;
 use crate::worker::Worker;
 
@@ -117,14 +117,13 @@ impl Attempt {
             token: token.clone(),
         };
         let spool = Spool::new(&self.worker.config);
-        if self.claim.lease.attempt > 1
-            && let Some(receipt) = self.landed_before(&settle).await?
-        {
+        if let Some(receipt) = self.landed_before(&settle).await? {
             return Ok(self.keep_only(&settle, &spool, receipt).await);
         }
         if let Some(reason) = &self.claim.job.cancel_requested {
             return Err(Fault::new(FaultKind::Cancelled, format!("cancelled: {reason}")));
         }
+        self.may_be_survived()?;
         self.keep_replays_off(&spec).await?;
         let before = redo::before(&self.worker, &self.claim.job, &token).await?;
         if let Some(receipt) = redo::attached(&settle, &spec.landing, before.as_ref(), started).await? {
@@ -327,26 +326,33 @@ impl Attempt {
     }
 
     /// What an earlier attempt landed, if one did. While that cannot be found out, and one of them was on its way to commit,
-    /// the attempt waits: a job that is called failed although its rows are landed would be landed twice.
+    /// the attempt ends as one whose commit is not known: a job that is called failed although its rows are landed would be
+    /// landed twice.
     async fn landed_before(&self, settle: &Settlement) -> Result<Option<Receipt>, Fault> {
-        let mut pause = Duration::from_millis(500);
-        loop {
-            let fault = match settle.recover().await {
-                Ok(found) => return Ok(found),
-                Err(fault) if matches!(fault.kind, FaultKind::Internal | FaultKind::LeaseLost) => return Err(fault),
-                Err(fault) => fault,
-            };
-            if matches!(settle.may_have_committed().await, Ok(false)) {
-                return Err(fault);
-            }
-            // A cancel or a deadline changes nothing about what is landed: only another worker ends the waiting.
-            if let Some(lost) = self.kept.why().filter(|why| why.kind == FaultKind::LeaseLost) {
-                return Err(lost);
-            }
-            tracing::warn!(error = %fault, "cannot look for the commit of an earlier attempt; trying again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(10));
+        let fault = match settle.recover().await {
+            Ok(Earlier::Nothing) => return Ok(None),
+            Ok(Earlier::Landed(receipt)) => return Ok(Some(*receipt)),
+            Ok(Earlier::Elsewhere(fault)) => return Err(fault),
+            Err(fault) => fault,
+        };
+        if matches!(fault.kind, FaultKind::LeaseLost | FaultKind::CommitUnknown)
+            || matches!(settle.may_have_committed().await, Ok(false))
+        {
+            return Err(fault);
         }
+        Err(unsettled("it cannot be found out whether an earlier attempt has committed", &fault))
+    }
+
+    /// Ends a job that takes one worker after the other with it.
+    fn may_be_survived(&self) -> Result<(), Fault> {
+        let (lost, most) = (&self.claim.lost_workers, self.worker.config.job.max_lost_workers);
+        let Some(last) = lost.last().filter(|_| lost.len() >= most) else { return Ok(()) };
+        let lost = lost.len();
+        let message = format!("{lost} workers in a row were lost while they ran this job; the last was {last}");
+        Err(Fault::new(FaultKind::Internal, message).with_hint(
+            "look how they ended: killed for want of memory (exit code 137, `OOMKilled`), or by a defect that their logs \
+             show last. Lower job.threads, job.memory_bytes or job.slots, or give them more memory, and clear the task",
+        ))
     }
 
     /// Where rejects go, when the job keeps them.

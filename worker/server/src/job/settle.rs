@@ -37,18 +37,30 @@ struct Intended {
     only_rejects: bool,
 }
 
+/// What there is of a job's earlier attempts.
+pub(crate) enum Earlier {
+    /// None of them has landed anything.
+    Nothing,
+    /// One has: its receipt, recorded now if it was not.
+    Landed(Box<Receipt>),
+    /// The token is in the table, from an attempt that this job store does not know: none of its own lands any more.
+    Elsewhere(Fault),
+}
+
 impl Settlement {
-    /// The receipt of an earlier attempt whose commit landed, recorded now if it was not; `None`: nothing has landed.
+    /// What earlier attempts have landed.
     ///
     /// # Errors
-    /// Store or catalog do not answer: nothing may be assumed.
-    pub(crate) async fn recover(&self) -> Result<Option<Receipt>, Fault> {
+    /// Store or catalog do not answer: nothing may be assumed. `CommitUnknown`: one has landed its rows, and what else
+    /// belongs to that commit cannot be done.
+    pub(crate) async fn recover(&self) -> Result<Earlier, Fault> {
         let id = &self.lease.job_id;
         if let Some(entry) = self.worker.store.ledger(&self.token).await? {
             let committed = Committed {
                 snapshot_id: entry.snapshot_id,
                 metadata_location: entry.metadata_location,
                 attempt: entry.attempt,
+                attempt_id: None,
             };
             let mut receipt = self.receipt_of(id, committed).await?;
             // Rejects are committed before the ledger is written.
@@ -56,15 +68,15 @@ impl Settlement {
                 let found = self.find(&rejects_table::of(&self.table)).await?;
                 receipt.rejects_snapshot_id = found.map(|found| found.snapshot_id);
             }
-            return Ok(Some(receipt.settled()));
+            return Ok(Earlier::Landed(Box::new(receipt.settled())));
         }
-        match self.find(&self.table).await? {
-            Some(committed) => {
-                tracing::info!(snapshot_id = committed.snapshot_id, "an earlier attempt's commit landed");
-                self.complete(&committed).await.map(Some)
-            }
-            None => self.rejects_alone().await,
+        let Some(committed) = self.find(&self.table).await? else { return self.rejects_alone().await };
+        if self.intent_of(&self.lease.job_id, &committed).await?.is_none() {
+            return Ok(Earlier::Elsewhere(unknown_here(&self.table, &committed)));
         }
+        tracing::info!(snapshot_id = committed.snapshot_id, "an earlier attempt's commit landed");
+        let receipt = self.complete(&committed).await.map_err(|fault| half_way(&fault))?;
+        Ok(Earlier::Landed(Box::new(receipt)))
     }
 
     /// The commit of an earlier attempt, as the table of rows or the one of rejects knows it.
@@ -81,17 +93,18 @@ impl Settlement {
     }
 
     /// The receipt of an earlier attempt that had no row to land, and whose rejects are in their table.
-    async fn rejects_alone(&self) -> Result<Option<Receipt>, Fault> {
-        for attempt in 1..self.lease.attempt {
-            let intent = self.worker.store.intent(&self.lease.job_id, attempt).await?;
-            let Some(mut receipt) = intent.filter(Receipt::touches_rejects) else { continue };
+    async fn rejects_alone(&self) -> Result<Earlier, Fault> {
+        for (attempt, mut receipt) in self.intents().await? {
+            if !receipt.touches_rejects() {
+                continue;
+            }
             let found = self.find(&rejects_table::of(&self.table)).await?;
-            if found.is_some_and(|found| found.attempt == attempt) {
-                self.commit_rejects(&mut receipt).await?;
-                return Ok(Some(receipt));
+            if found.is_some_and(|found| found.attempt == attempt && found.may_be_of(&receipt.attempt_id)) {
+                self.commit_rejects(&mut receipt).await.map_err(|fault| half_way(&fault))?;
+                return Ok(Earlier::Landed(Box::new(receipt)));
             }
         }
-        Ok(None)
+        Ok(Earlier::Nothing)
     }
 
     /// Everything between the commit of the rows and the report, whichever attempt committed them: the rejects of that
@@ -119,16 +132,18 @@ impl Settlement {
     /// # Errors
     /// The store does not answer.
     pub(crate) async fn may_have_committed(&self) -> Result<bool, Fault> {
-        for attempt in 1..self.lease.attempt {
-            if self.worker.store.intent(&self.lease.job_id, attempt).await?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(!self.intents().await?.is_empty())
+    }
+
+    /// What earlier attempts were on their way to commit, the first one first.
+    async fn intents(&self) -> Result<Vec<(u32, Receipt)>, Fault> {
+        let mut intents = self.worker.store.intents(&self.lease.job_id).await?;
+        intents.retain(|(attempt, _)| *attempt < self.lease.attempt);
+        Ok(intents)
     }
 
     /// Makes sure that no earlier attempt commits any more, which one that was stopped on its way there would do when it
-    /// wakes up. The receipt of one that has; `None`: nothing has landed, and nothing will.
+    /// wakes up. The receipt of one that has; `None`: none of this job store has landed anything, and none will.
     ///
     /// It has lost the lease, so its [`Fence`] lets it through on no base that is loaded from now on; on one that it
     /// loaded before, it loses the swap because the table has moved.
@@ -137,6 +152,12 @@ impl Settlement {
     /// Store or catalog do not answer: nothing may be assumed.
     pub(crate) async fn rule_out(&self) -> Result<Option<Receipt>, Fault> {
         let Some(Intended { attempt, to_target, only_rejects }) = self.last_intended().await? else { return Ok(None) };
+        match self.recover().await? {
+            Earlier::Nothing => {}
+            Earlier::Landed(receipt) => return Ok(Some(*receipt)),
+            // Whoever else holds the token keeps every attempt of this job off the table.
+            Earlier::Elsewhere(_) => return Ok(None),
+        }
         // One for all tries after that attempt, and no token of a job.
         let token = Token(format!("{}/overtaken-{attempt}", self.token));
         let lake = &self.worker.lake;
@@ -146,7 +167,10 @@ impl Settlement {
         if only_rejects {
             lake.move_on(&rejects_table::of(&self.table), token, self.lease.attempt).await?;
         }
-        self.recover().await
+        match self.recover().await? {
+            Earlier::Landed(receipt) => Ok(Some(*receipt)),
+            Earlier::Nothing | Earlier::Elsewhere(_) => Ok(None),
+        }
     }
 
     /// The receipt of an earlier attempt that has landed after all; `None`: none has, and none does any more to a table that
@@ -164,19 +188,13 @@ impl Settlement {
 
     /// What earlier attempts were on their way to commit.
     async fn last_intended(&self) -> Result<Option<Intended>, Fault> {
-        let mut last: Option<Intended> = None;
-        for attempt in 1..self.lease.attempt {
-            if let Some(receipt) = self.worker.store.intent(&self.lease.job_id, attempt).await? {
-                let to_target = receipt.touches_target();
-                let only_rejects = !to_target && receipt.touches_rejects();
-                last = Some(Intended {
-                    attempt,
-                    to_target: to_target || last.as_ref().is_some_and(|last| last.to_target),
-                    only_rejects: only_rejects || last.is_some_and(|last| last.only_rejects),
-                });
-            }
-        }
-        Ok(last)
+        let intents = self.intents().await?;
+        let has_only_rejects = |receipt: &Receipt| !receipt.touches_target() && receipt.touches_rejects();
+        Ok(intents.last().map(|(attempt, _)| Intended {
+            attempt: *attempt,
+            to_target: intents.iter().any(|(_, receipt)| receipt.touches_target()),
+            only_rejects: intents.iter().any(|(_, receipt)| has_only_rejects(receipt)),
+        }))
     }
 
     /// Lets a commit through as long as the attempt has its lease, and no newer generation has landed. `rows_are_there`: of
@@ -221,23 +239,28 @@ impl Settlement {
             return Ok(receipt);
         }
         if !intent.touches_target() {
+            self.no_other_has_rejects().await?;
             let mut receipt = intent.clone();
             self.commit_rejects(&mut receipt).await?;
             // They may be those of an earlier attempt, under the same token.
-            if let Some(receipt) = self.rejects_alone().await? {
-                return Ok(receipt);
+            if let Earlier::Landed(receipt) = self.rejects_alone().await? {
+                return Ok(*receipt);
             }
             FaultPoint::CommittedNotRecorded.pass();
             return Ok(receipt);
         }
         let mut commit = Commit::new(self.token.clone(), self.lease.attempt, landed);
+        commit.attempt_id.clone_from(&intent.attempt_id);
         commit.fence = Some(self.fence(false));
         commit.summary = summary(intent);
         redo.fill(&mut commit);
         let committed = self.worker.lake.commit(target, commit).await?;
         FaultPoint::RowsCommitted.pass();
+        if self.intent_of(&self.lease.job_id, &committed).await.map_err(|fault| half_way(&fault))?.is_none() {
+            return Err(self.overtaken_elsewhere(&self.table, &committed).await);
+        }
         // The rows are visible: whatever fails now must be found and finished by another attempt, never taken for a failure.
-        let receipt = self.complete(&committed).await.map_err(half_way)?;
+        let receipt = self.complete(&committed).await.map_err(|fault| half_way(&fault))?;
         FaultPoint::RecordedNotReported.pass();
         Ok(receipt)
     }
@@ -254,18 +277,33 @@ impl Settlement {
         Ok(self.worker.store.record_commit_of(&self.lease, &entry, moved, SystemTime::now()).await?)
     }
 
+    /// Ends the commit of rejects alone when an attempt that this job store does not know has brought them.
+    async fn no_other_has_rejects(&self) -> Result<(), Fault> {
+        let rejects = rejects_table::of(&self.table);
+        let Some(found) = self.worker.lake.find_token(&rejects, &self.token).await? else { return Ok(()) };
+        match self.intent_of(&self.lease.job_id, &found).await? {
+            Some(_) => Ok(()),
+            None => Err(self.overtaken_elsewhere(&rejects, &found).await),
+        }
+    }
+
+    /// The end of an attempt that finds the commit of one that this job store does not know: its own files are in no table.
+    async fn overtaken_elsewhere(&self, table: &TableName, committed: &Committed) -> Fault {
+        self.sweep(None).await;
+        unknown_here(table, committed)
+    }
+
+    /// The receipt that the attempt of a commit wrote down before; `None`: this job store does not know that attempt. One of
+    /// another job store may have the same number.
+    async fn intent_of(&self, id: &JobId, committed: &Committed) -> Result<Option<Receipt>, Fault> {
+        let intent = self.worker.store.intent(id, committed.attempt).await?;
+        Ok(intent.filter(|intent| committed.may_be_of(&intent.attempt_id)))
+    }
+
     // The attempt that committed wrote its receipt down before: its figures are the true ones, whoever reports them.
     pub(crate) async fn receipt_of(&self, id: &JobId, committed: Committed) -> Result<Receipt, Fault> {
-        let intent = self.worker.store.intent(id, committed.attempt).await?.ok_or_else(|| {
-            Fault::new(
-                FaultKind::Internal,
-                format!(
-                    "snapshot {} of {} carries this job's token from attempt {}, which this job store does not know",
-                    committed.snapshot_id, self.table, committed.attempt
-                ),
-            )
-            .with_hint("the rows are landed; the job store was lost or is another one than the job was submitted to")
-        })?;
+        let intent = self.intent_of(id, &committed).await?;
+        let intent = intent.ok_or_else(|| unknown_here(&self.table, &committed))?;
         Ok(Receipt {
             snapshot_id: Some(committed.snapshot_id),
             metadata_location: committed.metadata_location,
@@ -285,8 +323,9 @@ impl Settlement {
                 .map(|file| file.uri)
                 .collect();
             self.worker.lake.remove_files(&dead).await?;
-            if kept.is_some() {
-                self.worker.store.forget_staged(&self.lease.job_id, u32::MAX).await?;
+            if let Some(kept) = kept {
+                // A writer that sleeps may make a file of a dead attempt after all: their names are kept for a while.
+                self.worker.store.forget_committed(&self.lease.job_id, kept, SystemTime::now()).await?;
             }
             Ok::<_, Fault>(dead.len())
         };
@@ -299,13 +338,33 @@ impl Settlement {
     }
 }
 
+/// A commit of the token by an attempt that the job store does not know.
+fn unknown_here(table: &TableName, committed: &Committed) -> Fault {
+    let Committed { snapshot_id, attempt, .. } = committed;
+    let message = format!(
+        "snapshot {snapshot_id} of {table} carries this job's token from attempt {attempt}, which this job store does not know"
+    );
+    let hint = "the rows are landed, and this job lands none; the job store was lost or is another one than the job was submitted to";
+    Fault::new(FaultKind::Internal, message).with_hint(hint)
+}
+
 /// A fault after the rows became visible.
-fn half_way(fault: Fault) -> Fault {
+fn half_way(fault: &Fault) -> Fault {
+    let unfinished = "the rows are committed, and the rest of the commit is not finished";
     match fault.kind {
-        FaultKind::LeaseLost => fault,
-        _ => Fault::new(FaultKind::CommitUnknown, "the rows are committed, and the rest of the commit is not finished")
-            .with_source(&fault),
+        FaultKind::LeaseLost => fault.clone(),
+        _ => unsettled(unfinished, fault),
     }
+}
+
+/// The fault of an attempt that cannot find out about an earlier commit, or cannot finish it: the next one tries again.
+pub(super) fn unsettled(message: &str, cause: &Fault) -> Fault {
+    let hint = if cause.retryable() {
+        FaultKind::CommitUnknown.hint().to_owned()
+    } else {
+        format!("nothing is landed twice, and the job goes on by itself once this is put right: {}", cause.hint)
+    };
+    Fault::new(FaultKind::CommitUnknown, message).because(cause).with_hint(hint)
 }
 
 /// What the snapshot itself says about the job.

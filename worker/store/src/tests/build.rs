@@ -77,6 +77,7 @@ pub(super) fn receipt(lease: &Lease) -> Receipt {
         rooms: vec![],
         rejects: vec![],
         attempt: lease.attempt,
+        attempt_id: String::new(),
         token: "dag/run/t/-1/0".into(),
         skipped_files: vec![],
         files_skipped: 0,

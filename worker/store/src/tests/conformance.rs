@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use moulin_core::{FaultKind, JobState, Progress, Token};
+use moulin_core::{Fault, FaultKind, JobState, Progress, Receipt, Token};
 use moulin_testkit::FakeClock;
 
 use super::build::{LEASE, entry, fault, id, job, key, receipt};
-use crate::{CancelOutcome, Claim, Error, JobFilter, JobStore, NewJob, Outcome, StagedFile, StoredJob, Which};
+use crate::{
+    CancelOutcome, Claim, Error, JobFilter, JobStore, NewJob, Outcome, StagedFile, Standing, StoredJob, Which,
+};
 
 type Store = Arc<dyn JobStore>;
 
@@ -57,6 +59,9 @@ on_every_store!(
     waiting_for_another_job_is_no_failure,
     a_final_outcome_may_be_said_twice,
     an_old_attempt_has_no_part_in_the_end_of_a_newer_one,
+    a_worker_that_gave_its_jobs_back_is_not_lost,
+    the_workers_lost_in_a_row_are_told_to_the_next_one,
+    not_having_found_out_is_no_failure,
     staged_files_are_known_until_forgotten,
     the_ledger_takes_a_token_once,
     a_later_attempt_records_the_commit_of_an_earlier_one,
@@ -66,6 +71,7 @@ on_every_store!(
     a_job_that_was_asked_to_stop_may_not_commit,
     a_job_past_its_deadline_may_not_commit,
     a_job_that_may_have_committed_is_not_cancelled_unseen,
+    a_cancel_that_cannot_be_answered_yet_wakes_the_job_once,
     a_stale_cancel_is_refused,
     a_finished_job_is_not_cancelled,
     a_passed_deadline_ends_what_was_not_begun_and_stops_what_was,
@@ -345,8 +351,52 @@ async fn staged_files_are_known_until_forgotten(store: Store) {
     let file = |attempt, uri: &str| StagedFile { attempt, uri: uri.into() };
     let all = [file(1, "file:///1a"), file(1, "file:///1b"), file(2, "file:///2")];
     assert_eq!(store.staged_files(&id("t")).await.unwrap(), all);
-    store.forget_staged(&id("t"), 2).await.unwrap();
-    assert_eq!(store.staged_files(&id("t")).await.unwrap(), all[2..]);
+    // The second one commits: the names of the first one's are kept, as those of files that were removed.
+    store.staged_removed(&id("t"), "file:///1a", clock.now()).await.unwrap();
+    let first_removed = clock.now();
+    clock.advance(Duration::from_secs(1));
+    store.forget_committed(&id("t"), 2, clock.now()).await.unwrap();
+    assert_eq!(store.staged_files(&id("t")).await.unwrap(), all[..2]);
+    let committed = Receipt { attempt: 2, ..receipt(&second) };
+    store.finish(&second, Outcome::Succeeded(committed), clock.now()).await.unwrap();
+    let left = store.leftovers(None).await.unwrap();
+    let left: Vec<_> = left.iter().map(|file| (file.uri.as_str(), file.removed_at, file.standing)).collect();
+    let dead = |uri, since| (uri, Some(since), Standing::Dead);
+    assert_eq!(left, [dead("file:///1a", first_removed), dead("file:///1b", clock.now())]);
+}
+
+async fn a_worker_that_gave_its_jobs_back_is_not_lost(store: Store) {
+    let clock = FakeClock::default();
+    let mine = claim_new(&store, &clock, "t").await;
+    assert_eq!(store.give_back("w1", clock.now()).await.unwrap(), 1);
+    is_lost(store.renew(&mine.lease, LEASE, &Progress::default(), clock.now()).await);
+    let next = store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap().expect("nobody waits for the lease");
+    assert_eq!((next.lease.attempt, next.lost_workers), (2, vec![]));
+}
+
+async fn the_workers_lost_in_a_row_are_told_to_the_next_one(store: Store) {
+    let clock = FakeClock::default();
+    let claim = async |worker: &str| store.claim(worker, LEASE, Which::Any, clock.now()).await.unwrap().unwrap();
+    store.submit(job("t"), clock.now()).await.unwrap();
+    assert_eq!(claim("w1").await.lost_workers, Vec::<String>::new());
+    clock.advance(LEASE);
+    assert_eq!(claim("w2").await.lost_workers, ["w1"]);
+    // A process of that name that was started again.
+    store.release_worker("w2", clock.now()).await.unwrap();
+    let third = claim("w3").await;
+    assert_eq!(third.lost_workers, ["w1", "w2"]);
+    let later = Outcome::Later { fault: fault("x"), not_before: clock.now() };
+    store.finish(&third.lease, later, clock.now()).await.unwrap();
+    assert_eq!(claim("w4").await.lost_workers, Vec::<String>::new());
+    clock.advance(LEASE);
+    assert_eq!(claim("w1").await.lost_workers, ["w4"]);
+}
+
+async fn not_having_found_out_is_no_failure(store: Store) {
+    let clock = FakeClock::default();
+    let lease = claim_new(&store, &clock, "t").await.lease;
+    let again = Outcome::Again { fault: unknown(), not_before: clock.now() };
+    assert_eq!(store.finish(&lease, again, clock.now()).await.unwrap().failures, 0);
 }
 
 async fn the_ledger_takes_a_token_once(store: Store) {
@@ -380,6 +430,11 @@ async fn an_intent_comes_back_as_it_was(store: Store) {
     store.record_intent(&lease, &receipt(&lease), clock.now()).await.unwrap();
     assert_eq!(store.intent(&id("t"), 1).await.unwrap(), Some(receipt(&lease)));
     assert_eq!(store.intent(&id("t"), 2).await.unwrap(), None);
+    clock.advance(LEASE);
+    let second = store.claim("w2", LEASE, Which::Any, clock.now()).await.unwrap().unwrap().lease;
+    assert_eq!(store.intents(&id("t")).await.unwrap(), [(1, receipt(&lease))]);
+    store.record_intent(&second, &receipt(&second), clock.now()).await.unwrap();
+    assert_eq!(store.intents(&id("t")).await.unwrap(), [(1, receipt(&lease)), (2, receipt(&second))]);
 }
 
 async fn a_job_nobody_began_is_cancelled_at_once(store: Store) {
@@ -441,6 +496,25 @@ async fn a_job_that_may_have_committed_is_not_cancelled_unseen(store: Store) {
     let claim =
         store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap().expect("a requested cancel does not wait");
     assert_eq!(claim.job.cancel_requested.as_deref(), Some("enough"));
+}
+
+async fn a_cancel_that_cannot_be_answered_yet_wakes_the_job_once(store: Store) {
+    let clock = FakeClock::default();
+    let claim = async || store.claim("w1", LEASE, Which::Any, clock.now()).await.unwrap();
+    let again = || Outcome::Again { fault: unknown(), not_before: clock.now() + Duration::from_secs(60) };
+    let first = claim_new(&store, &clock, "t").await.lease;
+    store.finish(&first, again(), clock.now()).await.unwrap();
+    assert_eq!(claim().await, None);
+    store.cancel(&id("t"), 1, "enough", clock.now()).await.unwrap();
+    let second = claim().await.expect("a requested cancel does not wait").lease;
+    store.finish(&second, again(), clock.now()).await.unwrap();
+    assert_eq!(claim().await, None);
+    clock.advance(Duration::from_secs(60));
+    assert!(claim().await.is_some());
+}
+
+fn unknown() -> Fault {
+    Fault::new(FaultKind::CommitUnknown, "the catalog does not answer")
 }
 
 async fn a_stale_cancel_is_refused(store: Store) {
@@ -556,7 +630,7 @@ async fn a_commit_keeps_the_names_of_its_files_and_is_found_by_the_next_generati
     assert_eq!(store.commit_before(&key("t"), 5).await.unwrap(), None);
     store.record_commit(&second, &entry(&second, &token, 7), clock.now()).await.unwrap();
     store.record_commit(&second, &entry(&second, &token, 7), clock.now()).await.unwrap();
-    store.forget_staged(&id("t"), u32::MAX).await.unwrap();
+    store.forget_committed(&id("t"), 2, clock.now()).await.unwrap();
     assert_eq!(store.committed_files(&token).await.unwrap(), ["file:///a", "file:///b"]);
     let found = store.commit_before(&key("t"), 5).await.unwrap().unwrap();
     assert_eq!((found.token, found.snapshot_id, found.attempt), (token, 7, 2));
