@@ -4,6 +4,7 @@
 //! asks ([`JobKey`]), how it stands ([`JobState`]), what went wrong ([`Fault`]) and what came of it
 //! ([`Receipt`]). This crate does no IO, knows no async runtime, and sees neither Arrow, Polars nor Iceberg.
 
+mod address;
 mod column;
 mod contract;
 mod database_kind;
@@ -28,6 +29,7 @@ mod storage;
 mod table_input;
 mod transform;
 
+pub use address::without_secrets;
 pub use column::{Column, ColumnText, ColumnType, PrimitiveType, TypeField};
 pub use contract::{Contract, ContractMode};
 pub use fault::{Fault, FaultKind, Place};

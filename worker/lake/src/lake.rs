@@ -9,7 +9,9 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use iceberg::spec::{FormatVersion, Schema, TableMetadata, TableMetadataBuilder, TableProperties};
-use moulin_core::{Contract, ContractMode, FaultKind, JobId, Landing, StorageSettings, TableName, Token};
+use moulin_core::{
+    Contract, ContractMode, FaultKind, JobId, Landing, StorageSettings, TableName, Token, without_secrets,
+};
 
 use crate::catalog::{Catalog, Loaded};
 use crate::schema::{self, Alignment};
@@ -120,7 +122,7 @@ impl Lake {
         if found? != content {
             return Err(Error::storage("read", &location, "what was read is not what was written"));
         }
-        Ok(format!("warehouse {} can be written, read and cleaned", self.root))
+        Ok(format!("warehouse {} can be written, read and cleaned", without_secrets(&self.root)))
     }
 
     /// What landing would do. Changes nothing.
@@ -412,7 +414,8 @@ fn warehouse_root(text: &str) -> Result<String, Error> {
         Some("file") if absolute => Ok(root.to_owned()),
         Some("s3" | "s3a" | "gs" | "abfs" | "abfss" | "wasb" | "wasbs") => Ok(root.to_owned()),
         _ => Err(Error::invalid(format!(
-            "catalog.warehouse `{text}` is not a place for tables; write file:///absolute/path or s3://bucket/prefix"
+            "catalog.warehouse `{}` is not a place for tables; write file:///absolute/path or s3://bucket/prefix",
+            if scheme.is_some() { without_secrets(text) } else { text.to_owned() }
         ))),
     }
 }

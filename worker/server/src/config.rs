@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use moulin_core::{Fault, FaultKind, Secret, StorageSettings, pool};
+use moulin_core::{Fault, FaultKind, Secret, StorageSettings, pool, without_secrets};
 use moulin_lake::{CatalogSettings, RestSettings};
 use serde::{Deserialize, Deserializer};
 
@@ -317,8 +317,9 @@ impl File {
             && !self.storage.s3.allow_http
         {
             return Err(wrong(format!(
-                "storage.s3.endpoint is {endpoint}, which is not encrypted; say storage.s3.allow_http = true (or \
-                 AWS_ALLOW_HTTP=true) if that is meant"
+                "storage.s3.endpoint is {}, which is not encrypted; say storage.s3.allow_http = true (or \
+                 AWS_ALLOW_HTTP=true) if that is meant",
+                without_secrets(endpoint)
             )));
         }
         let uri = self.catalog.uri.unwrap_or_else(|| format!("sqlite://{state}/catalog.db"));

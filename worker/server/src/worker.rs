@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use moulin_core::{Counters, Fault, FaultKind, Job, JobId, JobState};
+use moulin_core::{Counters, Fault, FaultKind, Job, JobId, JobState, without_secrets};
 use moulin_engine::stream::Tap;
 use moulin_lake::Lake;
 use moulin_read::fetch::Fetcher;
@@ -16,7 +16,6 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
 use crate::job::presence;
-use crate::service::pool::without_credentials;
 
 /// What all jobs of a worker share. Everything in it can be used from many tasks at once.
 pub(crate) struct Worker {
@@ -212,8 +211,7 @@ pub(crate) fn view(stored: StoredJob) -> Job {
 
 /// The fault, with the thing that did not open in front of it.
 pub(crate) fn does_not_open(mut fault: Fault, what: &str, url: &str) -> Fault {
-    let before =
-        std::mem::replace(&mut fault.message, format!("the {what} {} does not open", without_credentials(url)));
+    let before = std::mem::replace(&mut fault.message, format!("the {what} {} does not open", without_secrets(url)));
     fault.causes.insert(0, before);
     match fault.kind {
         FaultKind::PermissionDenied => {

@@ -232,7 +232,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn JobStore>, Error> {
             Err(_) => return refuse("it is not a PostgreSQL address"),
         },
         Some((scheme, _)) => return refuse(&format!("there is no job store for `{scheme}://`")),
-        None => return refuse(&format!("`{url}` is not a URL")),
+        None => return refuse("it has no `://`"),
     };
     match database {
         Ok(database) => Ok(Arc::new(SqlStore::open(database, name).await?)),

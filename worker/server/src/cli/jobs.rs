@@ -3,13 +3,12 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use moulin_core::{Fault, FaultKind, Job, JobId, JobState};
+use moulin_core::{Fault, FaultKind, Job, JobId, JobState, without_secrets};
 use moulin_store::{CancelOutcome, JobFilter};
 
 use super::{From, say, show, to_json};
 use crate::config::Config;
 use crate::job::presence;
-use crate::service::pool::without_credentials;
 use crate::worker;
 
 /// Prints one job.
@@ -24,7 +23,7 @@ async fn find(config: Config, id: JobId, from: &From) -> Result<Job, Fault> {
     }
     let store = moulin_store::open(&config.store_url).await?;
     let stored = store.get(&id).await?.ok_or_else(|| {
-        Fault::new(FaultKind::NotFound, format!("no job {id} in {}", without_credentials(&config.store_url)))
+        Fault::new(FaultKind::NotFound, format!("no job {id} in {}", without_secrets(&config.store_url)))
             .with_hint("`moulin list` shows what is there; --address asks a running worker instead")
     })?;
     let mut job = worker::view(stored);

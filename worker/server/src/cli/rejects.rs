@@ -7,7 +7,7 @@ use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::Int64Type;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
-use moulin_core::{Fault, FaultKind, JobId};
+use moulin_core::{Fault, FaultKind, JobId, without_secrets};
 use moulin_lake::Lake;
 use moulin_read::reject_schema;
 use tokio_stream::wrappers::ReceiverStream;
@@ -42,7 +42,7 @@ pub(super) async fn rejects(config: Config, id: JobId, to: Option<PathBuf>, from
 async fn kept(config: &Config, id: &JobId) -> Result<Rejects, Fault> {
     let store = moulin_store::open(&config.store_url).await?;
     let job = store.get(id).await?.ok_or_else(|| {
-        Fault::new(FaultKind::NotFound, format!("no job {id} in {}", config.store_url))
+        Fault::new(FaultKind::NotFound, format!("no job {id} in {}", without_secrets(&config.store_url)))
             .with_hint("`moulin list` shows what is there; --address asks a running worker instead")
     })?;
     match Spool::new(config).find(&job)? {

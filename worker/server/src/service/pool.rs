@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use moulin_core::Fault;
+use moulin_core::{Fault, without_secrets};
 use moulin_wire::v1::job_service_server::JobServiceServer;
 use moulin_wire::v1::{
     Check, DescribeRequest, DescribeResponse, DrainRequest, DrainResponse, pool_service_server::PoolService,
@@ -76,9 +76,9 @@ impl PoolService for Pool {
             polars_version: versions.polars.to_owned(),
             python_polars_version: versions.python_polars.to_owned(),
             datafusion_version: versions.datafusion.to_owned(),
-            catalog: without_credentials(&worker.config.catalog.uri),
-            warehouse: without_credentials(&worker.config.catalog.warehouse),
-            store: without_credentials(&worker.config.store_url),
+            catalog: without_secrets(&worker.config.catalog.uri),
+            warehouse: warehouse(&worker.config.catalog.warehouse),
+            store: without_secrets(&worker.config.store_url),
             checks,
             pools: worker.config.job.pools.clone(),
             queued,
@@ -98,26 +98,7 @@ fn running(worker: &Worker) -> u32 {
     u32::try_from(worker.running_count()).unwrap_or(u32::MAX)
 }
 
-/// A url without user, password and query.
-pub(crate) fn without_credentials(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-            format!("{scheme}://{host}{path}")
-        }
-        None => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_credentials;
-
-    #[test]
-    fn a_described_url_holds_no_password() {
-        assert_eq!(without_credentials("postgresql://u:p%40@db:5432/jobs?password=x"), "postgresql://db:5432/jobs");
-        assert_eq!(without_credentials("sqlite:///tmp/a@b.db"), "sqlite:///tmp/a@b.db");
-    }
+// What a REST catalog calls it is a name, and no URL.
+fn warehouse(text: &str) -> String {
+    if text.contains("://") { without_secrets(text) } else { text.to_owned() }
 }

@@ -56,9 +56,14 @@ async fn a_file_that_is_no_database_is_named() {
 
 #[tokio::test]
 async fn other_urls_are_refused_without_repeating_a_password() {
-    for url in
-        ["postgresql://u:hunter2@h:nine/db", "mysql://u:hunter2@h/db", "sqlite://:memory:", "sqlite://", "jobs.db"]
-    {
+    for url in [
+        "postgresql://u:hunter2@h:nine/db",
+        "postgresql:u:hunter2@h",
+        "mysql://u:hunter2@h/db",
+        "sqlite://:memory:",
+        "sqlite://",
+        "jobs.db",
+    ] {
         let fault = Fault::from(crate::open(url).await.err().unwrap());
         assert_eq!(fault.kind, FaultKind::InvalidSpec, "{url}");
         assert!(

@@ -20,11 +20,11 @@ use std::time::SystemTime;
 use iceberg::spec::{FormatVersion, TableMetadata};
 use iceberg::{NamespaceIdent, TableIdent, TableUpdate};
 use iceberg_catalog_rest::{CommitTableRequest, CommitTableResponse, CreateTableRequest, LoadTableResult};
-use moulin_core::TableName;
+use moulin_core::{TableName, without_secrets};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{CatalogSettings, Loaded, Swap, Swapped, without_password};
+use super::{CatalogSettings, Loaded, Swap, Swapped};
 use crate::{Error, warehouse::Warehouse};
 use answer::{Answer, Failure};
 use renewal::{Renewals, expiry};
@@ -66,7 +66,7 @@ struct Namespaces {
 impl Rest {
     pub(super) async fn open(settings: &CatalogSettings, warehouse: Warehouse) -> Result<Self, Error> {
         settings.rest.check()?;
-        let uri = without_password(&settings.uri);
+        let uri = without_secrets(&settings.uri);
         let session = Session::open(settings, warehouse.region())
             .await
             .map_err(|e| failed(&uri, "ask it for its configuration", e))?;

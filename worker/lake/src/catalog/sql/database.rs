@@ -70,9 +70,7 @@ impl Database {
 
     pub(super) async fn sqlite(uri: &str, failed: impl FnOnce(Failure) -> Error) -> Result<Self, Error> {
         let path = uri.strip_prefix("sqlite://").filter(|p| p.starts_with('/')).ok_or_else(|| {
-            Error::invalid(format!(
-                "catalog.uri `{uri}` names no absolute path; write sqlite:///absolute/path/catalog.db"
-            ))
+            Error::invalid("catalog.uri names no absolute path; write sqlite:///absolute/path/catalog.db")
         })?;
         let path = path.split('?').next().unwrap_or(path);
         if let Some(folder) = Path::new(path).parent() {

@@ -11,9 +11,9 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use iceberg::MetadataLocation;
 use iceberg::spec::TableMetadata;
-use moulin_core::{FaultKind, TableName};
+use moulin_core::{FaultKind, TableName, without_secrets};
 
-use super::{CatalogSettings, Loaded, Swap, Swapped, next_metadata_location, without_password};
+use super::{CatalogSettings, Loaded, Swap, Swapped, next_metadata_location};
 use crate::{Error, warehouse::Warehouse};
 use database::Database;
 pub(crate) use database::Failure;
@@ -60,7 +60,7 @@ pub(crate) struct Sql {
 
 impl Sql {
     pub(super) async fn open(settings: &CatalogSettings, warehouse: Warehouse) -> Result<Self, Error> {
-        let uri = without_password(&settings.uri);
+        let uri = without_secrets(&settings.uri);
         let unopened = |failure| failed(&uri, "open it", failure);
         let database = if settings.uri.starts_with("sqlite:") {
             Database::sqlite(&settings.uri, unopened).await?
