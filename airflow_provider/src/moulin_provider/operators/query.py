@@ -118,23 +118,20 @@ class MoulinQueryOperator(BaseOperator):
 
     def _rows(self, client: Client, ticket: QueryTicket) -> list[dict[str, Any]] | None:
         """The rows, from workers that may have to end other queries before; None: they are too many."""
-        from moulin.errors import MoulinError, Unavailable
+        from moulin.errors import Unavailable
 
         from moulin_provider.query_result import SmallRows
-        from moulin_provider.query_turn import pause
+        from moulin_provider.query_turn import Turn
 
+        turn = Turn(self.log)
         while True:
             small = SmallRows(self.max_xcom_rows, self.max_xcom_bytes)
             try:
                 with client.redeem(ticket) as reader:
                     return small.rows if all(small.take(batch) for batch in reader) else None
             except Unavailable as error:
-                try:
-                    client.describe()
-                except MoulinError:
-                    raise error from None  # there is nobody, which is another thing than to be busy
-                self.log.info("the workers are busy, asking again: %s", error.message)
-            time.sleep(pause())
+                pause = turn.pause(error)
+            time.sleep(pause)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG002
         """The end of a deferred task; the event holds the result."""
