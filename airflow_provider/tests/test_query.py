@@ -12,6 +12,9 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.execution_time.timeout import timeout
+from local_stack import LocalWorker
 from moulin import AsyncClient, Client, sql
 from moulin.errors import MoulinError, Unavailable
 from moulin.fault import Fault, FaultKind
@@ -135,8 +138,7 @@ def test_a_failure_while_rows_are_read_is_told(numbers):
 
 
 def test_time_that_is_up_ends_a_deferred_query(numbers):
-    operator = ask(f"SELECT sum(a.id * b.id) AS n FROM {joined(26)}", deferrable=True,
-                   execution_timeout=timedelta(milliseconds=300))  # fmt: skip
+    operator = ask(ENDLESS, deferrable=True, execution_timeout=timedelta(milliseconds=300))
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute({})
     assert deferred.value.timeout > timedelta(milliseconds=300)
@@ -144,6 +146,21 @@ def test_time_that_is_up_ends_a_deferred_query(numbers):
     assert event == {"status": "timeout"}
     with pytest.raises(AirflowException, match=r"execution_timeout of 0:00:00\.3"):
         operator.execute_complete({}, event)
+
+
+ENDLESS = f"SELECT sum(a.id * b.id) AS n FROM {joined(26)}"
+
+
+def test_time_that_is_up_ends_a_query_in_its_slot(numbers):
+    # As the task's process does it: an alarm, while Arrow waits for a batch that does not come.
+    with pytest.raises(AirflowTaskTimeout), timeout(3):
+        ask(ENDLESS, execution_timeout=timedelta(seconds=3)).execute({})
+
+
+def test_time_that_is_up_is_a_failure_to_retry_where_no_alarm_is_heard(numbers):
+    with pytest.raises(AirflowException) as failed:
+        ask(ENDLESS, execution_timeout=timedelta(milliseconds=300)).execute({})
+    assert not isinstance(failed.value, AirflowFailException)
 
 
 def test_a_host_that_does_not_answer_is_left_for_the_next(numbers, worker, monkeypatch):
