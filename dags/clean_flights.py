@@ -41,7 +41,7 @@ with DAG(
             0, type="integer", minimum=0, title="Shortest distance", description="Miles; shorter flights are left out."
         ),
     },
-):
+) as dag:
 
     @task.moulin(
         source=csv("{{ params.flights }}", null_values=["NA"]),
@@ -59,3 +59,6 @@ with DAG(
         )
 
     clean()
+
+if __name__ == "__main__":
+    dag.test()

@@ -17,6 +17,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from moulin_provider.hooks import local
 from moulin_provider.hooks.connection import client_arguments
 
+ROOT = Path(__file__).resolve().parents[2]
+
 DAG_FILE = """
     from __future__ import annotations
     from typing import TYPE_CHECKING
@@ -74,6 +76,27 @@ def home(tmp_path_factory) -> Path:
     return home
 
 
+def run_file(home: Path, file: Path, state: Path, **more: str) -> str:
+    """Runs a DAG file as a program, with a worker of its own; what it said."""
+    env = {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(file.parent),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW_CONN_MOULIN_DEFAULT": "moulin://local",
+        "MOULIN_STATE_DIR": str(state),
+        "MOULIN_BIN": os.environ.get("MOULIN_BIN") or str(build.worker_binary()),
+        **more,
+    }
+    done = subprocess.run([sys.executable, str(file)], env=env, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def landed(state: Path, table: str):
+    catalog = SqlCatalog("moulin", uri=f"sqlite:///{state}/catalog.db", warehouse=f"file://{state}/warehouse")
+    return catalog.load_table(table).scan().to_arrow()
+
+
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_dag_test_needs_no_worker(home, tmp_path, deferrable):
     dags, state = tmp_path / "dags", tmp_path / "state"
@@ -81,24 +104,21 @@ def test_dag_test_needs_no_worker(home, tmp_path, deferrable):
     (tmp_path / "people.csv").write_text("name,age\na,17\nb,18\nc,40\n")
     file = dags / "tried.py"
     file.write_text(textwrap.dedent(DAG_FILE).format(folder=tmp_path, deferrable=deferrable))
-    env = {
-        **os.environ,
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW_CONN_MOULIN_DEFAULT": "moulin://local",
-        "MOULIN_STATE_DIR": str(state),
-        "MOULIN_BIN": os.environ.get("MOULIN_BIN") or str(build.worker_binary()),
-    }
-    done = subprocess.run([sys.executable, str(file)], env=env, capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
+    said = run_file(home, file, state)
     assert "the run ended as success" in said, said[-6000:]
     assert "rows that were read: 2" in said
     assert "the others are: [{'name': 'a'}]" in said
-    catalog = SqlCatalog("moulin", uri=f"sqlite:///{state}/catalog.db", warehouse=f"file://{state}/warehouse")
-    assert sorted(catalog.load_table("tried.people").scan().to_arrow()["name"].to_pylist()) == ["b", "c"]
+    assert sorted(landed(state, "tried.people")["name"].to_pylist()) == ["b", "c"]
     running = [cmd for cmd in Path("/proc").glob("[0-9]*/environ") if str(state).encode() in _read(cmd)]
     assert running == [], "the worker ended with its process"
+
+
+def test_the_example_that_the_documentation_runs_lands_its_rows(home, tmp_path):
+    flights = tmp_path / "flights.csv"
+    flights.write_text("origin,air_time,distance\nJFK,60,500\nEWR,NA,200\n")
+    said = run_file(home, ROOT / "dags" / "clean_flights.py", tmp_path / "state", MOULIN_FLIGHTS=flights.as_uri())
+    assert (tmp_path / "state").exists(), said[-6000:]
+    assert landed(tmp_path / "state", "silver.flights")["speed_mph"].to_pylist() == [500.0], said[-6000:]
 
 
 def _read(path: Path) -> bytes:

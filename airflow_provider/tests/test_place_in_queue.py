@@ -210,7 +210,7 @@ def test_workers_that_do_not_answer_are_not_waited_for_in_the_triggerer(passing,
 
 
 def submitted(answers: list) -> str:
-    """The job that a worker gives after these answers, each taken once: errors, and seconds that pass before the next."""
+    """The job that a worker gives after these answers: errors, and seconds that pass before the next one."""
     job = SimpleNamespace(job_id="j", table="a.b", pool="p", priority=1)
     answers.append(SimpleNamespace(created=True, job=job))
 

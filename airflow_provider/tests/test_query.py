@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import queue
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 import pyarrow as pa
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.execution_time.timeout import timeout
+from local_stack import LocalWorker
 from moulin import AsyncClient, Client, sql
-from moulin.errors import Unavailable
+from moulin.errors import MoulinError, Unavailable
 from moulin.fault import Fault, FaultKind
+from moulin.flight import QueryRows
+from moulin.query import is_busy
 from pyiceberg.catalog.sql import SqlCatalog
 
 from moulin_provider import query_turn
@@ -55,7 +62,7 @@ def fired(deferred: TaskDeferred) -> dict:
     trigger = MoulinQueryTrigger(**{**json.loads(json.dumps(kwargs)), "not_before": 0.0})
 
     async def fire():
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             return [event.payload async for event in trigger.run()]
 
     (event,) = asyncio.run(fire())
@@ -131,8 +138,7 @@ def test_a_failure_while_rows_are_read_is_told(numbers):
 
 
 def test_time_that_is_up_ends_a_deferred_query(numbers):
-    operator = ask(f"SELECT sum(a.id * b.id) AS n FROM {joined(26)}", deferrable=True,
-                   execution_timeout=timedelta(milliseconds=300))  # fmt: skip
+    operator = ask(ENDLESS, deferrable=True, execution_timeout=timedelta(milliseconds=300))
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute({})
     assert deferred.value.timeout > timedelta(milliseconds=300)
@@ -140,6 +146,21 @@ def test_time_that_is_up_ends_a_deferred_query(numbers):
     assert event == {"status": "timeout"}
     with pytest.raises(AirflowException, match=r"execution_timeout of 0:00:00\.3"):
         operator.execute_complete({}, event)
+
+
+ENDLESS = f"SELECT sum(a.id * b.id) AS n FROM {joined(26)}"
+
+
+def test_time_that_is_up_ends_a_query_in_its_slot(numbers):
+    # As the task's process does it: an alarm, while Arrow waits for a batch that does not come.
+    with pytest.raises(AirflowTaskTimeout), timeout(3):
+        ask(ENDLESS, execution_timeout=timedelta(seconds=3)).execute({})
+
+
+def test_time_that_is_up_is_a_failure_to_retry_where_no_alarm_is_heard(numbers):
+    with pytest.raises(AirflowException) as failed:
+        ask(ENDLESS, execution_timeout=timedelta(milliseconds=300)).execute({})
+    assert not isinstance(failed.value, AirflowFailException)
 
 
 def test_a_host_that_does_not_answer_is_left_for_the_next(numbers, worker, monkeypatch):
@@ -157,72 +178,106 @@ def test_a_host_that_does_not_answer_is_left_for_the_next(numbers, worker, monke
         client.query_ticket("SELECT 1")
 
 
-class BusyClient:
-    """A client of workers that answer other queries first, or that are gone."""
+class Refusals:
+    """How often clients are refused, and in which words, before they are answered."""
 
-    def __init__(self, refusals: int, gone: bool) -> None:
+    def __init__(self, number: int, words: str) -> None:
         self.asked = 0
-        self._refusals = refusals
-        self._gone = gone
+        self._number = number
+        self._words = words
 
     def ask(self) -> None:
         self.asked += 1
-        if self.asked <= self._refusals:
-            raise Unavailable(Fault(FaultKind.UNAVAILABLE, "2 queries run on worker w already", retryable=True))
+        if self.asked <= self._number:
+            raise Unavailable(Fault(FaultKind.UNAVAILABLE, self._words, retryable=True))
 
-    def describe(self) -> None:
-        if self._gone:
-            raise Unavailable(Fault(FaultKind.UNAVAILABLE, "no answer", retryable=True))
+
+BUSY = "the query cannot be read from here: 2 queries run on worker w already"
+LOST = "the query cannot be read from here: connection reset"
 
 
 @pytest.fixture
-def busy(numbers, monkeypatch):
+def refused(numbers, monkeypatch):
     """Lets clients be refused so many times, in calls and in asyncio; gives what was asked."""
     monkeypatch.setattr(query_turn, "_SECONDS", 0.0)
 
-    def busy(refusals: int, *, gone: bool = False) -> BusyClient:
-        told = BusyClient(refusals, gone)
+    def refused(number: int, words: str) -> Refusals:
+        told = Refusals(number, words)
         redeem, aredeem = Client.redeem, AsyncClient.redeem
 
-        def asked(self, ticket):
+        def asked(self, ticket, **kwargs):
             told.ask()
-            return redeem(self, ticket)
+            return redeem(self, ticket, **kwargs)
 
         async def aasked(self, ticket):
             told.ask()
             async for batch in aredeem(self, ticket):
                 yield batch
 
-        async def adescribe(self):
-            told.describe()
-
         monkeypatch.setattr(Client, "redeem", asked)
         monkeypatch.setattr(AsyncClient, "redeem", aasked)
-        monkeypatch.setattr(Client, "describe", lambda self: told.describe())
-        monkeypatch.setattr(AsyncClient, "describe", adescribe)
         return told
 
-    return busy
+    return refused
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_query_asks_again_while_the_workers_are_busy_with_others(busy, deferrable):
-    told = busy(3)
+def test_a_query_asks_again_while_the_workers_are_busy_with_others(refused, deferrable):
+    told = refused(30, BUSY)
     assert result(deferrable)["row_count"] == 3
-    assert told.asked == 4
+    assert told.asked == 31
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_query_does_not_wait_for_workers_that_are_gone(busy, deferrable):
-    told = busy(1, gone=True)
-    with pytest.raises(AirflowException, match="2 queries run on worker w already") as failed:
+def test_a_query_that_is_lost_is_asked_again_but_not_for_ever(refused, deferrable):
+    told = refused(2, LOST)
+    assert result(deferrable)["row_count"] == 3
+    assert told.asked == 3
+    told = refused(10**9, LOST)
+    with pytest.raises(AirflowException, match="connection reset") as failed:
         result(deferrable)
     assert not isinstance(failed.value, AirflowFailException), "a retry can help"
-    assert told.asked == 1
+    assert told.asked == 3
 
 
-def test_time_that_is_up_ends_the_wait_for_busy_workers(busy):
-    busy(10**9)
+@pytest.fixture
+def taken(worker, numbers, tmp_path, monkeypatch):
+    """A worker that answers one query at a time, and is at it; gives what ends that one."""
+    monkeypatch.setattr(query_turn, "_SECONDS", 0.1)
+    environment = {"MOULIN_SLOTS": "1", "MOULIN_CATALOG_URI": numbers.properties["uri"]}
+    environment["MOULIN_WAREHOUSE"] = numbers.properties["warehouse"]
+    started = LocalWorker(worker.binary, tmp_path / "taken", env=environment)
+    started.start()
+    monkeypatch.setenv("AIRFLOW_CONN_TAKEN", f"moulin://{started.address}")
+    try:
+        with Client(started.address) as client:
+            many = QueryRows(client.connection, command=f"SELECT a.id, repeat('x', 1000) AS x FROM {joined(14)}")
+            batches = iter(many)
+            assert next(batches).num_rows
+            yield many
+    finally:
+        started.stop_all()
+
+
+def test_a_query_has_its_turn_when_a_busy_worker_has_ended_another(taken, monkeypatch):
+    told: queue.Queue[MoulinError] = queue.Queue()
+    pause = query_turn.Turn.pause
+
+    def heard(self, error):
+        told.put(error)
+        return pause(self, error)
+
+    monkeypatch.setattr(query_turn.Turn, "pause", heard)
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(result, deferrable, moulin_conn_id="taken") for deferrable in (False, True)]
+        # The worker takes half a minute to refuse one.
+        assert all(is_busy(told.get(timeout=100)) for _ in asked)
+        taken.cancel()
+        assert [one.result(100)["row_count"] for one in asked] == [3, 3]
+
+
+def test_time_that_is_up_ends_the_wait_for_busy_workers(refused):
+    refused(10**9, BUSY)
     operator = ask(deferrable=True, execution_timeout=timedelta(milliseconds=300))
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute({})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import socket
 import threading
 import time
 import uuid
@@ -16,6 +18,7 @@ from moulin import Client, JobState, csv, iceberg
 from task_context import task_context
 
 from moulin_provider.hooks.moulin import MoulinHook
+from moulin_provider.operators import job
 from moulin_provider.operators.moulin import XCOM_JOB_ID, MoulinLandOperator
 from moulin_provider.progress_log import ProgressLog
 from moulin_provider.triggers.moulin import MoulinJobTrigger
@@ -222,8 +225,11 @@ def waiting(task, **changes):
     operator = Waits(**{**values, **changes})
     with ThreadPoolExecutor(1) as thread:
         ended = thread.submit(operator.execute, task.context())
-        assert heard.wait(60)
-        yield operator, ended
+        try:
+            assert heard.wait(60)
+            yield operator, ended
+        finally:
+            task.open()
 
 
 def is_retried(failed: pytest.ExceptionInfo) -> bool:
@@ -246,6 +252,36 @@ def test_a_task_that_is_told_to_end_cancels_its_job_and_its_next_try_begins_it_a
     receipt = task.operator(deferrable=False).execute(task.context(2))
     assert receipt["rows_landed"] == ROWS
     assert only_job(client, task).epoch == 2
+
+
+@pytest.fixture
+def silent():
+    """The port of a machine that takes connections and says nothing."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield listening.getsockname()[1]
+
+
+def two_hosts(one: int, other: int) -> str:
+    return json.dumps({"conn_type": "moulin", "host": f"127.0.0.1:{one},127.0.0.1:{other}"})
+
+
+def test_a_cancel_reaches_a_host_behind_one_that_does_not_answer(task, worker, client, silent, monkeypatch, capsys):
+    monkeypatch.setenv("AIRFLOW_CONN_TWO", two_hosts(silent, worker.port))
+    with waiting(task, moulin_conn_id="two") as (operator, ended):
+        operator.on_kill()
+        # The process ends a second later.
+        assert f"cancel of job {operator._waiting_for[0]} was asked for" in capsys.readouterr().out
+        with pytest.raises(AirflowException, match="told to end"):
+            ended.result(60)
+
+
+def test_a_cancel_that_no_host_answers_is_given_up(task, silent, monkeypatch, capsys):
+    monkeypatch.setenv("AIRFLOW_CONN_SILENT", two_hosts(silent, silent))
+    monkeypatch.setattr(job, "_KILL_SECONDS", 0.2)
+    task.operator(moulin_conn_id="silent")._cancel("job-00000000000000000000", 1, "the task was ended")
+    assert "could not be cancelled, its deadline ends it: no worker answered in 0.2 s" in capsys.readouterr().out
 
 
 def test_a_job_that_somebody_else_cancels_ends_the_task_for_good(task, client):

@@ -215,25 +215,35 @@ class Client(BaseClient):
         rows = self._query_rows(command=query.command(sql, max_rows, max_bytes))
         return pa.RecordBatchReader.from_batches(rows.schema, rows)
 
-    def query_ticket(self, sql: str, *, max_rows: int | None = None, max_bytes: int | None = None) -> QueryTicket:
-        """Plans a query and reads nothing: a ticket that `redeem` takes, here, in another task or at another worker."""
-        planned = self._query_rows(command=query.command(sql, max_rows, max_bytes))
+    def query_ticket(
+        self, sql: str, *, max_rows: int | None = None, max_bytes: int | None = None, timeout: float | None = None
+    ) -> QueryTicket:
+        """Plans a query and reads nothing: a ticket that `redeem` takes, here, in another task or at another worker.
+
+        Raises:
+            CallTimeout: it was not planned in `timeout` seconds.
+
+        """
+        planned = self._query_rows(command=query.command(sql, max_rows, max_bytes), timeout=timeout)
         planned.cancel()
         return QueryTicket(planned.ticket.decode(), planned.schema)
 
-    def redeem(self, ticket: str | QueryTicket) -> pa.RecordBatchReader:
+    def redeem(self, ticket: str | QueryTicket, *, timeout: float | None = None) -> pa.RecordBatchReader:
         """The rows of a ticket: those of the snapshots that it names, whatever was committed since. Needs pyarrow.
+
+        No signal interrupts the wait for a batch, so whoever has little time says so with `timeout`.
 
         Raises:
             NotFound: a snapshot has expired.
+            CallTimeout: the rows were not read in `timeout` seconds.
 
         """
         import pyarrow as pa
 
-        rows = self._query_rows(ticket=ticket.ticket if isinstance(ticket, QueryTicket) else ticket)
+        rows = self._query_rows(ticket=ticket.ticket if isinstance(ticket, QueryTicket) else ticket, timeout=timeout)
         return pa.RecordBatchReader.from_batches(rows.schema, rows)
 
-    def _query_rows(self, **asked: str) -> QueryRows:
+    def _query_rows(self, **asked: Any) -> QueryRows:
         """Any worker answers a query: one that does not is left for the next."""
         from moulin import flight
 

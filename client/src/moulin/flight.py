@@ -32,14 +32,20 @@ _KINDS: tuple[tuple[type[BaseException], FaultKind], ...] = (
 
 
 class QueryRows:
-    """The result of a query as batches, once. Leaving off ends the query."""
+    """The result of a query as batches, once. Leaving off ends the query. `timeout` bounds each call, in seconds."""
 
     def __init__(
-        self, connection: Connection, *, command: str | None = None, ticket: str | bytes | None = None
+        self,
+        connection: Connection,
+        *,
+        command: str | None = None,
+        ticket: str | bytes | None = None,
+        timeout: float | None = None,
     ) -> None:
         self._connection = connection
+        self._timeout = timeout
         self._client = _client(connection)
-        options = _options(connection)
+        options = _options(connection, timeout)
         try:
             if command is not None:
                 info = self._client.get_flight_info(flight.FlightDescriptor.for_command(command), options)
@@ -63,7 +69,9 @@ class QueryRows:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:
             if self._stream is None:
-                self._stream = self._client.do_get(flight.Ticket(self.ticket), _options(self._connection))
+                self._stream = self._client.do_get(
+                    flight.Ticket(self.ticket), _options(self._connection, self._timeout)
+                )
             while True:
                 try:
                     chunk = self._stream.read_chunk()
@@ -80,8 +88,9 @@ class QueryRows:
 _QUERY_HINT = "tables are named namespace.table; the place in the SQL is the worker's"
 
 
-def _options(connection: Connection) -> flight.FlightCallOptions:
-    return flight.FlightCallOptions(headers=[(name.encode(), value.encode()) for name, value in connection.metadata])
+def _options(connection: Connection, timeout: float | None = None) -> flight.FlightCallOptions:
+    headers = [(name.encode(), value.encode()) for name, value in connection.metadata]
+    return flight.FlightCallOptions(timeout=timeout, headers=headers)
 
 
 class Rows:

@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from moulin import _argument as argument
+from moulin.errors import MoulinError
+from moulin.fault import FaultKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+# The worker's words (`worker/server/src/query.rs`): Arrow Flight gives a status and a text, no fault.
+_BUSY = "queries run on worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,11 @@ class QueryTicket:
         """The snapshot that is read of each table; None: the table had none."""
         found: dict[str, Any] = json.loads(self.ticket).get("tables", {})
         return {name: pin["snapshot_id"] for name, pin in found.items()}
+
+
+def is_busy(error: MoulinError) -> bool:
+    """Whether a query was refused because the worker answers as many others as it may: it has its turn later."""
+    return error.kind is FaultKind.UNAVAILABLE and _BUSY in error.message
 
 
 def command(sql: str, max_rows: int | None, max_bytes: int | None) -> str:

@@ -23,6 +23,10 @@ use crate::worker::Worker;
 /// How long a query waits for others to end before its caller is told to come again.
 const TURN_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How clients tell a worker that is busy from one that is ill (`moulin.query.is_busy` in Python): Flight gives them no
+/// more than a status and these words.
+const BUSY: &str = "queries run on worker";
+
 /// What a query asks. As JSON it is the command of a Flight descriptor and a ticket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,7 +124,7 @@ impl Planned {
     pub(crate) async fn run(self, worker: &Worker) -> Result<Batches, Fault> {
         let turn = tokio::time::timeout(TURN_PATIENCE, Arc::clone(&worker.queries).acquire_owned());
         let Ok(Ok(turn)) = turn.await else {
-            let busy = format!("{} queries run on worker {} already", worker.config.job.slots, worker.id);
+            let busy = format!("{} {BUSY} {} already", worker.config.job.slots, worker.id);
             return Err(Fault::new(FaultKind::Unavailable, busy).with_hint("ask again, or ask another worker"));
         };
         let (max_rows, max_bytes) = (self.query.max_rows, self.query.max_bytes);

@@ -38,12 +38,24 @@ class MoulinHook(BaseHook):
     def __init__(self, moulin_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.moulin_conn_id = moulin_conn_id
+        self._arguments: dict[str, Any] | None = None
 
     def get_conn(self) -> Client:
         """A client for ordinary code; the caller closes it (`with hook.get_conn() as client:`)."""
         from moulin.client import Client
 
-        return Client(**client_arguments(self.get_connection(self.moulin_conn_id)))
+        self._arguments = client_arguments(self.get_connection(self.moulin_conn_id))
+        return Client(**self._arguments)
+
+    def get_conn_of_each_host(self) -> list[Client]:
+        """A client for each host, as the connection was when it was last asked for; the caller closes them.
+
+        To ask for it again is a question to another process, which may be in the middle of the last one.
+        """
+        from moulin.client import Client
+
+        arguments = self._arguments or client_arguments(self.get_connection(self.moulin_conn_id))
+        return [Client(**{**arguments, "target": target}) for target in arguments["target"]]
 
     async def get_async_conn(self) -> AsyncClient:
         """A client for the running event loop; the caller closes it (`async with await hook.get_async_conn()`)."""

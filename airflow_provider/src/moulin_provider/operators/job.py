@@ -40,7 +40,7 @@ _BUILDERS = ("moulin.source.", "moulin.landing", "moulin.tables")
 
 # The worker's own deadline should be heard first, then the trigger's; Airflow's end of a deferral says least.
 _TIMEOUT_GRACE = timedelta(seconds=30)
-# A task process that is told to end has five seconds.
+# A task process that is told to end has five seconds. That is long enough for any cancel, one small call at each host.
 _KILL_SECONDS = 4.0
 
 
@@ -56,8 +56,8 @@ class MoulinJobOperator(BaseOperator):
     :param target: the table where rows go. (templated)
     :param moulin_conn_id: connection of the worker. (templated)
     :param deferrable: wait in the triggerer instead of a worker slot.
-    :param wait_for_completion: False: the task succeeds as soon as the worker has the job, and returns its id. It has no
-        outlets unless they are given.
+    :param wait_for_completion: False: the task succeeds as soon as the worker has the job, and returns its id. It has
+        no outlets unless they are given.
     :param poll_interval: seconds between two lines of progress in the log, at first; later lines come less often.
     :param cancel_on_kill: whether the job is cancelled when a user marks or clears the running task.
     :param durable: False: every try asks for a job of its own. Then a try that was lost while its job went on
@@ -293,9 +293,10 @@ class MoulinJobOperator(BaseOperator):
     def _cancel(self, job_id: str, epoch: int, reason: str) -> None:
         from moulin.errors import MoulinError, StaleEpoch
 
+        from moulin_provider.cancelling import cancel
+
         try:
-            with self.hook.get_conn() as client:
-                job = client.cancel(job_id, reason, epoch)
+            job = cancel(self.hook.get_conn_of_each_host(), job_id, reason, epoch, _KILL_SECONDS)
             self.log.info("cancel of job %s was asked for: it is %s", job_id, job.state)
         except StaleEpoch as error:
             self.log.info("job %s goes on: %s", job_id, error.message)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # The trigger's deadline should be heard first: Airflow's end of a deferral says least.
 _TIMEOUT_GRACE = timedelta(seconds=15)
+# So is Airflow's alarm in a slot, which is heard when the worker's answer, or the end of its time, is.
+_ALARM_SECONDS = 0.5
 
 
 class MoulinQueryOperator(BaseOperator):
@@ -57,7 +59,7 @@ class MoulinQueryOperator(BaseOperator):
 
     A query is no job: it changes nothing and the worker keeps nothing of it. So a retry asks again, of the tables as
     they are then, and there is nothing to attach to or to cancel: a query ends when nobody reads it any more, which is
-    at once when a user ends the task or `execution_timeout` has passed. A triggerer that is restarted asks again with
+    when a user ends the task or `execution_timeout` has passed. A triggerer that is restarted asks again with
     the same ticket. While the workers are busy with other queries the task asks again, from the triggerer or its slot,
     until `execution_timeout`.
     """
@@ -67,6 +69,7 @@ class MoulinQueryOperator(BaseOperator):
     template_fields_renderers = {"sql": "sql"}  # noqa: RUF012
     ui_color = "#f2ecdc"
     _result: dict[str, Any] | None = None
+    _time_is_up: float | None = None
 
     def __init__(
         self,
@@ -103,9 +106,11 @@ class MoulinQueryOperator(BaseOperator):
         from moulin_provider.outcome import failure
         from moulin_provider.query_result import described
 
+        if self.execution_timeout is not None:
+            self._time_is_up = time.monotonic() + self.execution_timeout.total_seconds()
         try:
             with self.hook.get_conn() as client:
-                ticket = client.query_ticket(self.sql)
+                ticket = client.query_ticket(self.sql, timeout=self._seconds_left())
                 for name, snapshot_id in ticket.tables().items():
                     self.log.info("reading %s as of snapshot %s", name, snapshot_id)
                 if not self.wait_for_completion:
@@ -116,25 +121,26 @@ class MoulinQueryOperator(BaseOperator):
         except MoulinError as error:
             raise failure(error.fault, f"the query of task {self.task_id} failed") from None
 
+    def _seconds_left(self) -> float | None:
+        """For one call: no signal, such as Airflow's alarm, interrupts Arrow's wait for an answer."""
+        return None if self._time_is_up is None else max(self._time_is_up - time.monotonic(), 0.0) + _ALARM_SECONDS
+
     def _rows(self, client: Client, ticket: QueryTicket) -> list[dict[str, Any]] | None:
         """The rows, from workers that may have to end other queries before; None: they are too many."""
-        from moulin.errors import MoulinError, Unavailable
+        from moulin.errors import Unavailable
 
         from moulin_provider.query_result import SmallRows
-        from moulin_provider.query_turn import pause
+        from moulin_provider.query_turn import Turn
 
+        turn = Turn(self.log)
         while True:
             small = SmallRows(self.max_xcom_rows, self.max_xcom_bytes)
             try:
-                with client.redeem(ticket) as reader:
+                with client.redeem(ticket, timeout=self._seconds_left()) as reader:
                     return small.rows if all(small.take(batch) for batch in reader) else None
             except Unavailable as error:
-                try:
-                    client.describe()
-                except MoulinError:
-                    raise error from None  # there is nobody, which is another thing than to be busy
-                self.log.info("the workers are busy, asking again: %s", error.message)
-            time.sleep(pause())
+                pause = turn.pause(error)
+            time.sleep(pause)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG002
         """The end of a deferred task; the event holds the result."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from moulin_provider.hooks.moulin import MoulinHook
 from moulin_provider.outcome import SUCCESS, TIMEOUT, error_event
-from moulin_provider.query_turn import pause
+from moulin_provider.query_turn import Turn
 from moulin_provider.triggers.once import OnceTrigger
 
 if TYPE_CHECKING:
@@ -62,18 +62,15 @@ class MoulinQueryTrigger(OnceTrigger):
 
     async def _result(self, client: AsyncClient) -> dict[str, Any]:
         """The result, from workers that may have to end other queries before."""
-        from moulin.errors import MoulinError, Unavailable
+        from moulin.errors import Unavailable
 
+        turn = Turn(self.log)
         while True:
             try:
                 return await self._read(client)
             except Unavailable as error:
-                try:
-                    await client.describe()
-                except MoulinError:
-                    raise error from None  # there is nobody, which is another thing than to be busy
-                self.log.info("the workers are busy, asking again: %s", error.message)
-            await asyncio.sleep(pause())
+                pause = turn.pause(error)
+            await asyncio.sleep(pause)
 
     async def _read(self, client: AsyncClient) -> dict[str, Any]:
         from moulin_provider.query_result import SmallRows
