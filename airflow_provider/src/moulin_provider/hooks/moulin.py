@@ -39,11 +39,17 @@ class MoulinHook(BaseHook):
         super().__init__()
         self.moulin_conn_id = moulin_conn_id
 
-    def get_conn(self) -> Client:
-        """A client for ordinary code; the caller closes it (`with hook.get_conn() as client:`)."""
+    def get_conn(self, *, timeout: float | None = None) -> Client:
+        """A client for ordinary code; the caller closes it (`with hook.get_conn() as client:`).
+
+        `timeout` are the seconds for one call, when they are to be fewer than the connection says.
+        """
         from moulin.client import Client
 
-        return Client(**client_arguments(self.get_connection(self.moulin_conn_id)))
+        arguments = client_arguments(self.get_connection(self.moulin_conn_id))
+        if timeout is not None:
+            arguments["timeout"] = min(timeout, arguments["timeout"])
+        return Client(**arguments)
 
     async def get_async_conn(self) -> AsyncClient:
         """A client for the running event loop; the caller closes it (`async with await hook.get_async_conn()`)."""
