@@ -11,6 +11,7 @@ from local_stack.certificates import Authority
 from local_stack.worker import LocalWorker
 from moulin import Client, JobSpec, NotFound, csv, iceberg
 from moulin.connection import TLSConfig
+from moulin.errors import MoulinError
 
 from moulin_provider.hooks.connection import client_arguments, targets
 from moulin_provider.hooks.moulin import MoulinHook, id_of
@@ -120,6 +121,27 @@ async def test_triggers_reach_a_worker_that_asks_for_certificates_and_token(secu
     hook = connect(host="127.0.0.1", port=secure.worker.port, password=TOKEN, extra=extra)
     async with hook.shared_async_conn() as client:
         assert (await client.get(landed)).state == "succeeded"
+
+
+async def test_a_renewed_certificate_reaches_triggers_beside_those_that_wait(secure, landed, connect, tmp_path):
+    certificate, key, another = tmp_path / "c.pem", tmp_path / "k.pem", tmp_path / "new"
+    for path, issued in zip((certificate, key), Authority(another).issue("airflow.test"), strict=True):
+        path.write_bytes(issued.read_bytes())
+    known = {"ca_certificate": str(secure.authority.certificate), "server_name": "worker.test"}
+    shown = {"client_certificate": str(certificate), "private_key": str(key)}
+    extra = json.dumps({**known, **shown})
+    hook = connect(host="127.0.0.1", port=secure.worker.port, password=TOKEN, extra=extra)
+    async with hook.shared_async_conn() as waiting:
+        with pytest.raises(MoulinError):
+            await waiting.get(landed)
+        async with hook.shared_async_conn() as same:
+            assert same is waiting
+        # Renewed as secrets are: another file takes the place of the old one.
+        for path, issued in zip((certificate, key), secure.mine, strict=True):
+            (tmp_path / "next").write_bytes(issued.read_bytes())
+            (tmp_path / "next").replace(path)
+        async with hook.shared_async_conn() as renewed:
+            assert (await renewed.get(landed)).state == "succeeded"
 
 
 @pytest.mark.parametrize(

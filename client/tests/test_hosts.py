@@ -65,6 +65,48 @@ def test_threads_that_meet_a_host_that_is_gone_leave_it_once(worker: LocalWorker
         assert client.connection.target == worker.address
 
 
+@pytest.fixture
+def with_a_reject(worker: LocalWorker, tmp_path: Path, table: str) -> moulin.JobHandle:
+    """A job that landed one row and kept another."""
+    path = tmp_path / "bad.csv"
+    path.write_text("id\n1\nnone\n")
+    spec = JobSpec(source=csv(path, columns={"id": "long"}), target=iceberg(table), on_bad_row="quarantine")
+    with moulin.Client(worker.address) as client:
+        return client.submit(spec).wait(timeout=60)
+
+
+def test_whatever_is_read_first_is_read_of_the_next_host(
+    worker: LocalWorker, with_a_reject: moulin.JobHandle, table: str
+) -> None:
+    hosts = [NOBODY, worker.address]
+    with moulin.Client(hosts) as client:
+        assert client.rejects(with_a_reject.job_id).read_all()["raw"].to_pylist() == [b"none"]
+    with moulin.Client(hosts) as client:
+        (uri,) = client.files(table).read_all()["uri"].to_pylist()
+    with moulin.Client(hosts) as client:
+        assert client.explain_file(uri).read_all().num_rows == 1
+
+
+async def test_asyncio_reads_of_the_next_host_too(
+    worker: LocalWorker, with_a_reject: moulin.JobHandle, table: str
+) -> None:
+    hosts = [NOBODY, worker.address]
+    async with moulin.AsyncClient(hosts) as client:
+        assert [batch.num_rows async for batch in client.rejects(with_a_reject.job_id)] == [1]
+    async with moulin.AsyncClient(hosts) as client:
+        (batch,) = [batch async for batch in client.files(table)]
+    async with moulin.AsyncClient(hosts) as client:
+        assert [one.num_rows async for one in client.explain_file(batch["uri"][0].as_py())] == [1]
+
+
+async def test_when_nobody_can_be_read_of_the_last_one_is_named() -> None:
+    with moulin.Client([NOBODY, "127.0.0.1:2"]) as client, pytest.raises(moulin.Unavailable, match=r"127\.0\.0\.1:2"):
+        client.files("a.b")
+    async with moulin.AsyncClient([NOBODY, "127.0.0.1:2"]) as client:
+        with pytest.raises(moulin.Unavailable, match=r"127\.0\.0\.1:2"):
+            await anext(client.files("a.b"))
+
+
 def test_when_nobody_answers_all_are_named() -> None:
     with moulin.Client(f"{NOBODY},127.0.0.1:2", reconnect=0) as client:
         with pytest.raises(moulin.Unavailable, match=r"127\.0\.0\.1:1, 127\.0\.0\.1:2"):

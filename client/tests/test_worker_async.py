@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,26 @@ async def test_errors_are_those_of_the_other_client(aclient: moulin.AsyncClient,
         await aclient.submit(spec)
     with pytest.raises(moulin.NotFound, match="job-nobody"):
         await aclient.get("job-nobody")
+
+
+async def test_readings_that_wait_leave_the_threads_of_the_event_loop_alone(
+    aclient: moulin.AsyncClient, stalled: StalledSource, table: str
+) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    spec = JobSpec(source=csv(stalled.uris, null_values=["NA"], columns=COLUMNS), target=iceberg(table))
+    handle = await aclient.submit(spec)
+    assert await asyncio.to_thread(stalled.reached.wait, 30)
+
+    async def count() -> int:
+        return sum([batch.num_rows async for batch in handle.batches(on_dropped=lambda _: None)])
+
+    readings = [asyncio.create_task(count()) for _ in range(8)]
+    try:
+        # What is asked of these threads is done in turn: beginning to read, then this, then waiting for rows.
+        for _ in range(3):
+            assert await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 30) == "done"
+        assert not any(one.done() for one in readings)
+    finally:
+        stalled.release()
+        await handle.wait(60)
+        await asyncio.gather(*readings)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -19,6 +20,7 @@ from moulin.job import Job, JobState
 from moulin.plan import JobPlan
 from moulin.pool import Worker
 from moulin.query import QueryTicket
+from moulin.reading import ReadingThreads
 from moulin.source import Source
 from moulin.spec import JobKey, JobSpec
 from moulin.status import call_error, may_be_answered_elsewhere
@@ -26,6 +28,7 @@ from moulin.status import call_error, may_be_answered_elsewhere
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from moulin.connection import Connection
     from moulin.flight import QueryRows, Rows
 
 _Value = TypeVar("_Value")
@@ -36,6 +39,10 @@ class AsyncClient(BaseClient):
 
     def _grpc(self) -> Any:
         return grpc.aio
+
+    @cached_property
+    def _threads(self) -> ReadingThreads:
+        return ReadingThreads()
 
     async def close(self) -> None:
         """Closes the connection; open watches end."""
@@ -125,10 +132,8 @@ class AsyncClient(BaseClient):
 
     async def rejects(self, job: str | Job | AsyncJobHandle) -> AsyncIterator[pa.RecordBatch]:
         """The rows that a job with `on_bad_row="quarantine"` left out, with place, code, reason and bytes."""
-        from moulin import flight
-
-        rows = await asyncio.to_thread(flight.Rows, self.connection, id_of(job), None, "rejects")
-        async with aclosing(_batches(rows)) as batches:
+        rows = await self._job_rows(id_of(job), None, "rejects")
+        async with aclosing(self._threads.batches(rows)) as batches:
             async for batch in batches:
                 yield batch
 
@@ -143,10 +148,9 @@ class AsyncClient(BaseClient):
             yield batch
 
     async def _loads(self, what: str, *path: str) -> AsyncIterator[pa.RecordBatch]:
-        from moulin import flight
-
-        rows = await asyncio.to_thread(flight.Rows.at, self.connection, what, *path)
-        async with aclosing(_batches(rows)) as batches:
+        flight = await self._flight()
+        rows: Rows = await self._opened(lambda connection: flight.Rows.at(connection, what, *path))
+        async with aclosing(self._threads.batches(rows)) as batches:
             async for batch in batches:
                 yield batch
 
@@ -155,7 +159,7 @@ class AsyncClient(BaseClient):
     ) -> AsyncIterator[pa.RecordBatch]:
         """Runs a SELECT over tables of the catalog, as `Client.query` does; leaving the loop ends it. Needs pyarrow."""
         rows = await self._query_rows(command=query.command(sql, max_rows, max_bytes))
-        async with aclosing(_batches(rows)) as batches:
+        async with aclosing(self._threads.batches(rows)) as batches:
             async for batch in batches:
                 yield batch
 
@@ -168,20 +172,32 @@ class AsyncClient(BaseClient):
     async def redeem(self, ticket: str | QueryTicket) -> AsyncIterator[pa.RecordBatch]:
         """The rows of a ticket, as `Client.redeem` gives them. Needs pyarrow."""
         rows = await self._query_rows(ticket=ticket.ticket if isinstance(ticket, QueryTicket) else ticket)
-        async with aclosing(_batches(rows)) as batches:
+        async with aclosing(self._threads.batches(rows)) as batches:
             async for batch in batches:
                 yield batch
 
     async def _query_rows(self, **asked: str) -> QueryRows:
-        """Any worker answers a query: one that does not is left for the next."""
-        flight = await asyncio.to_thread(import_module, "moulin.flight")  # which loads pyarrow
+        flight = await self._flight()
+        rows: QueryRows = await self._opened(lambda connection: flight.QueryRows(connection, **asked))
+        return rows
+
+    async def _job_rows(self, job_id: str, on_dropped: Callable[[int], object] | None, *part: str) -> Rows:
+        flight = await self._flight()
+        rows: Rows = await self._opened(lambda connection: flight.Rows(connection, job_id, on_dropped, *part))
+        return rows
+
+    async def _flight(self) -> Any:
+        """The module of that name, which loads pyarrow."""
+        return await self._threads.run(import_module, "moulin.flight")
+
+    async def _opened(self, open_rows: Callable[[Connection], _Value]) -> _Value:
+        """Rows of the first host that answers: one that does not is left for the next."""
         untried = len(self._hosts)
         while True:
             host = self._hosts.current()
             untried -= 1
             try:
-                rows: QueryRows = await asyncio.to_thread(flight.QueryRows, host.connection, **asked)
-                return rows
+                return await self._threads.run(open_rows, host.connection)
             except Unavailable:
                 self._hosts.leave(host)
                 if not untried:
@@ -251,7 +267,8 @@ class AsyncJobHandle(BaseJobHandle):
     async def batches(self, *, on_dropped: Callable[[int], object] | None = None) -> AsyncIterator[pa.RecordBatch]:
         """The rows as Arrow batches, as `JobHandle.reader` gives them. Needs pyarrow."""
         try:
-            async with aclosing(_batches(await self._rows(on_dropped))) as batches:
+            rows = await self._client._job_rows(self.job_id, on_dropped)
+            async with aclosing(self._client._threads.batches(rows)) as batches:
                 async for batch in batches:
                     yield batch
         except MoulinError as error:
@@ -263,9 +280,9 @@ class AsyncJobHandle(BaseJobHandle):
 
         if self.job.state is not JobState.SUCCEEDED:
             await self.wait(timeout)
-        rows = await self._rows(None)
+        rows = await self._client._job_rows(self.job_id, None)
         try:
-            batches = await asyncio.to_thread(list, rows)
+            batches: list[pa.RecordBatch] = await self._client._threads.run(list, rows)
         finally:
             rows.cancel()
         return pa.Table.from_batches(batches, rows.schema)
@@ -273,11 +290,6 @@ class AsyncJobHandle(BaseJobHandle):
     def rejects(self) -> AsyncIterator[pa.RecordBatch]:
         """The rows that the job left out and kept, as `AsyncClient.rejects` gives them. Needs pyarrow."""
         return self._client.rejects(self)
-
-    async def _rows(self, on_dropped: Callable[[int], object] | None) -> Rows:
-        from moulin import flight
-
-        return await asyncio.to_thread(flight.Rows, self._client.connection, self.job_id, on_dropped)
 
     async def _job_error(self, error: MoulinError) -> MoulinError:
         """What to raise when rows cannot be read: the job's own failure, if that is why."""
@@ -288,13 +300,3 @@ class AsyncJobHandle(BaseJobHandle):
         except MoulinError as found:
             return found if isinstance(found, JobFailed) else error
         return error
-
-
-async def _batches(rows: Rows | QueryRows) -> AsyncGenerator[pa.RecordBatch, None]:
-    """Batches as they come, read in a thread; leaving the loop ends the reading."""
-    batches = iter(rows)
-    try:
-        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
-            yield batch
-    finally:
-        rows.cancel()

@@ -172,9 +172,7 @@ class Client(BaseClient):
         """
         import pyarrow as pa
 
-        from moulin import flight
-
-        rows = flight.Rows(self.connection, id_of(job), None, "rejects")
+        rows = self._job_rows(id_of(job), None, "rejects")
         return pa.RecordBatchReader.from_batches(rows.schema, rows)
 
     def files(self, table: str) -> pa.RecordBatchReader:
@@ -196,7 +194,7 @@ class Client(BaseClient):
 
         from moulin import flight
 
-        rows = flight.Rows.at(self.connection, what, *path)
+        rows = self._opened(lambda connection: flight.Rows.at(connection, what, *path))
         return pa.RecordBatchReader.from_batches(rows.schema, rows)
 
     def query(self, sql: str, *, max_rows: int | None = None, max_bytes: int | None = None) -> pa.RecordBatchReader:
@@ -244,15 +242,23 @@ class Client(BaseClient):
         return pa.RecordBatchReader.from_batches(rows.schema, rows)
 
     def _query_rows(self, **asked: Any) -> QueryRows:
-        """Any worker answers a query: one that does not is left for the next."""
         from moulin import flight
 
+        return self._opened(lambda connection: flight.QueryRows(connection, **asked))
+
+    def _job_rows(self, job_id: str, on_dropped: Callable[[int], object] | None, *part: str) -> Rows:
+        from moulin import flight
+
+        return self._opened(lambda connection: flight.Rows(connection, job_id, on_dropped, *part))
+
+    def _opened(self, open_rows: Callable[[Connection], _Value]) -> _Value:
+        """Rows of the first host that answers: one that does not is left for the next."""
         untried = len(self._hosts)
         while True:
             host = self._hosts.current()
             untried -= 1
             try:
-                return flight.QueryRows(host.connection, **asked)
+                return open_rows(host.connection)
             except Unavailable:
                 self._hosts.leave(host)
                 if not untried:
@@ -334,10 +340,8 @@ class JobHandle(BaseJobHandle):
         """
         import pyarrow as pa
 
-        from moulin import flight
-
         try:
-            rows = flight.Rows(self.connection, self.job_id, on_dropped)
+            rows = self._client._job_rows(self.job_id, on_dropped)
         except MoulinError as error:
             raise self._job_error(error) from error
         return pa.RecordBatchReader.from_batches(rows.schema, self._batches(rows))

@@ -24,6 +24,8 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # A worker whose machine is gone is noticed within 40 s, also while nothing but a watch is open.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # While another ping of gRPC's own is on its way, such as one that measures the line, it sends none to keep alive.
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
     # A restarted worker is found again within about two seconds; gRPC's own pause grows to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -113,12 +115,13 @@ class Connection:
         credentials, options = self.credentials(), self.options()
         if credentials is None:
             return module.insecure_channel(self.target, options=options)
+        if self.tls is not None and self.tls.server_name:
+            options.append(("grpc.ssl_target_name_override", self.tls.server_name))
         return module.secure_channel(self.target, credentials, options=options)
 
     def options(self) -> list[tuple[str, int | str]]:
-        """Channel options of gRPC."""
-        named = self.tls.server_name if self.tls else None
-        return [*_OPTIONS, *([("grpc.ssl_target_name_override", named)] if named else [])]
+        """Channel options of gRPC, for calls and for Flight, but for the name of the certificate."""
+        return list(_OPTIONS)
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """Channel credentials of gRPC; None: no TLS."""

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import flight
 
-from moulin.connection import MESSAGE_MAX_BYTES, Connection, pem_bytes
+from moulin.connection import Connection, pem_bytes
 from moulin.errors import MoulinError, RowsDropped, error_of
 from moulin.fault import Fault, FaultKind
 from moulin.tls_errors import closed_hint, tls_fault
@@ -165,8 +165,7 @@ def _client(connection: Connection) -> flight.FlightClient:
             "private_key": pem_bytes(tls.client_key),
             "override_hostname": tls.server_name,
         }
-    limits = [("grpc.max_receive_message_length", MESSAGE_MAX_BYTES)]
-    return flight.FlightClient(f"{scheme}://{connection.target}", generic_options=limits, **options)
+    return flight.FlightClient(f"{scheme}://{connection.target}", generic_options=connection.options(), **options)
 
 
 def _dropped_rows(metadata: bytes) -> int:

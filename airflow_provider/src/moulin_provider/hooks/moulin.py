@@ -40,12 +40,17 @@ class MoulinHook(BaseHook):
         self.moulin_conn_id = moulin_conn_id
         self._arguments: dict[str, Any] | None = None
 
-    def get_conn(self) -> Client:
-        """A client for ordinary code; the caller closes it (`with hook.get_conn() as client:`)."""
+    def get_conn(self, *, timeout: float | None = None) -> Client:
+        """A client for ordinary code; the caller closes it (`with hook.get_conn() as client:`).
+
+        `timeout` are the seconds for one call, when they are to be fewer than the connection says.
+        """
         from moulin.client import Client
 
-        self._arguments = client_arguments(self.get_connection(self.moulin_conn_id))
-        return Client(**self._arguments)
+        self._arguments = arguments = client_arguments(self.get_connection(self.moulin_conn_id))
+        if timeout is not None:
+            arguments = {**arguments, "timeout": min(timeout, arguments["timeout"])}
+        return Client(**arguments)
 
     def get_conn_of_each_host(self) -> list[Client]:
         """A client for each host, as the connection was when it was last asked for; the caller closes them.

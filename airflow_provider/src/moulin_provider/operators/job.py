@@ -42,6 +42,8 @@ _BUILDERS = ("moulin.source.", "moulin.landing", "moulin.tables")
 _TIMEOUT_GRACE = timedelta(seconds=30)
 # A task process that is told to end has five seconds. That is long enough for any cancel, one small call at each host.
 _KILL_SECONDS = 4.0
+# OpenLineage asks in a process that it ends after ten (`openlineage.execution_timeout`): nothing is told then.
+_LINEAGE_SECONDS = 4.0
 
 
 class MoulinJobOperator(BaseOperator):
@@ -337,7 +339,7 @@ class MoulinJobOperator(BaseOperator):
         from moulin.errors import MoulinError
 
         try:
-            with self.hook.get_conn() as client:
+            with self.hook.get_conn(timeout=_LINEAGE_SECONDS) as client:
                 return client.plan(spec)
         except MoulinError as error:
             self.log.info("lineage has no columns: %s", error.message)
