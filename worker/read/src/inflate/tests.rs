@@ -199,8 +199,7 @@ fn a_thread_that_dies_is_no_end_of_the_stream() {
     for threads in [1, 2] {
         let stream = ByteStream::new(Dies(io::Cursor::new(gz(&text(3 << 20, 1)))));
         let on = Inflaters { runtime: runtime.handle(), threads, helper: None };
-        let mut stream =
-            inflated("f", Gzip, &ReadLimits::default(), stream, &Arc::default(), &Pool::default(), on);
+        let mut stream = inflated("f", Gzip, &ReadLimits::default(), stream, &Arc::default(), &Pool::default(), on);
         let error = stream.read_to_end(&mut Vec::new()).unwrap_err().to_string();
         assert!(error.contains("the thread that inflates ended before all of it was there"), "{error}");
     }

@@ -41,6 +41,7 @@ mod footer;
 mod limits;
 mod make;
 mod mend;
+mod pages;
 mod prune;
 mod roots;
 mod schema;
