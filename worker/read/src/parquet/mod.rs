@@ -45,6 +45,7 @@ mod pages;
 mod prune;
 mod roots;
 mod schema;
+mod sizes;
 mod thrift;
 mod units;
 
