@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::off_thread::off_thread;
-use super::read::{AHEAD, FileReader, async_channel};
+use super::read::{AHEAD, FileReader, async_channel, driven};
 use super::{Scan, ScanCounts, TableSnapshot};
 use crate::Error;
 
@@ -62,10 +62,7 @@ impl TableSnapshot {
                 let _ = sender.send(Err(error)).await;
             }
         }));
-        let batches = futures::stream::unfold((receiver, driver), |(mut receiver, driver)| async move {
-            receiver.recv().await.map(|item| (item, (receiver, driver)))
-        });
-        batches.boxed()
+        driven(receiver, driver).boxed()
     }
 
     async fn read_file(

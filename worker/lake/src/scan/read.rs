@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema as ArrowSchema, SchemaRef};
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use iceberg::arrow::ArrowReader;
 use iceberg::scan::{FileScanTask, FileScanTaskStream};
 use iceberg::spec::DataFileFormat;
@@ -47,10 +47,7 @@ impl TableSnapshot {
                 let _ = sender.send(Err(error)).await;
             }
         }));
-        let batches = futures::stream::unfold((receiver, driver), |(mut receiver, driver)| async move {
-            receiver.recv().await.map(|item| (item, (receiver, driver)))
-        });
-        batches.boxed()
+        driven(receiver, driver).boxed()
     }
 
     async fn drive(
@@ -158,6 +155,23 @@ impl TableSnapshot {
     }
 }
 
+/// What a task sends, and then its end. Of one that died of it the end is an error: what came is not all.
+pub(super) fn driven(
+    receiver: mpsc::Receiver<Result<RecordBatch, Error>>,
+    driver: AbortOnDropHandle<()>,
+) -> impl Stream<Item = Result<RecordBatch, Error>> + Send + 'static {
+    futures::stream::unfold(Some((receiver, driver)), |state| async move {
+        let (mut receiver, driver) = state?;
+        match receiver.recv().await {
+            Some(item) => Some((item, Some((receiver, driver)))),
+            None => {
+                let died = driver.await.err()?;
+                Some((Err(Error::TaskLost { task: "reading of data files", source: Some(died) }), None))
+            }
+        }
+    })
+}
+
 /// The columns of a scan.
 #[derive(Clone)]
 pub(super) struct Wanted {
@@ -244,5 +258,27 @@ impl FileReader {
                 message: format!("a data file does not have the table's columns: {e}"),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_dies_is_no_end_of_the_rows() {
+        let empty = || RecordBatch::new_empty(Arc::new(ArrowSchema::empty()));
+        let (sender, receiver) = mpsc::channel(2);
+        let driver = AbortOnDropHandle::new(tokio::spawn(async move {
+            sender.send(Ok(empty())).await.unwrap();
+            panic!("on purpose");
+        }));
+        let rows: Vec<_> = driven(receiver, driver).collect().await;
+        assert!(matches!(rows[..], [Ok(_), Err(Error::TaskLost { .. })]), "{rows:?}");
+
+        let (sender, receiver) = mpsc::channel(2);
+        let driver = AbortOnDropHandle::new(tokio::spawn(async move { sender.send(Ok(empty())).await.unwrap() }));
+        let rows: Vec<_> = driven(receiver, driver).collect().await;
+        assert!(matches!(rows[..], [Ok(_)]), "{rows:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! A row group becomes batches.
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use moulin_core::{PlannedFile, Room};
 use parquet::DecodeResult;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
@@ -7,12 +9,10 @@ use parquet::arrow::push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder
 
 use super::fit::Fit;
 use super::footer::{caught, damaged, guarded};
+use super::sizes::{self, Sizes};
 use super::{Reading, checksums, prune, roots, rows_of};
 use crate::Error;
-use crate::pipeline::Parsed;
-
-/// Rows of a batch.
-const BATCH_ROWS: usize = 32 << 10;
+use crate::pipeline::{Parsed, batch_error};
 
 impl Reading {
     /// Decodes a row group until nobody takes its batches.
@@ -32,22 +32,31 @@ impl Reading {
         let expected = rows.as_ref().map_or(all, |rows| rows.row_count() as u64);
         self.pass_over(all.saturating_sub(expected));
         let mut found = 0;
-        let mut decoder = decoder(&footer, group, places, rows)
+        let mut sizes = Sizes::of(&footer, group, places);
+        let mut decoding = decoder(&sizes, group, places, rows.clone())
             .map_err(|reason| self.blame(file, &footer, group, places, &reason))?;
         loop {
-            let step = self.counters.timed(Room::Read, || guarded(|| decoder.try_decode()));
+            let step = self.counters.timed(Room::Read, || guarded(|| decoding.try_decode()));
             match step.map_err(|reason| self.blame(file, &footer, group, places, &reason))? {
                 DecodeResult::NeedsData(ranges) => {
                     let parts = self.input.fetcher.ranges(file, &ranges, &self.counters, &self.runtime);
                     let parts = parts.map_err(|error| beyond(file, &footer, group, places, error))?;
                     self.counters.timed(Room::Read, || checksums::check(file, &footer, group, &ranges, &parts))?;
-                    guarded(|| decoder.push_ranges(ranges, parts)).map_err(|reason| damaged(file, reason))?;
+                    if found == 0 && sizes.are_exceeded(&parts) {
+                        sizes = sizes.with_views(places);
+                        decoding = decoder(&sizes, group, places, rows.clone())
+                            .map_err(|reason| self.blame(file, &footer, group, places, &reason))?;
+                    }
+                    guarded(|| decoding.push_ranges(ranges, parts)).map_err(|reason| damaged(file, reason))?;
                 }
                 DecodeResult::Data(batch) => {
                     found += batch.num_rows() as u64;
-                    let parsed = self.counters.timed(Room::Read, || caught(|| self.fitted(file, &batch, fit)));
-                    if !emit(parsed.map_err(|reason| damaged(file, format!("row group {group}: {reason}")))??) {
-                        return Ok(());
+                    for part in sizes::parts(&batch) {
+                        let work = || caught(|| self.made_plain(file, &part, footer.schema(), fit));
+                        let parsed = self.counters.timed(Room::Read, work);
+                        if !emit(parsed.map_err(|reason| damaged(file, format!("row group {group}: {reason}")))??) {
+                            return Ok(());
+                        }
                     }
                 }
                 DecodeResult::Finished if found != expected => {
@@ -57,6 +66,18 @@ impl Reading {
                 DecodeResult::Finished => return Ok(()),
             }
         }
+    }
+
+    /// The rows of a part of a batch, whose texts may be views.
+    fn made_plain(
+        &self,
+        file: &PlannedFile,
+        part: &RecordBatch,
+        found: &SchemaRef,
+        fit: &Fit,
+    ) -> Result<Parsed, Error> {
+        let part = sizes::plain(part, found, &fit.places()).map_err(batch_error)?;
+        self.fitted(file, &part, fit)
     }
 
     /// The error of a row group that cannot be decoded. Each column is decoded alone to find the damaged one.
@@ -75,7 +96,8 @@ impl Reading {
 
     /// Whether one column alone cannot be decoded, or has not the rows that it should.
     fn fails(&self, file: &PlannedFile, footer: &ArrowReaderMetadata, group: usize, place: usize) -> bool {
-        let Ok(mut decoder) = decoder(footer, group, &[place], None) else { return true };
+        let sizes = Sizes::of(footer, group, &[place]).with_views(&[place]);
+        let Ok(mut decoder) = decoder(&sizes, group, &[place], None) else { return true };
         let mut found = 0;
         loop {
             match guarded(|| decoder.try_decode()) {
@@ -117,13 +139,13 @@ fn beyond(file: &PlannedFile, footer: &ArrowReaderMetadata, group: usize, places
 
 /// A decoder of the columns at `places` of one row group.
 fn decoder(
-    footer: &ArrowReaderMetadata,
+    Sizes { footer, rows: batch_rows, .. }: &Sizes,
     group: usize,
     places: &[usize],
     rows: Option<RowSelection>,
 ) -> Result<ParquetPushDecoder, String> {
     let builder = ParquetPushDecoderBuilder::new_with_metadata(footer.clone());
-    let builder = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS);
+    let builder = builder.with_row_groups(vec![group]).with_batch_size(*batch_rows);
     let builder = builder.with_projection(roots::mask(footer, places));
     let builder = match rows {
         Some(rows) => builder.with_row_selection(rows),

@@ -15,7 +15,7 @@ use parquet::schema::types::ColumnDescPtr;
 use tokio::runtime::Handle;
 
 use super::mend::mended;
-use super::{roots, schema};
+use super::{pages, roots, schema};
 use crate::Error;
 use crate::fetch::Fetcher;
 
@@ -54,10 +54,9 @@ pub(super) fn footer(
     counters: &Counters,
     runtime: &Handle,
 ) -> Result<ArrowReaderMetadata, Error> {
-    let pages = if with_pages { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
     let bad = |reason| unreadable(file, reason);
     let decoder = guarded(|| ParquetMetaDataPushDecoder::try_new(file.size_bytes)).map_err(bad)?;
-    let mut decoder = decoder.with_page_index_policy(pages);
+    let mut decoder = decoder.with_page_index_policy(PageIndexPolicy::Skip);
     let mut start = None;
     loop {
         match guarded(|| decoder.try_decode()).map_err(bad)? {
@@ -72,6 +71,8 @@ pub(super) fn footer(
                 guarded(|| decoder.push_ranges(ranges, parts)).map_err(bad)?;
             }
             DecodeResult::Data(footer) => {
+                let footer =
+                    if with_pages { pages::with_pages(fetcher, file, footer, counters, runtime)? } else { footer };
                 let footer = guarded(|| {
                     let footer = Arc::new(mended(footer, start)?);
                     let plain = ArrowReaderMetadata::try_new(Arc::clone(&footer), ArrowReaderOptions::new())?;

@@ -10,7 +10,7 @@ use super::thrift::Thrift;
 use crate::Error;
 
 /// Levels of Parquet that any stack has room for.
-const MOST_LEVELS: u32 = 1_000;
+const MOST_LEVELS: u32 = 600;
 
 /// Levels that a footer may have: no list or map is more than three of them, and the whole and the values are some too.
 fn most_levels(limits: &ReadLimits) -> u32 {

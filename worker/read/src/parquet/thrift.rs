@@ -60,6 +60,14 @@ impl<'a> Thrift<'a> {
         (many <= self.bytes.len().saturating_sub(self.at)).then_some((many, about & 0x0f))
     }
 
+    /// The first field of a struct, when it is a number of 32 bits.
+    pub(super) fn first_number(&mut self) -> Option<i64> {
+        match self.field(0)?? {
+            (1, Self::I32) => self.zigzag(),
+            _ => None,
+        }
+    }
+
     pub(super) fn skip(&mut self, kind: u8, depth: u32) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         match kind {

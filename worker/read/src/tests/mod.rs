@@ -26,6 +26,7 @@ mod parquet_contract;
 mod parquet_footers;
 mod parquet_kinds;
 mod parquet_parts;
+mod parquet_sizes;
 mod parquet_units;
 mod pieces;
 mod projection;

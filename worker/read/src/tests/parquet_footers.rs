@@ -13,7 +13,7 @@ use super::*;
 use crate::{Comparison, Condition, Literal, Test};
 
 /// Gives a file another footer.
-fn refooted(path: &Path, other: impl FnOnce(ParquetMetaData) -> ParquetMetaData) {
+pub(super) fn refooted(path: &Path, other: impl FnOnce(ParquetMetaData) -> ParquetMetaData) {
     let mut bytes = std::fs::read(path).unwrap();
     let footer = ParquetMetaDataReader::new().parse_and_finish(&std::fs::File::open(path).unwrap()).unwrap();
     let length = u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap()) as usize;
@@ -170,4 +170,29 @@ fn a_schema_without_end_is_refused() {
     refused("its schema has 1 elements in all, and 2147483647 of them are said to be in one");
     with_schema(&path, 200, |element| u64::from(element < 199));
     refused("its types have 198 levels, and limits.depth allows 128");
+    // As deep as any may be, whatever the limit.
+    with_schema(&path, 600, |element| u64::from(element < 599));
+    let mut deep = source(&path, Format::Parquet, &[]);
+    deep.limits.depth = u32::MAX;
+    assert!(on_runtime(described(&deep)).unwrap().starts_with("g struct<g: struct<g: "));
+    with_schema(&path, 601, |element| u64::from(element < 600));
+    assert!(on_runtime(described(&deep)).unwrap_err().to_string().contains("more than 600 levels"));
+}
+
+#[test]
+fn statistics_of_pages_that_lie_are_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    write_columns(&path, "message m { required int64 c; }", &[column!(Int64Type, [1, 5])]);
+    let whole = std::fs::read(&path).unwrap();
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&std::fs::File::open(&path).unwrap()).unwrap();
+    let column = footer.row_group(0).column(0);
+    let above = vec![compare("c", Comparison::Greater, Literal::Long(4))];
+    for offset in [column.column_index_offset().unwrap(), column.offset_index_offset().unwrap()] {
+        let mut bytes = whole.clone();
+        // Its first list has as many elements as a number can say, where one of them was.
+        bytes[offset as usize..][..6].copy_from_slice(&[0x19, 0xfc, 0xff, 0xff, 0xff, 0x7f]);
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(projected(&path, &["c"], above.clone()), [["1"], ["5"]]);
+    }
 }

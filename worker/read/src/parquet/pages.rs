@@ -1,0 +1,68 @@
+//! The statistics of pages, which stand outside of the footer.
+//!
+//! They are hints: what cannot be had or followed of them says nothing, and makes no file a bad one. The decoder makes room
+//! for as many pages as a list is said to have, so that it is given only lists whose bytes are there.
+
+use std::ops::Range;
+
+use moulin_core::{Counters, PlannedFile};
+use parquet::DecodeResult;
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
+use tokio::runtime::Handle;
+
+use super::footer::guarded;
+use super::thrift::Thrift;
+use crate::Error;
+use crate::fetch::Fetcher;
+
+/// A footer with the statistics of pages, where the file has them.
+///
+/// # Errors
+/// What the store says.
+pub(super) fn with_pages(
+    fetcher: &Fetcher,
+    file: &PlannedFile,
+    footer: ParquetMetaData,
+    counters: &Counters,
+    runtime: &Handle,
+) -> Result<ParquetMetaData, Error> {
+    let decoder = guarded(|| ParquetMetaDataPushDecoder::try_new_with_metadata(file.size_bytes, footer.clone()));
+    let Ok(decoder) = decoder else { return Ok(footer) };
+    let mut decoder = decoder.with_page_index_policy(PageIndexPolicy::Optional);
+    loop {
+        let ranges = match guarded(|| decoder.try_decode()) {
+            Ok(DecodeResult::Data(with_pages)) => return Ok(with_pages),
+            Ok(DecodeResult::NeedsData(ranges)) => ranges,
+            _ => return Ok(footer),
+        };
+        let parts = match fetcher.ranges(file, &ranges, counters, runtime) {
+            Err(Error::BadFile { .. }) => return Ok(footer),
+            parts => parts?,
+        };
+        let are_whole = ranges.iter().zip(&parts).all(|(range, part)| are_whole(&footer, range, part));
+        if !are_whole || guarded(|| decoder.push_ranges(ranges, parts)).is_err() {
+            return Ok(footer);
+        }
+    }
+}
+
+/// Whether all statistics of pages that begin in a part of the file can be followed to their ends.
+fn are_whole(footer: &ParquetMetaData, range: &Range<u64>, part: &[u8]) -> bool {
+    let columns = footer.row_groups().iter().flat_map(|group| group.columns());
+    columns.flat_map(places).all(|(offset, length)| {
+        let Some(start) = offset.checked_sub(range.start).and_then(|start| usize::try_from(start).ok()) else {
+            return true;
+        };
+        let bytes = start.checked_add(length).and_then(|end| part.get(start..end));
+        bytes.is_some_and(|bytes| Thrift::new(bytes).skip(Thrift::STRUCT, Thrift::DEPTH).is_some())
+    })
+}
+
+/// Where the statistics of the pages of a column stand, and how long they are.
+fn places(column: &ColumnChunkMetaData) -> impl Iterator<Item = (u64, usize)> {
+    let of_values = (column.column_index_offset(), column.column_index_length());
+    let of_places = (column.offset_index_offset(), column.offset_index_length());
+    [of_values, of_places]
+        .into_iter()
+        .filter_map(|(offset, length)| Some((u64::try_from(offset?).ok()?, usize::try_from(length?).ok()?)))
+}
