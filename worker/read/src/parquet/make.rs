@@ -3,18 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array};
-use arrow::compute::kernels::cmp;
-use arrow::compute::{CastOptions, can_cast_types, cast_with_options, nullif, take};
-use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Schema};
-use arrow::error::ArrowError;
-use moulin_core::{Column, ColumnText, CsvFormat, PlannedFile, PrimitiveType};
+use arrow::array::{ArrayRef, BooleanArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use moulin_core::{Column, ColumnText, PlannedFile, PrimitiveType};
 
 use super::footer::damaged;
+use super::texts::Texts;
 use super::units::{changes_nanoseconds, in_units_of};
-use crate::columns::{Column as Values, column_type};
+use super::ways::{Way, cast, landed};
+use crate::columns::column_type;
 use crate::landable::landable;
-use crate::notation::Notation;
 use crate::pipeline::batch_error;
 use crate::{Error, Origin, iceberg_type_name};
 
@@ -24,19 +22,19 @@ pub(super) enum Make {
     /// By a cast of which no value is lost: what cannot be cast is damaged.
     Cast,
     /// By a cast that a value may not survive.
-    Checked,
-    /// By a cast between nanoseconds and another unit.
-    Moments,
+    Checked(Arc<Checked>),
     /// From texts.
     Texts(Arc<Texts>),
 }
 
-/// What the texts of a column mean.
+/// A cast that a value may not survive.
 #[derive(Debug)]
-pub(super) struct Texts {
-    ty: PrimitiveType,
-    nulls: Vec<Vec<u8>>,
-    notation: Notation,
+pub(super) struct Checked {
+    /// What the values are first.
+    landed: DataType,
+    way: Way,
+    /// Why they are not of another type.
+    expected: Option<&'static str>,
 }
 
 /// The values of a column, null where one could not be made, and those rows.
@@ -73,10 +71,9 @@ impl Make {
             if let Some(ty) =
                 column_type(to).filter(|ty| *said != usual || !is_text(to) && *ty != PrimitiveType::Binary)
             {
-                let notation = Notation::new(ty, said, &CsvFormat::default())
+                let texts = Texts::new(ty, said)
                     .map_err(|why| Error::Schema(format!("column {} of type {ty}: {why}", field.name())))?;
-                let nulls = said.null_values.iter().map(|value| value.clone().into_bytes()).collect();
-                return Ok(Self::Texts(Arc::new(Texts { ty, nulls, notation })));
+                return Ok(Self::Texts(Arc::new(texts)));
             }
         } else if *said != usual {
             return Err(Error::Schema(format!(
@@ -87,19 +84,25 @@ impl Make {
                 iceberg_type_name(found.data_type())
             )));
         }
-        if found.data_type() != to && !can_cast_types(found.data_type(), to) {
-            return Err(Error::Schema(format!(
-                "column `{}` of {} is {}, which cannot be made {}",
+        let landed = landed(found.data_type());
+        let way = Way::new(&landed, to, declared.is_some()).map_err(|why| {
+            let why = if why.is_empty() { why } else { format!(": {why}") };
+            Error::Schema(format!(
+                "column `{}` of {} is {}, which cannot be made {}{why}",
                 field.name(),
                 file.uri,
                 iceberg_type_name(found.data_type()),
                 iceberg_type_name(to)
-            )));
-        }
-        Ok(match from {
-            _ if changes_nanoseconds(from, to) => Self::Moments,
-            _ if declared.is_none() || is_safe(from, to) => Self::Cast,
-            _ => Self::Checked,
+            ))
+        })?;
+        let expected = match declared {
+            _ if changes_nanoseconds(&landed, to) => Some("in the unit that the first file has it in"),
+            Some(_) => None,
+            None => Some("which is what the first file has: declare the column's type"),
+        };
+        Ok(match way {
+            Way::Safe => Self::Cast,
+            way => Self::Checked(Arc::new(Checked { landed, way, expected })),
         })
     }
 
@@ -117,15 +120,11 @@ impl Make {
             _ if array.data_type() == field.data_type() && !matches!(self, Self::Texts(_)) => {
                 Ok(Made { array: Arc::clone(array), bad: Vec::new() })
             }
-            Self::Cast => {
-                let array = cast(array, field.data_type()).map_err(|error| {
-                    let ty = iceberg_type_name(field.data_type());
-                    damaged(file, format!("column `{}` cannot be made {ty}: {error}", field.name()))
-                })?;
-                Ok(Made { array, bad: Vec::new() })
+            Self::Cast => Ok(Made { array: damaging(file, array, field.name(), field.data_type())?, bad: Vec::new() }),
+            Self::Checked(checked) => {
+                let array = damaging(file, array, field.name(), &checked.landed)?;
+                checked.way.make(&array, field.data_type()).map_err(batch_error)
             }
-            Self::Checked => checked(array, field.data_type()).map_err(batch_error),
-            Self::Moments => moments(array, field.data_type()).map_err(batch_error),
             Self::Texts(texts) => texts.make(array, field.data_type()).map_err(batch_error),
         }
     }
@@ -133,40 +132,17 @@ impl Make {
     /// How a value must be written, when that is not the usual way.
     pub(super) fn expected(&self) -> Option<String> {
         match self {
-            Self::Texts(texts) => texts.notation.expected(),
-            Self::Moments => Some("in the unit that the first file has it in".to_owned()),
-            Self::Cast | Self::Checked => None,
+            Self::Texts(texts) => texts.expected(),
+            Self::Checked(checked) => checked.expected.map(str::to_owned),
+            Self::Cast => None,
         }
     }
 }
 
-impl Texts {
-    fn make(&self, array: &ArrayRef, to: &DataType) -> Result<Made, ArrowError> {
-        let texts = cast(array, &DataType::Utf8)?;
-        let texts = texts.as_string::<i32>();
-        let mut values = Values::new(self.ty, texts.len(), 0);
-        let mut bad = Vec::new();
-        for (row, text) in texts.iter().enumerate() {
-            match text.map(str::as_bytes) {
-                Some(text) if !self.nulls.iter().any(|null| null == text) => {
-                    if !self.notation.push(&mut values, text) {
-                        bad.push(row);
-                        values.push_null();
-                    }
-                }
-                _ => values.push_null(),
-            }
-        }
-        let array = values.finish()?;
-        if array.data_type() == to {
-            return Ok(Made { array, bad });
-        }
-        // Texts say moments in microseconds.
-        let Made { array, bad: beyond } = moments(&array, to)?;
-        bad.extend(beyond);
-        bad.sort_unstable();
-        Ok(Made { array, bad })
-    }
+/// Casts values of which none is lost: where one is, the file is damaged.
+fn damaging(file: &PlannedFile, array: &ArrayRef, column: &str, to: &DataType) -> Result<ArrayRef, Error> {
+    cast(array, to)
+        .map_err(|error| damaged(file, format!("column `{column}` cannot be made {}: {error}", iceberg_type_name(to))))
 }
 
 /// The type of the values themselves.
@@ -176,104 +152,6 @@ fn plain(ty: &DataType) -> &DataType {
 
 fn is_text(ty: &DataType) -> bool {
     matches!(ty, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-}
-
-/// Whether every value survives a cast.
-fn is_safe(from: &DataType, to: &DataType) -> bool {
-    let is_bytes = matches!(from, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
-    landable(from).is_ok_and(|landed| landed == *to)
-        || (*to == DataType::Utf8 && !is_bytes && !from.is_nested())
-        || (*to == DataType::Binary && is_text(from))
-        || (*to == DataType::Int64 && matches!(from, DataType::Int8 | DataType::Int16 | DataType::Int32))
-        || (*to == DataType::Float64 && *from == DataType::Float32)
-}
-
-fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
-    cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })
-}
-
-/// Casts what can be cast; null what cannot.
-fn castable(array: &ArrayRef, to: &DataType) -> Result<Made, ArrowError> {
-    let mut bad = Vec::new();
-    let array = match cast(array, to) {
-        Ok(made) => made,
-        Err(_) => {
-            uncastable(array, to, 0, &mut bad);
-            cast(&without(array, &bad)?, to)?
-        }
-    };
-    Ok(Made { array, bad })
-}
-
-/// Casts what is a value of the type.
-fn checked(array: &ArrayRef, to: &DataType) -> Result<Made, ArrowError> {
-    let Made { array: cast_all, mut bad } = castable(array, to)?;
-    let is_exact_number = matches!(to, DataType::Int32 | DataType::Int64 | DataType::Decimal128(..));
-    if !is_exact_number || !array.data_type().is_numeric() {
-        return Ok(Made { array: cast_all, bad });
-    }
-    // A cast rounds: a value that does not come back is none of the type.
-    let back = cast_with_options(&cast_all, array.data_type(), &CastOptions { safe: true, ..CastOptions::default() })?;
-    let differs = cmp::distinct(&back, &without(array, &bad)?)?;
-    bad.extend((0..differs.len()).filter(|row| differs.value(*row) && !are_zeros(&back, array, *row)));
-    bad.sort_unstable();
-    Ok(Made { array: without(&cast_all, &bad)?, bad })
-}
-
-/// Casts moments to another unit, but for those that it does not hold; they may be deep inside.
-fn moments(array: &ArrayRef, to: &DataType) -> Result<Made, ArrowError> {
-    let Made { array: cast_all, mut bad } = castable(array, to)?;
-    let (given, back) = (without(array, &bad)?, cast(&cast_all, array.data_type())?);
-    if given.as_ref() != back.as_ref() {
-        bad.extend((0..given.len()).filter(|row| given.slice(*row, 1).as_ref() != back.slice(*row, 1).as_ref()));
-        bad.sort_unstable();
-    }
-    Ok(Made { array: without(&cast_all, &bad)?, bad })
-}
-
-/// Whether two values are zero, of whatever sign.
-fn are_zeros(one: &ArrayRef, other: &ArrayRef, row: usize) -> bool {
-    let is_zero = |array: &ArrayRef| {
-        let value = cast(&array.slice(row, 1), &DataType::Float64);
-        value.is_ok_and(|value| value.as_primitive::<Float64Type>().iter().next() == Some(Some(0.0)))
-    };
-    is_zero(one) && is_zero(other)
-}
-
-/// Finds the rows that cannot be cast. Halves that can be are not looked at again.
-fn uncastable(array: &ArrayRef, to: &DataType, first: usize, bad: &mut Vec<usize>) {
-    if array.is_empty() || cast(array, to).is_ok() {
-        return;
-    }
-    if array.len() == 1 {
-        bad.push(first);
-        return;
-    }
-    let half = array.len() / 2;
-    for (from, length) in [(0, half), (half, array.len() - half)] {
-        // A slice of lists still holds the values of all.
-        let part = if array.data_type().is_nested() {
-            let rows = UInt64Array::from_iter_values(from as u64..(from + length) as u64);
-            take(array, &rows, None).unwrap_or_else(|_| array.slice(from, length))
-        } else {
-            array.slice(from, length)
-        };
-        uncastable(&part, to, first + from, bad);
-    }
-}
-
-/// The array with nulls in some rows.
-pub(super) fn without(array: &ArrayRef, rows: &[usize]) -> Result<ArrayRef, ArrowError> {
-    if rows.is_empty() {
-        return Ok(Arc::clone(array));
-    }
-    let mask = mask(array.len(), rows);
-    if !array.data_type().is_nested() {
-        return nullif(array, &mask);
-    }
-    // The values inside of a list that is null would be cast too.
-    let places = (0..array.len()).map(|row| (!mask.value(row)).then_some(row as u64));
-    take(array, &places.collect::<UInt64Array>(), None)
 }
 
 /// True in some rows.

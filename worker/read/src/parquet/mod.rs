@@ -5,8 +5,8 @@
 //! once as there are threads, on blocking threads, while their compressed bytes fit a budget (`BYTES_AT_ONCE`); they come
 //! out in order.
 //! What cannot be decoded makes the file a bad one, with the row group and the column that are damaged. A value that is
-//! none of the type that is declared for its column makes its row a bad one: texts are read by the rules of all formats
-//! (`make`), all else is cast, and must come back from the cast as it was.
+//! none of the type of its column, declared or that of the first file, makes its row a bad one: texts are read by the rules
+//! of all formats (`texts`), all else is cast, and must come back from the cast as it was (`ways`).
 //!
 //! Columns that nobody asks for are not fetched, nor are row groups and pages whose statistics say that they hold no
 //! wanted row (`prune`). Their rows are counted all the same: the footer says how many they are. Where rows are numbered
@@ -42,7 +42,9 @@ mod limits;
 mod make;
 mod mend;
 mod prune;
+mod texts;
 mod units;
+mod ways;
 
 /// Compressed bytes of row groups under way, at the most; a row group that has more is alone.
 const BYTES_AT_ONCE: u64 = 128 << 20;

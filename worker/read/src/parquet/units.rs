@@ -12,9 +12,12 @@ pub(super) fn changes_nanoseconds(from: &DataType, to: &DataType) -> bool {
         | (DataType::Time32(from) | DataType::Time64(from), DataType::Time32(to) | DataType::Time64(to)) => {
             (*from == TimeUnit::Nanosecond) != (*to == TimeUnit::Nanosecond)
         }
-        (DataType::Struct(from), DataType::Struct(to)) => to.iter().enumerate().any(|(at, to)| {
-            counterpart(from, at, to).is_some_and(|from| changes_nanoseconds(from.data_type(), to.data_type()))
-        }),
+        (DataType::Struct(from), DataType::Struct(to)) => to
+            .iter()
+            .any(|to| counterpart(from, to).is_some_and(|from| changes_nanoseconds(from.data_type(), to.data_type()))),
+        (DataType::Map(from, _), DataType::Map(to, _)) => {
+            parts(from).iter().zip(parts(to)).any(|(from, to)| changes_nanoseconds(from.data_type(), to.data_type()))
+        }
         _ => match (inside(from), inside(to)) {
             (Some(from), Some(to)) => changes_nanoseconds(from.data_type(), to.data_type()),
             _ => false,
@@ -33,32 +36,38 @@ pub(super) fn in_units_of(found: &DataType, declared: &DataType) -> DataType {
         }
         (DataType::Time64(TimeUnit::Nanosecond), DataType::Time64(_)) => DataType::Time64(TimeUnit::Nanosecond),
         (DataType::Struct(found), DataType::Struct(fields)) => {
-            let fields = fields.iter().enumerate().map(|(at, declared)| match counterpart(found, at, declared) {
+            let fields = fields.iter().map(|declared| match counterpart(found, declared) {
                 Some(found) => inner(found, declared),
                 None => Arc::clone(declared),
             });
             DataType::Struct(fields.collect())
         }
+        (DataType::Map(found, _), DataType::Map(entries, sorted)) => {
+            let pairs = parts(found).iter().zip(parts(entries));
+            let pairs = DataType::Struct(pairs.map(|(found, declared)| inner(found, declared)).collect());
+            DataType::Map(Arc::new(Field::clone(entries).with_data_type(pairs)), *sorted)
+        }
         _ => match (inside(found), declared) {
             (Some(found), DataType::List(declared)) => DataType::List(inner(found, declared)),
-            (Some(found), DataType::Map(declared, sorted)) => DataType::Map(inner(found, declared), *sorted),
             _ => declared.clone(),
         },
     }
 }
 
-/// What a list or a map holds.
+/// What a list holds.
 fn inside(ty: &DataType) -> Option<&FieldRef> {
     match ty {
-        DataType::List(inside)
-        | DataType::LargeList(inside)
-        | DataType::FixedSizeList(inside, _)
-        | DataType::Map(inside, _) => Some(inside),
+        DataType::List(inside) | DataType::LargeList(inside) | DataType::FixedSizeList(inside, _) => Some(inside),
         _ => None,
     }
 }
 
-/// The field that a cast makes `field` of: that of its name, else that of its place.
-fn counterpart<'a>(fields: &'a Fields, at: usize, field: &FieldRef) -> Option<&'a FieldRef> {
-    fields.iter().find(|other| other.name() == field.name()).or_else(|| fields.get(at))
+/// Key and value of a map's entries, whatever they are called.
+fn parts(entries: &FieldRef) -> &[FieldRef] {
+    if let DataType::Struct(parts) = entries.data_type() { parts } else { &[] }
+}
+
+/// The field that `field` is made of: that of its name.
+fn counterpart<'a>(fields: &'a Fields, field: &FieldRef) -> Option<&'a FieldRef> {
+    fields.find(field.name()).map(|(_, found)| found)
 }

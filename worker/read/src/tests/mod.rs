@@ -21,6 +21,7 @@ mod limits;
 mod long_records;
 mod ndjson;
 mod parquet;
+mod parquet_casts;
 mod parquet_contract;
 mod parquet_kinds;
 mod parquet_parts;
