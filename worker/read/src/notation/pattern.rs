@@ -65,7 +65,7 @@ struct Said {
     day_of_year: Option<u64>,
     weekday: Option<usize>,
     hour: u64,
-    half_hour: u64,
+    half_hour: Option<u64>,
     afternoon: Option<bool>,
     minute: u64,
     second: u64,
@@ -269,7 +269,10 @@ impl Said {
                 (self.weekday, rest) = (Some(day), after);
             }
             Step::Hour => (self.hour, rest) = number(text.strip_prefix(b" ").unwrap_or(text), 1, 2)?,
-            Step::HalfHour => (self.half_hour, rest) = number(text.strip_prefix(b" ").unwrap_or(text), 1, 2)?,
+            Step::HalfHour => {
+                let (hour, after) = number(text.strip_prefix(b" ").unwrap_or(text), 1, 2)?;
+                (self.half_hour, rest) = (Some(hour), after);
+            }
             Step::Half => {
                 self.afternoon = Some(match text.get(..2)?.to_ascii_lowercase().as_slice() {
                     b"am" => false,
@@ -334,13 +337,11 @@ impl Said {
     }
 
     fn clock(&self) -> Option<i64> {
-        let hour = match self.afternoon {
-            Some(afternoon) if self.half_hour > 0 => {
-                if self.half_hour > 12 {
-                    return None;
-                }
-                self.half_hour % 12 + if afternoon { 12 } else { 0 }
-            }
+        if self.half_hour.is_some_and(|hour| !(1..=12).contains(&hour)) {
+            return None;
+        }
+        let hour = match (self.half_hour, self.afternoon) {
+            (Some(hour), Some(afternoon)) => hour % 12 + if afternoon { 12 } else { 0 },
             _ => self.hour,
         };
         if hour > 23 || self.minute > 59 || self.second > 59 {
@@ -410,6 +411,11 @@ mod tests {
             ("%F %I:%M %p", "2024-01-01 12:05 AM", Some("2024-01-01T00:05:00")),
             ("%F %I:%M %p", "2024-01-01 1:05 pm", Some("2024-01-01T13:05:00")),
             ("%F %I:%M %p", "2024-01-01 13:05 PM", None),
+            // A clock of twelve hours has no hour 0.
+            ("%F %I:%M %p", "2024-01-01 00:30 PM", None),
+            ("%F %I:%M %p", "2024-01-01 0:30 AM", None),
+            ("%F %H (%I):%M", "2024-01-01 13 (01):05", Some("2024-01-01T13:05:00")),
+            ("%F %H (%I):%M", "2024-01-01 13 (00):05", None),
             ("%F %H:%M:%S.%f", "2024-01-01 10:00:00.25", Some("2024-01-01T10:00:00.250")),
             ("%F %H:%M:%S%.f", "2024-01-01 10:00:00", Some("2024-01-01T10:00:00")),
             ("%F %H:%M:%S%.f", "2024-01-01 10:00:00.1234567", None),
