@@ -67,8 +67,8 @@ impl Guess {
         if self.long.holds() || self.double.holds() {
             let shape = number_shape(text);
             self.long.see(written, before, || shape == Shape::Whole && values::long(text).is_some());
-            // A whole number too large for a long would lose digits as a double: it is an identifier, not a measure.
-            let exact = shape != Shape::Whole || values::long(text).is_some();
+            // A whole number that would lose digits as a double is an identifier, not a measure.
+            let exact = shape != Shape::Whole || values::long(text).is_some_and(values::is_double);
             self.double.see(written, before, || shape != Shape::Other && exact && values::double(text).is_some());
             self.digits |= text.iter().any(u8::is_ascii_digit);
         }
@@ -200,6 +200,9 @@ fn odd_number(text: &[u8]) -> Option<&'static str> {
         [_, ..] if digits.iter().all(u8::is_ascii_digit) && values::long(text).is_none() => {
             Some("a whole number that no long holds")
         }
+        [_, ..] if digits.iter().all(u8::is_ascii_digit) && !values::long(text).is_some_and(values::is_double) => {
+            Some("a whole number that no double holds")
+        }
         _ => None,
     }
 }
@@ -248,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_narrowest_type_that_holds_all_texts_is_taken_and_said_why() {
-        let table: [(&[&str], &str, &str); 20] = [
+        let table: [(&[&str], &str, &str); 23] = [
             (&[], "string", "no value in the sample: only a string holds whatever comes"),
             (&["5"], "long", "the only text is a whole number"),
             (&["1", "-20"], "long", "all 2 texts are whole numbers"),
@@ -260,6 +263,13 @@ mod tests {
             (&["0", "10"], "long", "all 2 texts are whole numbers"),
             (&["+49", "1"], "string", "`+49` is a number whose sign would be lost"),
             (&["12345678901234567890"], "string", "`12345678901234567890` is a whole number that no long holds"),
+            (
+                &["1.5", "9007199254740993"],
+                "string",
+                "the first text is a number, but `9007199254740993` is a whole number that no double holds",
+            ),
+            (&["1.5", "9007199254740992"], "double", "all 2 texts are numbers; `1.5` is not whole"),
+            (&["9007199254740993"], "long", "the only text is a whole number"),
             (&["1", "2", "x"], "string", "the first 2 texts are whole numbers, but `x` is not"),
             (&["a", "1"], "string", "`a` is no number, date, timestamp, true or false"),
             (&["true", "FALSE"], "boolean", "all 2 texts are true or false"),

@@ -18,6 +18,11 @@ const fn powers() -> [i128; 39] {
     powers
 }
 
+/// Whether a double holds a whole number as it is.
+pub(crate) fn is_double(value: i64) -> bool {
+    i128::from(value) == value as f64 as i128
+}
+
 /// `10^exponent`, exponents up to 38.
 pub(crate) fn power_of_ten(exponent: u8) -> i128 {
     POWERS[usize::from(exponent.min(38))]

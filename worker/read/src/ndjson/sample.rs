@@ -177,6 +177,8 @@ struct Kind {
     nulls: u64,
     booleans: u64,
     whole: u64,
+    /// Of those, the ones that a double would round.
+    wide: u64,
     /// Whole numbers beyond a long.
     large: u64,
     /// Whole numbers beyond a decimal, numbers beyond a double.
@@ -242,7 +244,10 @@ impl Kind {
     fn see_number(&mut self, text: &[u8]) {
         let whole = !text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
         match () {
-            () if whole && values::long(text).is_some() => self.whole += 1,
+            () if whole && let Some(value) = values::long(text) => {
+                self.whole += 1;
+                self.wide += u64::from(!values::is_double(value));
+            }
             () if whole && values::decimal(text, 38, 0).is_some() => self.large += 1,
             () if !whole && values::double(text).is_some_and(f64::is_finite) => self.fractions += 1,
             () => self.huge += 1,
@@ -254,8 +259,13 @@ impl Kind {
         listed.or_else(|| self.object.as_ref().and_then(Keys::too_many))
     }
 
+    /// Whether fractions need a double, which does not hold all of the whole numbers beside them.
+    fn would_round(&self) -> bool {
+        self.fractions > 0 && self.large + self.wide > 0
+    }
+
     fn data_type(&self) -> DataType {
-        if self.huge + self.deep > 0 {
+        if self.huge + self.deep > 0 || self.would_round() {
             return DataType::Utf8;
         }
         let is_boolean = self.booleans > 0;
@@ -283,10 +293,12 @@ impl Kind {
 
     /// Why it is this type, in words, when so many objects were looked at.
     fn reason(&self, objects: u64) -> String {
+        let wide = if self.would_round() { self.wide } else { 0 };
         let kinds = [
             (self.texts, "text"),
             (self.booleans, "true or false"),
-            (self.whole, "whole number"),
+            (self.whole - wide, "whole number"),
+            (wide, "whole number that no double holds"),
             (self.large, "whole number beyond a long"),
             (self.huge, "number beyond a decimal or a double"),
             (self.fractions, "number with a fraction or an exponent"),

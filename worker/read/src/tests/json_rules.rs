@@ -330,6 +330,33 @@ fn numbers_that_no_number_type_holds_are_inferred_as_their_text() {
 }
 
 #[test]
+fn whole_numbers_that_a_double_would_round_make_texts_of_fractions_beside_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.ndjson");
+    let (first, second) = (
+        r#"{"large":1.5,"wide":1.5,"exact":1.5,"whole":9007199254740993,"s":{"n":[0.5]}}"#,
+        r#"{"large":12345678901234567890,"wide":9007199254740993,"exact":9007199254740992,"whole":1,"s":{"n":[9007199254740993]}}"#,
+    );
+    std::fs::write(&path, format!("{first}\n{second}\n")).unwrap();
+    let source = source(&path, ndjson(), &[]);
+    assert_eq!(
+        on_runtime(described(&source)).unwrap(),
+        "large string inferred, wide string inferred, exact double inferred, whole long inferred, \
+         s struct<n: list<string>> inferred"
+    );
+    let rows = on_runtime(read(&source, OnBadRow::Fail)).unwrap().rows;
+    assert_eq!(
+        rows[1],
+        ["12345678901234567890", "9007199254740993", "9007199254740992.0", "1", "{n: [9007199254740993]}"]
+    );
+    let reasons = on_runtime(schema_of(&source)).unwrap().sample.reasons;
+    assert_eq!(
+        reasons[1],
+        "values: 1 x whole number that no double holds, 1 x number with a fraction or an exponent: kept as their JSON text"
+    );
+}
+
+#[test]
 fn more_keys_than_the_limit_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.ndjson");
