@@ -7,10 +7,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use moulin_core::{PlannedFile, PrimitiveType, ProvenanceColumn, Source};
+use moulin_core::{ColumnText, CsvFormat, PlannedFile, PrimitiveType, ProvenanceColumn, Source};
 
 use crate::columns::{Column, arrow_type};
 use crate::fetch::percent_decoded;
+use crate::notation::Notation;
 use crate::pipeline::batch_error;
 use crate::{Error, InputSchema, Origin, values};
 
@@ -203,13 +204,17 @@ fn folder(source: &Source, key: &str, texts: &[Option<String>], files: &[Planned
         })?,
         None => type_of(texts),
     };
+    let said = declared.map_or_else(ColumnText::default, |column| column.text.clone());
+    let notation = Notation::new(ty, &said, &CsvFormat::default())
+        .map_err(|why| Error::Schema(format!("column {key} of type {ty}: {why}")))?;
     let mut values = Column::new(ty, texts.len(), 0);
     for (text, file) in texts.iter().zip(files) {
-        match text {
+        match text.as_ref().filter(|text| !said.null_values.contains(text)) {
             None => values.push_null(),
-            Some(text) if values.push_text(text.as_bytes()) => {}
+            Some(text) if notation.push(&mut values, text.as_bytes()) => {}
             Some(text) => {
-                let reason = format!("the folder `{key}={text}` of {} is no {ty}", file.uri);
+                let expected = notation.expected().map(|expected| format!(", {expected}")).unwrap_or_default();
+                let reason = format!("the folder `{key}={text}` of {} is no {ty}{expected}", file.uri);
                 return Err(Error::Schema(reason));
             }
         }

@@ -76,6 +76,27 @@ fn added_columns_stand_last_and_say_so() {
 }
 
 #[test]
+fn folders_are_read_as_is_said_of_their_column() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "ts=2024-07-01T00%3A00%3A00/day=20240131/ok=ja/shop=none/1.csv", "n\n5\n");
+    let declared = [("ts", "timestamptz"), ("day", "date"), ("ok", "boolean"), ("shop", "string"), ("n", "int")];
+    let mut source = partitioned(dir.path(), csv(), &declared);
+    let words = |word: &str| vec![word.to_owned()];
+    source.columns[0].text.timezone = Some("Europe/Berlin".to_owned());
+    source.columns[1].text.format = Some("%Y%m%d".to_owned());
+    source.columns[2].text.true_values = words("ja");
+    source.columns[3].text.null_values = words("none");
+    let rows = on_runtime(read(&source, OnBadRow::Fail)).unwrap().rows;
+    assert_eq!(rows, [["5", "2024-06-30T22:00:00Z", "2024-01-31", "true", "NULL"]]);
+    source.columns[1].text.format = Some("%d.%m.%Y".to_owned());
+    let error = on_runtime(described(&source)).unwrap_err().to_string();
+    assert!(error.ends_with("1.csv is no date, written as `%d.%m.%Y`"), "{error}");
+    source.columns[1].text.format = Some("%H".to_owned());
+    let error = on_runtime(described(&source)).unwrap_err().to_string();
+    assert_eq!(error, "column day of type date: format `%H` has no year, month and day, which a date has");
+}
+
+#[test]
 fn folders_that_do_not_fit_are_named() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "k=1/1.csv", "n\n5\n");
