@@ -19,6 +19,7 @@ pub(crate) struct Accounts {
     on_bad_row: OnBadRow,
     max_bad_rows: Option<u64>,
     max_bad_ratio: Option<Ratio>,
+    most_rows: Option<u64>,
     rejects: Option<mpsc::Sender<RecordBatch>>,
     counters: Arc<Counters>,
     rows: u64,
@@ -43,6 +44,7 @@ impl Accounts {
             on_bad_row: options.on_bad_row,
             max_bad_rows: options.max_bad_rows,
             max_bad_ratio: options.max_bad_ratio,
+            most_rows: options.most_rows,
             rejects: options.rejects.clone().filter(|_| options.on_bad_row == OnBadRow::Quarantine),
             counters: Arc::clone(&options.counters),
             rows: 0,
@@ -138,6 +140,11 @@ impl Accounts {
             let _ = rejects.send(batch).await;
         }
         Ok(())
+    }
+
+    /// Whether so many rows have been counted that no more are wanted.
+    pub(crate) fn are_enough(&self) -> bool {
+        self.most_rows.is_some_and(|most| self.rows >= most)
     }
 
     /// Checks what can be checked only when all rows have been read.

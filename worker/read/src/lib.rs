@@ -166,6 +166,9 @@ pub struct ReadOptions {
     /// The columns that come out, in this order; `None`: all of the schema. Of Parquet files the others are not read;
     /// of text files they are still checked, so that the verdict on a row is the same.
     pub projection: Option<Vec<String>>,
+    /// Once so many rows have been read, good and bad ones together, the stream ends; a block may bring a few more. `None`:
+    /// all are read.
+    pub most_rows: Option<u64>,
     /// What all wanted rows fulfil. Hints: rows that do not may come out too. Of Parquet files, row groups and pages
     /// that hold no wanted row are not read.
     pub conditions: Vec<Condition>,
@@ -184,6 +187,7 @@ impl ReadOptions {
             counters,
             rejects: None,
             projection: None,
+            most_rows: None,
             conditions: Vec::new(),
         }
     }

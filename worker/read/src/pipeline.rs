@@ -156,7 +156,7 @@ pub(crate) fn batches<T: Text>(
         let mut added = input.added.of_file(&input.schema, 0, "");
         let (mut chain, mut from) = (None, u64::MAX);
         let mut waiting = Waiting { schema: Arc::clone(&input.schema), batches: Vec::new(), rows: 0, bytes: 0 };
-        while let Some(step) = steps.recv().await {
+        'reading: while let Some(step) = steps.recv().await {
             let parts = match step? {
                 Step::File { number, start, stretch, before } => {
                     let uri = input.files[number].uri.clone();
@@ -197,10 +197,15 @@ pub(crate) fn batches<T: Text>(
                     } else if let Some(batch) = waiting.add(batch, bytes, block_bytes)? {
                         yield batch;
                     }
+                if accounts.are_enough() {
+                    break 'reading;
+                }
             }
         }
-        cutting.await.map_err(|error| Error::Internal(format!("the thread that cuts blocks ended: {error}")))?;
-        accounts.end()?;
+        if !accounts.are_enough() {
+            cutting.await.map_err(|error| Error::Internal(format!("the thread that cuts blocks ended: {error}")))?;
+            accounts.end()?;
+        }
         if let Some(told) = told {
             let FilePlace { lines, records, .. } = accounts.place();
             let to = chain.as_ref().map_or(u64::MAX, Chain::at);

@@ -90,14 +90,13 @@ async fn first_rows(
         on_bad_row: OnBadRow::Quarantine,
         threads: 1,
         rejects: Some(sender),
+        most_rows: Some(limit),
         ..ReadOptions::new(Arc::new(Counters::default()))
     };
     let mut taken = vec![RecordBatch::new_empty(Arc::clone(&found.arrow))];
     let mut good = 0;
     let mut stream = batches(fetcher, &source, std::slice::from_ref(file), found, options);
-    while good < limit
-        && let Some(batch) = stream.next().await
-    {
+    while let Some(batch) = stream.next().await {
         let batch = batch?;
         good += batch.num_rows() as u64;
         taken.push(batch);
@@ -141,6 +140,35 @@ fn bound(array: &dyn Array, largest: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A gzip file of rows that do not fit; it ends too early, as whoever reads it whole finds out.
+    fn without_its_end(path: &std::path::Path) {
+        use std::io::Write as _;
+        let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let rows: String = (0..20_000).map(|n| format!("x{n}\n")).collect();
+        writer.write_all(b"n\n1\n").unwrap();
+        (0..100).for_each(|_| writer.write_all(rows.as_bytes()).unwrap());
+        let bytes = writer.finish().unwrap();
+        std::fs::write(path, &bytes[..bytes.len() - 8]).unwrap();
+    }
+
+    #[test]
+    fn no_more_than_the_sample_is_read_when_its_rows_are_bad() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv.gz");
+        without_its_end(&path);
+        let columns = vec![moulin_core::Column::new("n", moulin_core::PrimitiveType::Long)];
+        let format = moulin_core::Format::Csv(moulin_core::CsvFormat::default());
+        let source = Source { columns, ..Source::new(vec![path.display().to_string()], format) };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let report = runtime.block_on(async {
+            let fetcher = Fetcher::new(&moulin_core::StorageSettings::default()).unwrap();
+            let files = fetcher.list(&source.uris).await.unwrap();
+            super::infer(&fetcher, &source, &files).await
+        });
+        let report = report.unwrap();
+        assert_eq!((report.rows, report.rows_bad, report.columns[0].max.as_str()), (10_000, 9_999, "1"));
+    }
 
     #[test]
     fn bad_rows_are_counted_among_the_first_records_only() {

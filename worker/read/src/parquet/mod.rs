@@ -169,7 +169,7 @@ pub(super) fn batches(
         });
         let mut added = input.added.of_file(&with_added, 0, "");
         let mut rows_before = 0;
-        while let Some(step) = steps.recv().await {
+        'reading: while let Some(step) = steps.recv().await {
             match step? {
                 Step::File { number, rows } => {
                     let uri = input.files[number].uri.clone();
@@ -185,12 +185,17 @@ pub(super) fn batches(
                         let records_before = accounts.block(&mut parsed).await?;
                         let places = Places { records_before, bad_after: &parsed.bad_after, offsets: None };
                         yield added.append(parsed.batch, places)?;
+                        if accounts.are_enough() {
+                            break 'reading;
+                        }
                     }
                 }
             }
         }
-        opening.await.map_err(|error| Error::Internal(format!("the thread that opens files ended: {error}")))?;
-        accounts.end()?;
+        if !accounts.are_enough() {
+            opening.await.map_err(|error| Error::Internal(format!("the thread that opens files ended: {error}")))?;
+            accounts.end()?;
+        }
         if let Some(told) = told {
             let records = accounts.place().records - rows_before;
             told.tell(ShardEnd { from: first_group, to: last_group, records, lines: 0 });
