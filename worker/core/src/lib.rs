@@ -46,7 +46,7 @@ pub use schema_change::{SchemaChange, SchemaChangeKind, schema_changes};
 pub use sort_field::SortField;
 pub use source::{
     Compression, CsvFormat, Dialect, DuplicateKeys, Encoding, Format, Inference, JsonFormat, LineEnding, NdjsonFormat,
-    OnBadFile, OnBadRow, ProvenanceColumn, RaggedRows, ReadLimits, Source,
+    OnBadFile, OnBadRow, ProvenanceColumn, RaggedRows, ReadLimits, Source, path_of,
 };
 pub use spec::{JobSpec, Ratio};
 pub use state::JobState;

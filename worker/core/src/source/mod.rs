@@ -76,16 +76,32 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The compression of one file: what was said, or by the ending `.gz` / `.zst`.
+    /// The compression of one file: what was said, or by the ending `.gz` / `.zst` of its path, in any case.
     #[must_use]
     pub fn of(self, uri: &str) -> Self {
         match self {
-            Self::Auto if uri.ends_with(".gz") || uri.ends_with(".gzip") => Self::Gzip,
-            Self::Auto if uri.ends_with(".zst") || uri.ends_with(".zstd") => Self::Zstd,
-            Self::Auto => Self::None,
+            Self::Auto => match ending(path_of(uri)).to_ascii_lowercase().as_str() {
+                "gz" | "gzip" => Self::Gzip,
+                "zst" | "zstd" => Self::Zstd,
+                _ => Self::None,
+            },
             said => said,
         }
     }
+}
+
+/// A uri without what stands behind the path of a web address: its query, which signs it for example, and fragment.
+/// Elsewhere a question mark stands for any character, or for itself.
+#[must_use]
+pub fn path_of(uri: &str) -> &str {
+    let scheme = uri.split_once("://").map_or("", |(scheme, _)| scheme);
+    let is_web = ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web));
+    if is_web { uri.split(['?', '#']).next().unwrap_or_default() } else { uri }
+}
+
+/// What stands behind the last point of a path.
+fn ending(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(_, ending)| ending)
 }
 
 impl Source {
@@ -175,5 +191,30 @@ impl Source {
             return wrong(format!("source.columns names `{name}`, which the reader adds by itself"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_of_a_path_says_the_compression() {
+        let table = [
+            ("s3://b/a.csv.gz", Compression::Gzip),
+            ("a.CSV.GZ", Compression::Gzip),
+            ("a.gzip", Compression::Gzip),
+            ("file:///a.Zst", Compression::Zstd),
+            ("https://h/a.csv.gz?sig=x", Compression::Gzip),
+            ("HTTPS://h/a.csv.zstd#part", Compression::Zstd),
+            ("https://h/a.csv?name=b.gz", Compression::None),
+            // A question mark is a character of a name where there are no queries.
+            ("s3://b/a.gz?x", Compression::None),
+            ("a.csv", Compression::None),
+        ];
+        for (uri, expected) in table {
+            assert_eq!(Compression::Auto.of(uri), expected, "{uri}");
+        }
+        assert_eq!(Compression::None.of("a.gz"), Compression::None);
     }
 }

@@ -139,13 +139,11 @@ pub(super) fn complete(source: &mut Map<String, Value>, uris: &[String]) -> Resu
 
 /// The format that the ending of a name says, the ending of a compression left out.
 fn format_of(uri: &str) -> Result<Format, Fault> {
-    // A question mark opens the query of a web address; elsewhere it stands for any character.
-    let is_web = uri.starts_with("http://") || uri.starts_with("https://");
-    let path = if is_web { uri.split(['?', '#']).next().unwrap_or_default() } else { uri };
-    let name = path.rsplit('/').next().unwrap_or_default();
-    let plain = [".gz", ".gzip", ".zst", ".zstd"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
-    let ending = plain.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
-    let format = match ending.as_str() {
+    let name = moulin_core::path_of(uri).rsplit('/').next().unwrap_or_default();
+    let lower = name.to_ascii_lowercase();
+    let endings = [".gz", ".gzip", ".zst", ".zstd"];
+    let plain = endings.iter().find_map(|ending| lower.strip_suffix(ending)).unwrap_or(&lower);
+    let format = match plain.rsplit_once('.').map_or("", |(_, ending)| ending) {
         "csv" => Format::named("csv"),
         "tsv" | "tab" => Some(Format::Csv(moulin_core::CsvFormat { delimiter: "\t".to_owned(), ..Default::default() })),
         "ndjson" | "jsonl" => Format::named("ndjson"),
@@ -193,6 +191,7 @@ mod tests {
         assert_eq!(format("a.jsonl.zst").unwrap(), "ndjson");
         assert_eq!(format("dir/?.parquet").unwrap(), "parquet");
         assert_eq!(format("https://host/a.csv?token=x.json").unwrap(), "csv");
+        assert_eq!(format("https://host/A.CSV.GZ?sig=x").unwrap(), "csv");
         assert!(format("a.txt").unwrap_err().message.contains("a.txt"));
     }
 
