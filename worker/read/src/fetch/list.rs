@@ -135,7 +135,8 @@ fn entries(uri: &str, folder: &Path, segment: &Segment) -> Result<Vec<(PathBuf, 
     let mut entries = Vec::new();
     for entry in listing {
         let entry = entry.map_err(|error| io_error(uri, error))?;
-        if entry.file_name().to_str().is_some_and(|name| segment.matches(name)) {
+        // A name that is no text is found by what can be read of it: what is not read is not passed over in silence.
+        if segment.matches(&entry.file_name().to_string_lossy()) {
             let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
             entries.push((entry.path(), is_link));
         }
@@ -150,8 +151,8 @@ pub(crate) fn percent_decoded(text: &str) -> String {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match hex.filter(|_| bytes[at] == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+        let digits = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        match digits.and_then(|digits| Some(hex(digits[0])? << 4 | hex(digits[1])?)) {
             Some(byte) => {
                 decoded.push(byte);
                 at += 3;
@@ -163,6 +164,10 @@ pub(crate) fn percent_decoded(text: &str) -> String {
         }
     }
     String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 /// Objects of a store.

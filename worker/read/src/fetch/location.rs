@@ -31,8 +31,11 @@ pub(super) struct Remote {
 impl Location {
     pub(super) fn parse(uri: &str) -> Result<Self, Error> {
         let wrong = |reason: &str| Error::Uri { uri: uri.to_owned(), reason: reason.to_owned() };
+        // A file has one path, however it is written: by that it is read once, and known when it comes again.
+        let absolute =
+            |path: &str| std::path::absolute(path).map(Self::Local).map_err(|error| wrong(&error.to_string()));
         let Some((scheme, rest)) = uri.split_once("://") else {
-            return std::path::absolute(uri).map(Self::Local).map_err(|error| wrong(&error.to_string()));
+            return absolute(uri);
         };
         let scheme = scheme.to_ascii_lowercase();
         match scheme.as_str() {
@@ -41,7 +44,7 @@ impl Location {
                 if !path.starts_with('/') {
                     return Err(wrong("a file uri holds an absolute path: file:///folder/name"));
                 }
-                Ok(Self::Local(PathBuf::from(path)))
+                absolute(&format!("/{}", path.trim_start_matches('/')))
             }
             "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" | "http" | "https" => {
                 let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));

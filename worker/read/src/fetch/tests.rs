@@ -74,6 +74,36 @@ fn a_file_is_listed_once_and_in_order() {
 }
 
 #[test]
+fn a_file_is_one_however_its_path_is_written() {
+    let dir = tree();
+    let path = |name: &str| format!("file://{}/{name}", dir.path().display());
+    let uris = ["a1.csv", "./a1.csv", ".//a1.csv", "./a1.cs?"].map(path);
+    assert_eq!(list(&uris).unwrap(), [path("a1.csv")]);
+    // Where a link leads only the file system knows.
+    std::os::unix::fs::symlink("sub/deep", dir.path().join("link")).unwrap();
+    assert_eq!(list(&[path("link/../c.csv")]).unwrap(), [path("link/../c.csv")]);
+}
+
+#[test]
+fn a_file_whose_name_is_no_utf8_is_named_when_a_pattern_may_mean_it() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let dir = tree();
+    fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.csv")), "x").unwrap();
+    for pattern in ["*.csv", "**/*.csv", "caf*.csv"] {
+        let error = list(&[format!("file://{}/{pattern}", dir.path().display())]).unwrap_err().to_string();
+        assert!(error.contains("caf\u{fffd}.csv is not UTF-8"), "{pattern}: {error}");
+    }
+    assert_eq!(found(dir.path(), "b*.csv"), ["b.csv"]);
+}
+
+#[test]
+fn only_hexadecimal_digits_behind_a_percent_sign_are_a_byte() {
+    for (text, expected) in [("a%20b", "a b"), ("100%+5", "100%+5"), ("%-1%2", "%-1%2"), ("%C3%a9", "é")] {
+        assert_eq!(percent_decoded(text), expected);
+    }
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     let dir = tree();
     for name in ["no.csv", "no*.csv", "no/**/x.csv", "b.csv/x.csv"] {
