@@ -84,6 +84,16 @@ impl Bad {
         Self { column: column.to_owned(), code: Code::of_type(ty), reason, stops: false }
     }
 
+    /// A number that would lose a part of its text. In the sample it would have made the column one of strings.
+    pub(crate) fn lossy(column: &str, ty: PrimitiveType, text: &[u8]) -> Self {
+        let reason = format!(
+            "field {column} has value `{}`, of which a {ty} would lose zeros, a sign or digits; the type was inferred from a \
+             sample of the first file: declare the column as string or {ty}",
+            shown(text)
+        );
+        Self { column: column.to_owned(), code: Code::of_type(ty), reason, stops: false }
+    }
+
     /// A text that is not UTF-8.
     pub(crate) fn utf8(column: &str, text: &[u8]) -> Self {
         Self {

@@ -233,7 +233,8 @@ enum Shape {
 fn number_shape(text: &[u8]) -> Shape {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     match digits {
-        [] | [b'+', ..] | [b'0', b'0'..=b'9', ..] => Shape::Other,
+        [] => Shape::Other,
+        _ if !values::is_plain(text) => Shape::Other,
         _ if digits.iter().all(u8::is_ascii_digit) => Shape::Whole,
         _ => Shape::Broken,
     }

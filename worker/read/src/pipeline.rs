@@ -190,7 +190,8 @@ pub(crate) fn batches<T: Text>(
                     None => Err(Error::Internal("a range of a file that is not read in ranges".to_owned()))?,
                 },
             };
-            for mut parsed in parts {
+            let mut parts = parts.into_iter();
+            while let Some(mut parsed) = next_of(&mut parts, &mut chain).await? {
                 let bytes = parsed.bytes;
                 counters.enter(Room::Read);
                 let records_before = accounts.block(&mut parsed).await?;
@@ -227,6 +228,17 @@ pub(crate) fn batches<T: Text>(
             yield batch;
         }
     })
+}
+
+/// What is at hand, and then what a range that is read again has.
+async fn next_of<T: Text>(
+    parts: &mut impl Iterator<Item = Parsed>,
+    chain: &mut Option<Chain<T>>,
+) -> Result<Option<Parsed>, Error> {
+    match (parts.next(), chain) {
+        (None, Some(chain)) => chain.again().await,
+        (part, _) => Ok(part),
+    }
 }
 
 /// Batches too small to hand on alone: the ends of files, and small files.

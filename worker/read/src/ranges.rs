@@ -4,7 +4,8 @@
 //! the range before it guesses the same from the same bytes, and ends there. Each range is cut as if both guesses were
 //! right, and the cut says where its last whole record really ends. In the order of the file, a range whose start is where
 //! the one before it ended was guessed right, since the first one was not guessed at all; any other is read again from
-//! the right place. So the rows are those of a serial read, whatever the guesses.
+//! the right place, a block at a time, for one record can be most of a file. So the rows are those of a serial read,
+//! whatever the guesses.
 
 use std::io::Read;
 use std::ops::Range;
@@ -14,6 +15,8 @@ use bytes::{Buf, Bytes};
 use memchr::{memchr, memchr2};
 use moulin_core::{Counters, PlannedFile, Room};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::blocks::{Block, Pool, Splitter};
 use crate::crew::Doing;
@@ -24,6 +27,9 @@ use crate::{Error, Input};
 
 /// Bytes in which the start of a record is looked for: first a few, then more.
 pub(crate) const GUESS_BYTES: [u64; 2] = [4 << 10, 64 << 10];
+
+/// Blocks of a range that is read again which wait to be taken.
+const BLOCKS_AHEAD: usize = 1;
 
 /// All that it takes to read a part of a file.
 pub(crate) struct RangeReader<T> {
@@ -156,21 +162,28 @@ impl<T: Text> RangeReader<T> {
 
     /// Cuts and parses the whole records of a range.
     pub(crate) fn read(&self, start: &Start, stretch: &Stretch, range: Range<u64>, ahead: Option<&Ahead>) -> RangeRead {
-        RangeRead { range: range.clone(), records: self.records(start, stretch, range, ahead) }
+        let mut parsed = Vec::new();
+        let ended = self.records(start, stretch, range.clone(), ahead, |block| {
+            parsed.push(block);
+            true
+        });
+        RangeRead { range, records: ended.map(|ended| Records { parsed, ended }) }
     }
 
+    /// Hands on the blocks of whole records of a range until nobody takes them; answers where the last record ended, or
+    /// the start of the range when there is none.
     fn records(
         &self,
         start: &Start,
         stretch: &Stretch,
         range: Range<u64>,
         ahead: Option<&Ahead>,
-    ) -> Result<Records, Error> {
+        mut emit: impl FnMut(Parsed) -> bool,
+    ) -> Result<u64, Error> {
         let file = &self.input.files[stretch.number];
         let failed = |error| cut_error(&file.uri, error);
-        let mut parsed = Vec::new();
         if range.is_empty() {
-            return Ok(Records { parsed, ended: range.start });
+            return Ok(range.start);
         }
         let stream = self.open(file, range.clone(), ahead)?;
         let block_bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(4 * self.block_bytes);
@@ -178,14 +191,14 @@ impl<T: Text> RangeReader<T> {
         let mut splitter =
             splitter.with_limits(&self.input.source.limits).of_range(range.start, range.end < stretch.size);
         while let Some(block) = splitter.next(&start.cut).map_err(failed)? {
-            parsed.push(self.parse(start, &block)?);
-            if self.ask.stop_at_first && parsed.last().is_some_and(|parsed| !parsed.bad_after.is_empty()) {
+            let parsed = self.parse(start, &block)?;
+            let is_last = self.ask.stop_at_first && !parsed.bad_after.is_empty();
+            if !emit(parsed) || is_last {
                 break;
             }
         }
         self.counters.busy(Room::Read, splitter.take_time());
-        let ended = splitter.position().unwrap_or(range.start);
-        Ok(Records { parsed, ended })
+        Ok(splitter.position().unwrap_or(range.start))
     }
 }
 
@@ -198,11 +211,21 @@ pub(crate) struct Chain<T> {
     at: u64,
     /// A record that has not ended by here is looked at again only when twice as much is at hand.
     next_try: u64,
+    again: Option<Again>,
+}
+
+/// A range that is read again, from the right place.
+struct Again {
+    blocks: mpsc::Receiver<Parsed>,
+    /// Where the last whole record ended.
+    ended: JoinHandle<Result<u64, Error>>,
+    /// Where the range ends.
+    until: u64,
 }
 
 impl<T: Text> Chain<T> {
     pub(crate) fn new(reader: Arc<RangeReader<T>>, start: Arc<Start>, stretch: Stretch) -> Self {
-        Self { reader, start, at: stretch.range.start, stretch, next_try: 0 }
+        Self { reader, start, at: stretch.range.start, stretch, next_try: 0, again: None }
     }
 
     /// Where the next record stands; behind the last range, where the next stretch has its first.
@@ -210,7 +233,8 @@ impl<T: Text> Chain<T> {
         self.at
     }
 
-    /// What the records are that the next range brings to an end.
+    /// What the records are that the next range brings to an end: before the range after it, take all that
+    /// [`Chain::again`] has.
     ///
     /// # Errors
     /// Those of reading it, if it was guessed right.
@@ -225,15 +249,41 @@ impl<T: Text> Chain<T> {
         } else {
             tracing::debug!(at = self.at, guessed = range.start, "a range is read again");
             let (reader, start, stretch) = (Arc::clone(&self.reader), Arc::clone(&self.start), self.stretch.clone());
-            let again = self.at..range.end;
-            let again = tokio::task::spawn_blocking(move || reader.records(&start, &stretch, again, None));
-            again.await.map_err(|error| Error::Internal(format!("a thread that parses ended: {error}")))??
+            let (again, until) = (self.at..range.end, range.end);
+            let (sender, blocks) = mpsc::channel(BLOCKS_AHEAD);
+            let ended = tokio::task::spawn_blocking(move || {
+                reader.records(&start, &stretch, again, None, |parsed| sender.blocking_send(parsed).is_ok())
+            });
+            self.again = Some(Again { blocks, ended, until });
+            return Ok(Vec::new());
         };
-        if records.ended == self.at {
-            self.next_try = range.end + (range.end - self.at);
-        }
-        self.at = records.ended;
+        self.go_to(records.ended, range.end);
         Ok(records.parsed)
+    }
+
+    /// The next block of a range that is read again; `None`: there is none, or no more of it.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(crate) async fn again(&mut self) -> Result<Option<Parsed>, Error> {
+        let Some(again) = &mut self.again else { return Ok(None) };
+        if let Some(parsed) = again.blocks.recv().await {
+            return Ok(Some(parsed));
+        }
+        let until = again.until;
+        let ended = (&mut again.ended).await;
+        self.again = None;
+        let ended = ended.map_err(|error| Error::Internal(format!("a thread that parses ended: {error}")))??;
+        self.go_to(ended, until);
+        Ok(None)
+    }
+
+    /// Goes on where the last record of a range ended, which may be where it began.
+    fn go_to(&mut self, ended: u64, range_end: u64) {
+        if ended == self.at {
+            self.next_try = range_end + (range_end - self.at);
+        }
+        self.at = ended;
     }
 }
 

@@ -18,6 +18,28 @@ const fn powers() -> [i128; 39] {
     powers
 }
 
+/// Whether a text is no number whose zeros or sign would be lost: neither `007` nor `+49`.
+#[inline(always)]
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    !matches!(text.strip_prefix(b"-").unwrap_or(text), [b'+', ..] | [b'0', b'0'..=b'9', ..])
+}
+
+/// A long of which nothing of the text is lost.
+pub(crate) fn plain_long(text: &[u8]) -> Option<i64> {
+    if is_plain(text) { long(text) } else { None }
+}
+
+/// A double of which nothing of the text is lost but digits of a fraction.
+pub(crate) fn plain_double(text: &[u8]) -> Option<f64> {
+    // So many digits a double holds.
+    const HELD: usize = 15;
+    let is_whole = || text.iter().all(|byte| matches!(byte, b'-' | b'0'..=b'9'));
+    if !is_plain(text) || text.len() > HELD && is_whole() && !long(text).is_some_and(is_double) {
+        return None;
+    }
+    double(text)
+}
+
 /// Whether a double holds a whole number as it is.
 pub(crate) fn is_double(value: i64) -> bool {
     i128::from(value) == value as f64 as i128

@@ -137,8 +137,8 @@ def csv(
         inference: How much is read to infer types. An `Inference`, or a dict such as `{"sample_rows": 1000}`.
         limits: What a hostile or broken file may cost at the most. A `ReadLimits`, or a dict such as
             `{"field_bytes": 1000}`.
-        preserve_order: Rows come out in the order of the files, sorted by uri, and of their lines. Otherwise
-            the order of rows may differ from run to run; which rows come out never does.
+        preserve_order: Rows come out in the order of the files, sorted by uri, and of their lines. So far
+            they do without it too; whoever relies on it says so.
 
     Raises:
         SpecError: an argument is wrong; it is named with what was found and what is expected.
@@ -288,8 +288,8 @@ def tsv(
         inference: How much is read to infer types. An `Inference`, or a dict such as `{"sample_rows": 1000}`.
         limits: What a hostile or broken file may cost at the most. A `ReadLimits`, or a dict such as
             `{"field_bytes": 1000}`.
-        preserve_order: Rows come out in the order of the files, sorted by uri, and of their lines. Otherwise
-            the order of rows may differ from run to run; which rows come out never does.
+        preserve_order: Rows come out in the order of the files, sorted by uri, and of their lines. So far
+            they do without it too; whoever relies on it says so.
 
     Raises:
         SpecError: an argument is wrong; it is named with what was found and what is expected.
@@ -378,8 +378,8 @@ def ndjson(
         inference: How much is read to infer types. An `Inference`, or a dict such as `{"sample_rows": 1000}`.
         limits: What a hostile or broken file may cost at the most. A `ReadLimits`, or a dict such as
             `{"field_bytes": 1000}`.
-        preserve_order: Rows come out in the order of the files, sorted by uri, and of their lines. Otherwise
-            the order of rows may differ from run to run; which rows come out never does.
+        preserve_order: Rows come out in the order of the files, sorted by uri, and of their lines. So far
+            they do without it too; whoever relies on it says so.
 
     Raises:
         SpecError: an argument is wrong; it is named with what was found and what is expected.
@@ -443,8 +443,8 @@ def json(
         inference: How much is read to infer types. An `Inference`, or a dict such as `{"sample_rows": 1000}`.
         limits: What a hostile or broken file may cost at the most. A `ReadLimits`, or a dict such as
             `{"field_bytes": 1000}`.
-        preserve_order: Rows come out in the order of the files, sorted by uri, and of their lines. Otherwise
-            the order of rows may differ from run to run; which rows come out never does.
+        preserve_order: Rows come out in the order of the files, sorted by uri, and of their lines. So far
+            they do without it too; whoever relies on it says so.
 
     Raises:
         SpecError: an argument is wrong; it is named with what was found and what is expected.
@@ -501,8 +501,8 @@ def parquet(
         inference: How much is read to infer types. An `Inference`, or a dict such as `{"sample_rows": 1000}`.
         limits: What a hostile or broken file may cost at the most. A `ReadLimits`, or a dict such as
             `{"field_bytes": 1000}`.
-        preserve_order: Rows come out in the order of the files, sorted by uri, and of their lines. Otherwise
-            the order of rows may differ from run to run; which rows come out never does.
+        preserve_order: Rows come out in the order of the files, sorted by uri, and of their lines. So far
+            they do without it too; whoever relies on it says so.
 
     Raises:
         SpecError: an argument is wrong; it is named with what was found and what is expected.

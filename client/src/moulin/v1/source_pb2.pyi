@@ -26,7 +26,7 @@ class _Compression:
 class _CompressionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Compression.ValueType], builtins.type):
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     COMPRESSION_UNSPECIFIED: _Compression.ValueType  # 0
-    """By the ending of the file's name: `.gz`, `.zst`, else none."""
+    """By the ending of the file's path, in any case: `.gz`, `.zst`, else none."""
     COMPRESSION_NONE: _Compression.ValueType  # 1
     """Plain bytes, whatever the ending says."""
     COMPRESSION_GZIP: _Compression.ValueType  # 2
@@ -38,7 +38,7 @@ class Compression(_Compression, metaclass=_CompressionEnumTypeWrapper):
     """Compression of a whole file."""
 
 COMPRESSION_UNSPECIFIED: Compression.ValueType  # 0
-"""By the ending of the file's name: `.gz`, `.zst`, else none."""
+"""By the ending of the file's path, in any case: `.gz`, `.zst`, else none."""
 COMPRESSION_NONE: Compression.ValueType  # 1
 """Plain bytes, whatever the ending says."""
 COMPRESSION_GZIP: Compression.ValueType  # 2
@@ -349,8 +349,8 @@ class Source(google.protobuf.message.Message):
     `contract` discards, as a JSON object of texts; null where there are none. Empty: no such column.
     """
     preserve_order: builtins.bool
-    """Rows come out in the order of the files, sorted by uri, and of their lines. Otherwise the order of rows may differ
-    from run to run; which rows come out never does.
+    """Rows come out in the order of the files, sorted by uri, and of their lines. So far they do without it too; whoever
+    relies on it says so.
     """
     @property
     def uris(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:

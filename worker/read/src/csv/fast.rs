@@ -52,6 +52,7 @@ type Quotes = Option<usize>;
 pub(super) fn append(window: &Window<'_>, at: usize, target: &Target, column: &mut Column) -> Quotes {
     let rule = &target.nulls;
     match &target.notation {
+        notation if target.is_plain_only() => append_plain(window, at, rule, notation, column),
         Notation::Usual => append_usual(window, at, rule, column),
         Notation::Number(number) => append_number(window, at, rule, *number, column),
         notation => append_noted(window, at, rule, notation, column),
@@ -142,6 +143,22 @@ fn append_number(window: &Window<'_>, at: usize, rule: &NullRule, number: Number
     }
 }
 
+/// Numbers of a type that was inferred: nothing of their texts may be lost.
+fn append_plain(window: &Window<'_>, at: usize, rule: &NullRule, notation: &Notation, column: &mut Column) -> Quotes {
+    let nulls = &mut column.nulls;
+    match (notation, &mut column.data) {
+        (Notation::Number(number), Data::I64(out)) => {
+            each(window, at, rule, out, nulls, plain_long, |text| number.read(text, values::plain_long))
+        }
+        (Notation::Number(number), Data::F64(out)) => {
+            each(window, at, rule, out, nulls, narrow, |text| number.read(text, values::plain_double))
+        }
+        (Notation::Usual, Data::I64(out)) => each(window, at, rule, out, nulls, plain_long, values::plain_long),
+        (Notation::Usual, Data::F64(out)) => each(window, at, rule, out, nulls, narrow, values::plain_double),
+        _ => None,
+    }
+}
+
 /// Words of truth, and dates and times of a format or a zone.
 fn append_noted(window: &Window<'_>, at: usize, rule: &NullRule, notation: &Notation, column: &mut Column) -> Quotes {
     let (nulls, ty) = (&mut column.nulls, column.ty);
@@ -170,6 +187,12 @@ fn wide_int(text: &[u8], start: usize, end: usize) -> Option<i32> {
 #[inline(always)]
 fn wide_long(text: &[u8], start: usize, end: usize) -> Option<i64> {
     values::wide_uint(text, start, end).map(|value| value as i64)
+}
+
+/// Digits without a zero before them.
+#[inline(always)]
+fn plain_long(text: &[u8], start: usize, end: usize) -> Option<i64> {
+    if text[start] == b'0' && end - start > 1 { None } else { wide_long(text, start, end) }
 }
 
 fn wide_decimal(precision: u8, scale: u8, point: u8) -> impl Fn(&[u8], usize, usize) -> Option<i128> {

@@ -43,6 +43,7 @@ use super::{InputSchema, Origin};
 use crate::Error;
 use crate::code::Code;
 use crate::fetch::{ByteStream, into_error};
+use crate::values;
 
 mod cut;
 mod dialect;
@@ -119,8 +120,34 @@ impl Target {
         Ok(Self { name, ty, inferred, notation, nulls })
     }
 
+    /// Whether its values are numbers of a type that was inferred. Behind the sample they must be what they were in it:
+    /// texts of which nothing is lost.
+    fn is_plain_only(&self) -> bool {
+        self.inferred && matches!(self.ty, PrimitiveType::Long | PrimitiveType::Double)
+    }
+
+    /// Appends the value that a text means; `false` when it means none of the column.
+    fn push(&self, column: &mut Column, text: &[u8]) -> bool {
+        (!self.is_plain_only() || self.is_plain(text)) && self.notation.push(column, text)
+    }
+
+    fn is_plain(&self, text: &[u8]) -> bool {
+        let is_plain = |text: &[u8]| match self.ty {
+            PrimitiveType::Long => values::plain_long(text).is_some(),
+            _ => values::plain_double(text).is_some(),
+        };
+        match &self.notation {
+            Notation::Number(number) => number.read(text, |text| is_plain(text).then_some(())).is_some(),
+            _ => is_plain(text),
+        }
+    }
+
     fn bad_value(&self, text: &[u8]) -> Bad {
-        let mut bad = Bad::value(&self.name, self.ty, text, self.inferred);
+        let is_lossy = self.is_plain_only() && self.notation.is_value(self.ty, text);
+        let mut bad = match is_lossy {
+            true => Bad::lossy(&self.name, self.ty, text),
+            false => Bad::value(&self.name, self.ty, text, self.inferred),
+        };
         if let Some(expected) = self.notation.expected()
             && bad.code != Code::Utf8
         {

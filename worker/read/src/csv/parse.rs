@@ -310,7 +310,7 @@ impl<'a> Parser<'a> {
         if target.ty == PrimitiveType::String && std::str::from_utf8(&text).is_err() {
             return Err(Bad::utf8(&target.name, &text));
         }
-        if target.notation.push(column, &text) {
+        if target.push(column, &text) {
             return Ok(());
         }
         let bad = target.bad_value(&text);

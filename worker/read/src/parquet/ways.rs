@@ -212,6 +212,7 @@ pub(super) fn came_back(array: &ArrayRef, to: &DataType) -> Result<Made, ArrowEr
 }
 
 /// Whether two numbers differ in nothing but the sign of a zero, or in what kind of none they are.
+#[allow(clippy::float_cmp, reason = "what came back is the same number, not one that is near")]
 fn is_same_number(one: &ArrayRef, other: &ArrayRef, row: usize) -> bool {
     match (float(one, row), float(other, row)) {
         (Some(one), Some(other)) => one == other || one.is_nan() && other.is_nan(),

@@ -15,6 +15,8 @@ use crate::{InputSchema, ReadOptions};
 
 const ASK: Ask = Ask { stop_at_first: false, bad_rows_kept: usize::MAX, offsets: true };
 
+const BLOCK_BYTES: usize = 64 << 10;
+
 /// A file on this machine, to be read in whatever ranges.
 struct Case<T> {
     _dir: tempfile::TempDir,
@@ -38,7 +40,7 @@ async fn case<T: Text>(format: Format, bytes: &[u8], text: impl FnOnce(&Source, 
     let added = Added::new(&source, &files).unwrap();
     let input = Input { fetcher, source, files, added, schema: Arc::clone(&schema.arrow), columns: Vec::new() };
     let size = bytes.len() as u64;
-    let reader = Arc::new(RangeReader::new(&input, text, 1 << 20, ASK, &Arc::default()));
+    let reader = Arc::new(RangeReader::new(&input, text, BLOCK_BYTES, ASK, &Arc::default()));
     let stream = input.fetcher.open_range(&input.files[0], 0..size, &Handle::current()).unwrap();
     let mut splitter = Splitter::new(stream, 1 << 20, Pool::default());
     let mut start = reader.text.begin("file:///t", &mut splitter).unwrap();
@@ -65,7 +67,13 @@ impl<T: Text> Case<T> {
             let (reader, start, stretch) = (Arc::clone(&self.reader), Arc::clone(&self.start), stretch.clone());
             let range = pair[0]..pair[1];
             let read = crew.ask(move || Ok(reader.read(&start, &stretch, range, None))).await;
-            for mut parsed in chain.next(read).await.unwrap() {
+            let mut parts = chain.next(read).await.unwrap().into_iter();
+            loop {
+                let part = match parts.next() {
+                    None => chain.again().await.unwrap(),
+                    part => part,
+                };
+                let Some(mut parsed) = part else { break };
                 accounts.block(&mut parsed).await.unwrap();
                 // The place of a row is part of what must not change.
                 for (mut row, offset) in rows_of(&parsed.batch).into_iter().zip(&parsed.offsets) {
@@ -126,6 +134,40 @@ fn wherever_a_file_is_split_in_two_or_three_the_same_comes_of_it() {
         }
     }
     assert!(cases > 5000, "{cases}");
+}
+
+/// Blocks that are held at once when a file is read in these ranges, at the most, and those that come of it.
+async fn held(case: &Case<Csv>, ranges: &[Range<u64>]) -> (usize, usize) {
+    let stretch = Stretch { number: 0, range: case.from..case.size, size: case.size };
+    let mut chain = Chain::new(Arc::clone(&case.reader), Arc::clone(&case.start), stretch.clone());
+    let crew = Crew::new(1, &Handle::current());
+    let (mut most, mut blocks) = (0, 0);
+    for range in ranges.iter().cloned() {
+        let (reader, start, stretch) = (Arc::clone(&case.reader), Arc::clone(&case.start), stretch.clone());
+        let read = crew.ask(move || Ok(reader.read(&start, &stretch, range, None))).await;
+        let parts = chain.next(read).await.unwrap().len();
+        (most, blocks) = (most.max(parts), blocks + parts);
+        while chain.again().await.unwrap().is_some() {
+            // The one that was taken, those that wait, and the one that waits for room.
+            most = most.max(1 + chain.again.as_ref().map_or(0, |again| again.blocks.max_capacity() + 1));
+            blocks += 1;
+        }
+    }
+    assert_eq!(chain.at(), case.size);
+    (most, blocks)
+}
+
+#[test]
+fn of_a_range_that_is_read_again_few_blocks_are_held() {
+    let row = "1,2,3\n";
+    let text = format!("a,b,c\n\"{}\",x,y\n{}", row.repeat(10_000), row.repeat(400_000));
+    on_runtime(async {
+        let case = csv_case(csv_format(LineEnding::Lf), &text).await;
+        // The first record ends in no range but the last, which then has all the others behind it.
+        let (most, blocks) = held(&case, &[case.from..10_000, 10_000..30_000, 30_000..case.size]).await;
+        assert!(blocks > 8, "{blocks}");
+        assert!(most <= 3, "{most} of {blocks}");
+    });
 }
 
 #[test]

@@ -312,6 +312,44 @@ fn ten_thousand_columns_are_columns_like_any_others() {
 }
 
 #[test]
+fn a_number_that_would_lose_zeros_a_sign_or_digits_is_none_of_an_inferred_type() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.csv");
+    let rows = ["1;1,5", "0;0", "01;2", "\"02\";2", "+3;2", "-04;2", "4;00,5", "5;+1", "6;9007199254740993", "-7;-0,5"];
+    let sample = "10;2,5\n".repeat(3);
+    std::fs::write(&path, format!("zip;n\n{sample}{}\n", rows.join("\n"))).unwrap();
+    let format = CsvFormat { delimiter: ";".to_owned(), decimal_separator: b',', ..CsvFormat::default() };
+    let mut source = source(&path, Format::Csv(format), &[]);
+    source.inference.sample_rows = 3;
+    assert_eq!(on_runtime(described(&source)).unwrap(), "zip long inferred, n double inferred");
+    let outcome = on_runtime(read(&source, OnBadRow::Skip)).unwrap();
+    let places: Vec<u64> = outcome.rejects.iter().map(|reject| reject.place.record - 3).collect();
+    assert_eq!(places, [3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(
+        outcome.rejects[0].reason,
+        "field zip has value `01`, of which a long would lose zeros, a sign or digits; the type was inferred from a \
+         sample of the first file: declare the column as string or long, with `,` before the fraction"
+    );
+    assert_eq!(outcome.rows[3..], [["1", "1.5"], ["0", "0.0"], ["-7", "-0.5"]]);
+    source.columns = columns(&[("zip", "long"), ("n", "double")]);
+    let rows = on_runtime(read(&source, OnBadRow::Fail)).unwrap().rows;
+    assert_eq!((rows[5][0].as_str(), rows[9][1].as_str()), ("1", "0.5"));
+}
+
+#[test]
+fn inferred_numbers_are_checked_in_a_window_of_regular_rows_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.csv");
+    let rows = |from: usize| (from..from + 3000).map(|n| format!("{n},{n}.25\n")).collect::<String>();
+    std::fs::write(&path, format!("a,b\n{}01234,1.5\n{}5,+1.5\n", rows(1), rows(4000))).unwrap();
+    let mut source = source(&path, csv(), &[]);
+    source.inference.sample_rows = 100;
+    let outcome = on_runtime(read(&source, OnBadRow::Skip)).unwrap();
+    let places: Vec<u64> = outcome.rejects.iter().map(|reject| reject.place.record).collect();
+    assert_eq!((outcome.rows.len(), places), (6000, vec![3001, 6002]));
+}
+
+#[test]
 fn columns_are_inferred_from_what_texts_mean() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.csv");

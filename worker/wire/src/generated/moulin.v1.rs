@@ -314,8 +314,8 @@ pub struct Source {
     /// What a hostile or broken file may cost at the most. Absent: the defaults.
     #[prost(message, optional, tag = "14")]
     pub limits: ::core::option::Option<ReadLimits>,
-    /// Rows come out in the order of the files, sorted by uri, and of their lines. Otherwise the order of rows may differ
-    /// from run to run; which rows come out never does.
+    /// Rows come out in the order of the files, sorted by uri, and of their lines. So far they do without it too; whoever
+    /// relies on it says so.
     #[prost(bool, tag = "15")]
     pub preserve_order: bool,
     /// How the files are written. Exactly one must be set.
@@ -539,7 +539,7 @@ pub struct ReadLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Compression {
-    /// By the ending of the file's name: `.gz`, `.zst`, else none.
+    /// By the ending of the file's path, in any case: `.gz`, `.zst`, else none.
     Unspecified = 0,
     /// Plain bytes, whatever the ending says.
     None = 1,
