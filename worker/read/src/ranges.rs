@@ -81,6 +81,8 @@ pub(crate) struct Records {
     parsed: Vec<Parsed>,
     /// One past the last of them, or the start of the range when there is none.
     ended: u64,
+    /// Whether there are more, which would have been too many cells to hold at once.
+    are_more: bool,
 }
 
 impl<T: Text> RangeReader<T> {
@@ -162,12 +164,15 @@ impl<T: Text> RangeReader<T> {
 
     /// Cuts and parses the whole records of a range.
     pub(crate) fn read(&self, start: &Start, stretch: &Stretch, range: Range<u64>, ahead: Option<&Ahead>) -> RangeRead {
-        let mut parsed = Vec::new();
+        let (mut parsed, mut cells, mut are_more) = (Vec::new(), 0, false);
+        let has_absent_cells = self.text.has_absent_cells(start);
         let ended = self.records(start, stretch, range.clone(), ahead, |block| {
+            cells += block.batch.num_rows() * self.text.columns();
+            are_more = has_absent_cells && cells >= MOST_CELLS;
             parsed.push(block);
-            true
+            !are_more
         });
-        RangeRead { range, records: ended.map(|ended| Records { parsed, ended }) }
+        RangeRead { range, records: ended.map(|ended| Records { parsed, ended, are_more }) }
     }
 
     /// Hands on the blocks of whole records of a range until nobody takes them; answers where the last record ended, or
@@ -190,12 +195,20 @@ impl<T: Text> RangeReader<T> {
         let splitter = Splitter::new(stream, block_bytes, self.pool.clone());
         let mut splitter =
             splitter.with_limits(&self.input.source.limits).of_range(range.start, range.end < stretch.size);
-        while let Some(block) = splitter.next(&start.cut).map_err(failed)? {
+        let mut next = splitter.next(&start.cut).map_err(failed)?;
+        while let Some(mut block) = next {
+            let rest = self.split_off(start, &mut block);
+            let rest_at = rest.as_ref().map(|rest| rest.offset);
             let parsed = self.parse(start, &block)?;
             let is_last = self.ask.stop_at_first && !parsed.bad_after.is_empty();
             if !emit(parsed) || is_last {
-                break;
+                self.counters.busy(Room::Read, splitter.take_time());
+                return Ok(rest_at.or(splitter.position()).unwrap_or(range.start));
             }
+            next = match rest {
+                Some(rest) => Some(rest),
+                None => splitter.next(&start.cut).map_err(failed)?,
+            };
         }
         self.counters.busy(Room::Read, splitter.take_time());
         Ok(splitter.position().unwrap_or(range.start))
@@ -248,17 +261,25 @@ impl<T: Text> Chain<T> {
             return Ok(Vec::new());
         } else {
             tracing::debug!(at = self.at, guessed = range.start, "a range is read again");
-            let (reader, start, stretch) = (Arc::clone(&self.reader), Arc::clone(&self.start), self.stretch.clone());
-            let (again, until) = (self.at..range.end, range.end);
-            let (sender, blocks) = mpsc::channel(BLOCKS_AHEAD);
-            let ended = tokio::task::spawn_blocking(move || {
-                reader.records(&start, &stretch, again, None, |parsed| sender.blocking_send(parsed).is_ok())
-            });
-            self.again = Some(Again { blocks, ended, until });
+            self.read_to(range.end);
             return Ok(Vec::new());
         };
         self.go_to(records.ended, range.end);
+        if records.are_more {
+            self.read_to(range.end);
+        }
         Ok(records.parsed)
+    }
+
+    /// Reads on from where the next record stands, block after block as they are taken.
+    fn read_to(&mut self, until: u64) {
+        let (reader, start, stretch) = (Arc::clone(&self.reader), Arc::clone(&self.start), self.stretch.clone());
+        let range = self.at..until;
+        let (sender, blocks) = mpsc::channel(BLOCKS_AHEAD);
+        let ended = tokio::task::spawn_blocking(move || {
+            reader.records(&start, &stretch, range, None, |parsed| sender.blocking_send(parsed).is_ok())
+        });
+        self.again = Some(Again { blocks, ended, until });
     }
 
     /// The next block of a range that is read again; `None`: there is none, or no more of it.
