@@ -126,10 +126,6 @@ impl Settlement {
                     // One that came meanwhile may leave the rows where they are.
                     if self.that_add().await? == beside {
                         tracing::info!(%error, "rejects of a job that was done anew meanwhile are left out");
-                        match self.rejects_written().await {
-                            Ok(written) => self.forget(written.into_iter()).await,
-                            Err(fault) => tracing::warn!(error = %fault, "their files are left"),
-                        }
                         return Ok(None);
                     }
                 }
