@@ -164,6 +164,37 @@ def test_an_older_generation_that_wakes_up_late_does_not_land(
     assert table.ids() == list(range(50, 70))
 
 
+def test_an_older_generation_does_not_land_after_one_that_landed_nothing(
+    worker: WorkerProcess, new_worker, table: LandedTable, tmp_path: Path
+) -> None:
+    late = worker.start(MOULIN_FAULT_POINT="files_written:pause")
+    job = late.submit(_spec(tmp_path / "a", range(100)), KEY)
+    worker.wait_paused()
+    spec = replace(_spec(tmp_path / "b", range(100)), transform=moulin.sql("SELECT * FROM input WHERE id < 0"))
+    receipt = _land(new_worker("second").start(), spec, 1)
+    assert (receipt.rows_landed, receipt.rows_replaced) == (0, 0)
+    worker.resume()
+    with pytest.raises(moulin.JobFailed, match="generation 1 of this job has landed"):
+        job.wait(60)
+    assert table.ids() == []
+
+
+def test_an_older_generation_does_not_land_after_one_whose_snapshot_is_expired(
+    worker: WorkerProcess, new_worker, table: LandedTable, tmp_path: Path
+) -> None:
+    late = worker.start(MOULIN_FAULT_POINT="files_written:pause")
+    job = late.submit(_spec(tmp_path / "a", range(100)), KEY)
+    worker.wait_paused()
+    client = new_worker("second").start()
+    receipt = _land(client, _spec(tmp_path / "b", range(50, 70)), 1)
+    _land(client, _spec(tmp_path / "c", range(1000, 1010)), 0, replace(KEY, task_id="other"))
+    table.load().maintenance.expire_snapshots().by_id(receipt.snapshot_id).commit()
+    worker.resume()
+    with pytest.raises(moulin.JobFailed, match="generation 1 of this job has landed"):
+        job.wait(60)
+    assert table.ids() == [*range(50, 70), *range(1000, 1010)]
+
+
 def test_the_plan_says_what_a_redo_would_do(client: moulin.Client, tmp_path: Path) -> None:
     assert client.plan(_spec(tmp_path / "a", range(3), on_rerun="skip")).on_rerun == "skip"
     assert client.plan(_spec(tmp_path / "a", range(3))).on_rerun == "replace"

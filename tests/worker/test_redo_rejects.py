@@ -191,21 +191,59 @@ def test_rejects_that_others_have_written_again_are_replaced_all_the_same(
     assert _by_token(rejects) == {(second.token, None): 3, (other.token, None): 2}
 
 
+@pytest.mark.parametrize("bad", [3, 0], ids=["rejects", "no_rejects"])
 def test_a_zombie_of_the_generation_before_brings_no_rejects_back(
-    new_worker: NewWorker, table: LandedTable, rejects: LandedTable, tmp_path: Path
+    bad: int, new_worker: NewWorker, table: LandedTable, rejects: LandedTable, tmp_path: Path
 ) -> None:
     heir, zombie = (new_worker(name, MOULIN_LEASE="1s") for name in ("heir", "zombie"))
     asked = zombie.start(MOULIN_FAULT_POINT="rejects_written:pause")
     asked.submit(_spec(tmp_path / "a", range(100), 5), KEY)
     zombie.wait_paused()
     client = heir.start()
-    second = _done(client, _spec(tmp_path / "a", range(50, 70), 3), 1)
+    second = _done(client, _spec(tmp_path / "a", range(50, 70), bad), 1)
     zombie.resume()
     until("the zombie has given up", lambda: asked.describe().running == 0)
     first = client.submit(_spec(tmp_path / "a", range(100), 5), KEY, epoch=2).wait(60)
     assert first.job.state is moulin.JobState.SUCCEEDED
     assert table.ids() == list(range(50, 70))
-    assert _by_token(rejects) == {(second.token, None): 3}
+    assert _by_token(rejects) == ({(second.token, None): bad} if bad else {})
+
+
+def test_rejects_of_rows_that_were_replaced_meanwhile_do_not_come_although_no_snapshot_tells(
+    new_worker: NewWorker, table: LandedTable, rejects: LandedTable, tmp_path: Path
+) -> None:
+    late = new_worker("late")
+    handle = late.start(MOULIN_FAULT_POINT="rejects_written:pause").submit(_spec(tmp_path / "a", range(100), 5), KEY)
+    late.wait_paused()
+    client = new_worker("other").start()
+    _done(client, _spec(tmp_path / "a", range(50, 70), 0), 1)
+    _done(client, _spec(tmp_path / "b", range(1000, 1010), 2), key=OTHER)
+    for one in (table, rejects):
+        loaded = one.load()
+        for snapshot in loaded.snapshots():
+            if snapshot.snapshot_id != loaded.current_snapshot().snapshot_id:
+                one.load().maintenance.expire_snapshots().by_id(snapshot.snapshot_id).commit()
+    late.resume()
+    handle.wait(60)
+    assert table.ids() == [*range(50, 70), *range(1000, 1010)]
+    assert {token for token, _ in _by_token(rejects)} == {"dag/run/other/-1/0"}
+
+
+def test_rejects_of_rows_that_others_were_added_to_still_come(
+    new_worker: NewWorker, table: LandedTable, rejects: LandedTable, tmp_path: Path
+) -> None:
+    heir, zombie = (new_worker(name, MOULIN_LEASE="1s") for name in ("heir", "zombie"))
+    asked = zombie.start(MOULIN_FAULT_POINT="rejects_written:pause")
+    handle = asked.submit(_spec(tmp_path / "a", range(100), 5), KEY)
+    zombie.wait_paused()
+    client = heir.start()
+    second = _done(client, _spec(tmp_path / "a", range(200, 220), 3, on_rerun="append"), 1)
+    zombie.resume()
+    until("the zombie has given up", lambda: asked.describe().running == 0)
+    first = client.job(handle.job_id).wait(60).receipt
+    assert first is not None
+    assert table.ids() == [*range(100), *range(200, 220)]
+    assert _by_token(rejects) == {(first.token, None): 5, (second.token, None): 3}
 
 
 def test_what_an_heir_has_committed_to_the_rejects_stays_when_the_zombie_wakes_up(

@@ -89,6 +89,10 @@ pub struct Receipt {
     /// Of an intended commit only: the tokens whose data files this one replaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced_tokens: Vec<Token>,
+    /// The generations of the key from this one on are replaced, with what they landed, if they did; `None`: none is. Not
+    /// sent to clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_from: Option<u32>,
     /// What was read of each table that was an input.
     #[serde(default)]
     pub tables: Vec<TableRead>,
@@ -359,6 +363,7 @@ mod tests {
             replay: None,
             replayed_files: Vec::new(),
             replaced_tokens: Vec::new(),
+            replaced_from: None,
             tables: Vec::new(),
         };
         assert!(receipt.check().is_ok());

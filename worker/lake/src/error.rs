@@ -189,12 +189,12 @@ impl Error {
         }
     }
 
-    /// Whether a newer generation of the job's key has committed.
+    /// Whether the table is no more what the commit was made for.
     #[must_use]
-    pub fn is_superseded(&self) -> bool {
+    pub fn is_moved(&self) -> bool {
         match self {
-            Self::Superseded { .. } => true,
-            Self::Shared(error) => error.is_superseded(),
+            Self::Moved { .. } => true,
+            Self::Shared(error) => error.is_moved(),
             _ => false,
         }
     }

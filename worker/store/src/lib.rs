@@ -57,6 +57,9 @@ pub trait JobStore: LoadLedger + Leftovers + Workers + Send + Sync + 'static {
     /// One job as it stands.
     async fn get(&self, id: &JobId) -> Result<Option<StoredJob>, Error>;
 
+    /// The jobs of a key, each a generation, the oldest first.
+    async fn generations(&self, key: &JobKey) -> Result<Vec<StoredJob>, Error>;
+
     /// Jobs, newest first.
     ///
     /// # Errors

@@ -79,6 +79,12 @@ pub(crate) const TAKE_OVER: &str = "\
 
 pub(crate) const GET_JOB: &str = concat!("SELECT ", job_columns!(), " FROM jobs WHERE job_id = $1");
 
+pub(crate) const GENERATIONS: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    " FROM jobs WHERE dag_id = $1 AND run_id = $2 AND task_id = $3 AND map_index = $4 ORDER BY generation"
+);
+
 // `$1` holds the states between commas.
 pub(crate) const LIST_JOBS: &str = concat!(
     "SELECT ",

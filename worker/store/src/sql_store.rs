@@ -278,6 +278,15 @@ impl JobStore for SqlStore {
         row.as_ref().map(job_from_row).transpose()
     }
 
+    async fn generations(&self, key: &JobKey) -> Result<Vec<StoredJob>, Error> {
+        let query = query(sql::GENERATIONS)
+            .bind(&key.dag_id)
+            .bind(&key.run_id)
+            .bind(&key.task_id)
+            .bind(i64::from(key.map_index));
+        self.rows("list the generations of a job", query).await?.iter().map(job_from_row).collect()
+    }
+
     async fn list(&self, filter: &JobFilter) -> Result<JobPage, Error> {
         let before: i64 = match &filter.page_token {
             None => i64::MAX,

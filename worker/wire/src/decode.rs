@@ -191,6 +191,7 @@ fn receipt(receipt: v1::Receipt) -> core::Receipt {
         replay: receipt.replay.map(replay_counts),
         replayed_files: Vec::new(),
         replaced_tokens: Vec::new(),
+        replaced_from: None,
         tables: receipt.tables.into_iter().map(crate::table_input::decode_read).collect(),
     }
 }

@@ -24,7 +24,8 @@ impl Member {
         }
         let token = &self.commit.token;
         if let Some(own) = token.generation()
-            && let Some((newer, snapshot_id)) = generations(base, token).find(|(other, _)| *other > own)
+            && let Some((newer, snapshot_id)) =
+                generations(base, token).find(|(other, _)| *other > own && !self.commit.beside.contains(other))
         {
             return Err(Error::Superseded { table: table.clone(), token: token.clone(), newer, snapshot_id });
         }

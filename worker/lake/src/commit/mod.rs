@@ -55,6 +55,9 @@ pub struct Commit {
     pub branch: String,
     /// What must hold of the table as it is found.
     pub requires: Vec<Requirement>,
+    /// Newer generations of the token's key that this one may land after: they came to what it has landed, and replaced
+    /// nothing of it. Default: none.
+    pub beside: BTreeSet<u32>,
     /// Asked on every base whether this attempt may still commit. Default: nobody is asked.
     pub fence: Option<Fence>,
 }
@@ -72,6 +75,7 @@ impl Commit {
             properties: BTreeMap::new(),
             branch: MAIN_BRANCH.to_owned(),
             requires: Vec::new(),
+            beside: BTreeSet::new(),
             fence: None,
         }
     }

@@ -99,6 +99,7 @@ impl Attempt {
             replay: self.replay_counts()?,
             replayed_files: Vec::new(),
             replaced_tokens: Vec::new(),
+            replaced_from: None,
             tables,
         };
         receipt.check()?;

@@ -9,6 +9,7 @@ use moulin_core::{Fault, FaultKind, JobId, Landing, OnRerun, Receipt, RejectsCha
 use moulin_lake::{Commit, Committed, Removed, Requirement, Target};
 use moulin_store::StoredJob;
 
+use super::generations;
 use super::rejects_commit;
 use super::rejects_table;
 use super::settle::Settlement;
@@ -99,8 +100,11 @@ pub(crate) async fn attached(
 /// What a commit takes out of the table, and the generation it knows to be the newest before its own.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Redo {
-    replaces: bool,
+    /// Whether rows of an earlier generation that nobody has seen yet would be in the table twice.
+    alone: bool,
     newest: Option<u32>,
+    /// The generations from this one on are replaced; `None`: none is.
+    replaced_from: Option<u32>,
     rows: u64,
     removed: Removed,
     /// The tokens that the removed files are of.
@@ -124,11 +128,10 @@ impl Redo {
         own: &Token,
         before: Option<Before>,
     ) -> Result<Self, Fault> {
-        let replaces = landing.on_rerun == OnRerun::Replace;
         let newest = before.as_ref().and_then(Before::generation);
-        let mut redo = Self { replaces, newest, ..Self::default() };
+        let mut redo = Self { alone: landing.on_rerun != OnRerun::Append, newest, ..Self::default() };
         let generation = own.generation().unwrap_or_default();
-        if generation == 0 || !replaces {
+        if generation == 0 || landing.on_rerun != OnRerun::Replace {
             return Ok(redo);
         }
         if let Some(before) = before.as_ref().filter(|before| before.table != landing.table.to_string()) {
@@ -137,6 +140,7 @@ impl Redo {
         }
         // Generations after that one have landed no row; replays of their rejects may have.
         let from = newest.unwrap_or_default();
+        redo.replaced_from = Some(from);
         redo.rejects(worker, landing, own, from).await?;
         if target.is_new() {
             tracing::info!("the table was made anew: there is nothing to replace");
@@ -157,12 +161,14 @@ impl Redo {
         Ok(redo)
     }
 
-    /// The rejects that go.
+    /// The rejects that go, also those that an earlier generation brings until then: its rows may be in the table already.
     async fn rejects(&mut self, worker: &Worker, landing: &Landing, own: &Token, from: u32) -> Result<(), Fault> {
         let change = RejectsChange { replaced_from: Some(from), mark: None };
+        // Before the look: one that is over by now has brought what it brings.
+        let more_may_come = generations::may_still_land(worker.store.as_ref(), own, from).await?;
         let replaced = rejects_commit::replaced(worker, &landing.table, own, &change).await?;
         self.rejects_gone = replaced.gone;
-        if replaced != rejects_commit::Replaced::default() {
+        if more_may_come || replaced != rejects_commit::Replaced::default() {
             self.rejects = change;
         }
         Ok(())
@@ -209,14 +215,16 @@ impl Redo {
         self.rejects.clone()
     }
 
-    /// Whether the commit takes nothing out of the table.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.removed.locations.is_empty()
+    /// Whether there is nothing to commit for, unless there are rows. What replaces others leaves its token in the table in
+    /// any case: an earlier generation that wakes up late finds it there.
+    pub(crate) fn leaves_no_trace(&self) -> bool {
+        self.removed.locations.is_empty() && self.replaced_from.is_none()
     }
 
     /// Says in the receipt what goes.
     pub(crate) fn note(&self, receipt: &mut Receipt) {
-        if !self.is_empty() {
+        receipt.replaced_from = self.replaced_from;
+        if !self.removed.locations.is_empty() {
             receipt.rows_replaced = self.rows;
             receipt.replaced_snapshot_id = self.removed.added_by;
             receipt.replaced_tokens.clone_from(&self.tokens);
@@ -226,7 +234,7 @@ impl Redo {
 
     pub(crate) fn fill(&self, commit: &mut Commit) {
         commit.removed = self.removed.clone();
-        if self.replaces {
+        if self.alone {
             commit.requires.push(Requirement::NewestBefore(self.newest));
         }
         commit.requires.extend(self.replays.clone());

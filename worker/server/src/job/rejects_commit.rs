@@ -12,8 +12,9 @@ use futures::StreamExt as _;
 use moulin_core::{
     Contract, Counters, Fault, FaultKind, FaultPoint, Landing, Receipt, RejectsChange, TableName, Token,
 };
-use moulin_lake::{Commit, Committed, Landed, Removed, Target};
+use moulin_lake::{Commit, Committed, Landed, Removed, Requirement, Target};
 
+use super::generations;
 use super::rejects_rows::{Fate, Judge, RejectRows, column, texts};
 use super::rejects_table::{self, REPLAYED_AT, REPLAYED_BY, TOKEN};
 use super::settle::{Settlement, summary};
@@ -86,7 +87,12 @@ impl Settlement {
             self.forget_unused(receipt, &found, Vec::new()).await;
             return Ok(Some(found.snapshot_id));
         }
+        if receipt.rejects_to_commit.is_empty() && change.mark.is_none() && !self.has_rejects().await? {
+            return Ok(None);
+        }
         for number in 1..=TRIES {
+            // Before the look: what an earlier generation brings after this is not overlooked by the commit.
+            let requires = self.no_more_rejects(change).await?;
             let draft = self.draft(receipt.attempt, change).await?;
             let mut added = match receipt.rejects_to_commit.as_str() {
                 "" => Landed::default(),
@@ -94,13 +100,13 @@ impl Settlement {
             };
             let copies: Vec<String> = draft.copies.locations().map(str::to_owned).collect();
             added.add(draft.copies);
-            // Of a replay it must be seen that it is done, also where somebody has deleted what it took.
-            if added.files() == 0 && draft.replaced.is_empty() && change.mark.is_none() {
-                return Ok(None);
-            }
+            let rows_are_there = receipt.snapshot_id.is_some();
+            let beside = if rows_are_there { self.that_add().await? } else { BTreeSet::new() };
             let mut commit = Commit::new(self.token.clone(), receipt.attempt, added);
             commit.removed = Removed { locations: draft.replaced, added_by: None };
-            commit.fence = Some(self.fence());
+            commit.requires.extend(requires);
+            commit.beside.clone_from(&beside);
+            commit.fence = Some(self.fence(rows_are_there));
             commit.summary = summary(receipt);
             FaultPoint::RejectsWritten.pass();
             match self.worker.lake.commit(&draft.target, commit).await {
@@ -109,22 +115,46 @@ impl Settlement {
                     self.forget_unused(receipt, &committed, copies).await;
                     return Ok(Some(committed.snapshot_id));
                 }
-                Err(error) if error.is_files_gone() => {
+                Err(error) if error.is_files_gone() || error.is_moved() => {
                     tracing::info!(number, %error, "rejects were written again by others: looking where they are now");
                     self.forget_copies(copies).await;
                     tokio::time::sleep(Duration::from_millis(10 << number.min(7))).await;
                 }
-                // The newer generation has replaced the rows, and what belongs to them is of no interest any more.
-                Err(error) if error.is_superseded() => {
-                    tracing::info!(%error, "rejects of a job that was done anew meanwhile are left out");
+                Err(error) if error.kind() == FaultKind::StaleEpoch => {
                     self.forget_copies(copies).await;
-                    return Ok(None);
+                    if !rows_are_there {
+                        return Err(error.into());
+                    }
+                    // One that came meanwhile may leave the rows where they are.
+                    if self.that_add().await? == beside {
+                        tracing::info!(%error, "rejects of a job that was done anew meanwhile are left out");
+                        return Ok(None);
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         let table = rejects_table::of(&self.table);
         Err(Fault::new(FaultKind::Unavailable, format!("{table} was written again by others {TRIES} times in a row")))
+    }
+
+    async fn has_rejects(&self) -> Result<bool, Fault> {
+        Ok(self.worker.lake.table_uuid(&rejects_table::of(&self.table)).await?.is_some())
+    }
+
+    /// What must hold so that no reject comes which the change would take out.
+    async fn no_more_rejects(&self, change: &RejectsChange) -> Result<Option<Requirement>, Fault> {
+        if change.replaced_from.is_none() {
+            return Ok(None);
+        }
+        let before = self.worker.lake.generations_before(&rejects_table::of(&self.table), &self.token).await?;
+        Ok(Some(Requirement::NewestBefore(before.first().map(|(generation, _)| *generation))))
+    }
+
+    /// The newer generations of the job that leave its rows where they are.
+    async fn that_add(&self) -> Result<BTreeSet<u32>, Fault> {
+        let Some(job) = self.worker.store.get(&self.lease.job_id).await? else { return Ok(BTreeSet::new()) };
+        generations::that_add(self.worker.store.as_ref(), &job).await
     }
 
     /// The rows that change, in new data files.

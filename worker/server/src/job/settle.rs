@@ -12,6 +12,7 @@ use moulin_core::{Fault, FaultKind, FaultPoint, JobId, JobState, Receipt, TableN
 use moulin_lake::{Commit, Committed, Fence, Landed, Target};
 use moulin_store::{Lease, LedgerEntry, MovedFiles};
 
+use super::generations;
 use super::other_replays::REPLAYED;
 use super::redo::Redo;
 use super::rejects_table;
@@ -148,22 +149,23 @@ impl Settlement {
         Ok(last)
     }
 
-    /// Lets a commit through as long as the attempt has its lease.
-    pub(super) fn fence(&self) -> Fence {
-        let (store, lease) = (Arc::clone(&self.worker.store), self.lease.clone());
+    /// Lets a commit through as long as the attempt has its lease, and no newer generation has landed. `rows_are_there`: of
+    /// these only one that replaced the job's rows counts.
+    pub(super) fn fence(&self, rows_are_there: bool) -> Fence {
+        let (store, lease, table) = (Arc::clone(&self.worker.store), self.lease.clone(), self.table.clone());
         Fence::new(move || {
-            let (store, lease) = (Arc::clone(&store), lease.clone());
+            let (store, lease, table) = (Arc::clone(&store), lease.clone(), table.clone());
             Box::pin(async move {
-                let job = store.get(&lease.job_id).await?;
-                let holds = job.is_some_and(|job| {
+                let job = store.get(&lease.job_id).await?.filter(|job| {
                     job.state == JobState::Running
                         && job.attempt == lease.attempt
                         && job.worker_id.as_deref() == Some(&lease.worker)
                 });
-                if holds {
-                    return Ok(());
-                }
-                Err(Fault::new(FaultKind::LeaseLost, "another attempt has the job: this one does not commit any more"))
+                let Some(job) = job else {
+                    let message = "another attempt has the job: this one does not commit any more";
+                    return Err(Fault::new(FaultKind::LeaseLost, message));
+                };
+                generations::refuse_after_newer(store.as_ref(), &job, &table, rows_are_there).await
             })
         })
     }
@@ -185,14 +187,14 @@ impl Settlement {
         // Fenced: an attempt that was overtaken while it wrote stops here.
         self.worker.store.record_intent(&self.lease, intent, SystemTime::now()).await?;
         // That of a replay says in the target that it is one, also to the workers of other job stores.
-        if landed.rows() == 0 && redo.is_empty() && intent.rejects_change.mark.is_none() {
+        if landed.rows() == 0 && redo.leaves_no_trace() && intent.rejects_change.mark.is_none() {
             let mut receipt = intent.clone();
             self.commit_rejects(&mut receipt).await?;
             FaultPoint::CommittedNotRecorded.pass();
             return Ok(receipt);
         }
         let mut commit = Commit::new(self.token.clone(), self.lease.attempt, landed);
-        commit.fence = Some(self.fence());
+        commit.fence = Some(self.fence(false));
         commit.summary = summary(intent);
         redo.fill(&mut commit);
         let committed = self.worker.lake.commit(target, commit).await?;

@@ -91,6 +91,7 @@ pub(super) fn receipt(lease: &Lease) -> Receipt {
         replay: None,
         replayed_files: Vec::new(),
         replaced_tokens: Vec::new(),
+        replaced_from: None,
         tables: Vec::new(),
     }
 }

@@ -97,7 +97,9 @@ async fn a_new_generation_is_another_job(store: Store) {
     assert!(cleared.created);
     assert_ne!(cleared.job.id, first.id);
     let listed = store.list(&JobFilter::default()).await.unwrap().jobs;
-    assert_eq!(listed, [cleared.job, first]);
+    assert_eq!(listed, [cleared.job.clone(), first.clone()]);
+    store.submit(job("other"), clock.now()).await.unwrap();
+    assert_eq!(store.generations(&key("t")).await.unwrap(), [first, cleared.job]);
 }
 
 async fn a_newer_epoch_takes_over_and_an_older_one_attaches(store: Store) {
