@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,76 @@ def test_two_jobs_of_one_file_at_the_same_moment_land_it_once(
     receipts = [handle.wait(60).receipt for handle in handles]
     assert table.ids() == list(range(input_files.GOOD_ROWS))
     assert sorted(receipt.files for receipt in receipts if receipt is not None) == [0] * 5 + [input_files.FILES]
+
+
+def _anew(client: moulin.Client, spec: moulin.JobSpec, generation: int) -> moulin.Receipt:
+    receipt = client.submit(spec, _key("anew"), generation=generation).wait(60).receipt
+    assert receipt is not None
+    return receipt
+
+
+def _of_one_file(folder: Path, number: int, **target: object) -> moulin.JobSpec:
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{number}.csv"
+    if not file.exists():
+        file.write_text(f"id,part\n{number},0\n")
+    landing = moulin.iceberg("bronze.numbers", **target)  # type: ignore[arg-type]
+    return moulin.JobSpec(source=moulin.csv(f"file://{file}"), target=landing)
+
+
+def test_files_stay_loaded_when_a_redo_takes_the_result_that_is_there(
+    client: moulin.Client, table: LandedTable, tmp_path: Path
+) -> None:
+    _anew(client, _of_one_file(tmp_path, 1), 0)
+    second = _anew(client, _of_one_file(tmp_path, 2), 1)
+    assert second.rows_replaced == 1
+    third = _anew(client, _of_one_file(tmp_path, 2, on_rerun="skip"), 2)
+    assert third.attached_to == second.token
+    assert _land(client, _of_one_file(tmp_path, 2)).files_skipped == 1
+    assert _land(client, _of_one_file(tmp_path, 1)).files == 1
+    assert table.ids() == [1, 2]
+    assert (third.rows_replaced, third.replaced_snapshot_id, third.rejects_replaced) == (0, None, 0)
+
+
+def test_files_of_a_generation_that_others_were_added_to_stay_loaded(
+    client: moulin.Client, table: LandedTable, tmp_path: Path
+) -> None:
+    _anew(client, _of_one_file(tmp_path, 1), 0)
+    _anew(client, _of_one_file(tmp_path, 2, on_rerun="append"), 1)
+    assert _anew(client, _of_one_file(tmp_path, 3), 2).rows_replaced == 1
+    assert table.ids() == [1, 3]
+    assert _land(client, _of_one_file(tmp_path, 1)).files_skipped == 1
+    assert _land(client, _of_one_file(tmp_path, 2)).files == 1
+    assert table.ids() == [1, 2, 3]
+
+
+def test_a_file_of_nothing_but_rejects_is_loaded_no_more_when_they_are_replaced(
+    client: moulin.Client, table: LandedTable, tmp_path: Path
+) -> None:
+    first, second = _of_one_file(tmp_path, 1), _of_one_file(tmp_path, 2)
+    (tmp_path / "1.csv").write_text("id,part\nx,0\n")
+    source = moulin.csv(f"file://{tmp_path}/1.csv", columns={"id": "long"})
+    first = replace(first, source=source, on_bad_row="quarantine")
+    assert _anew(client, first, 0).rows_rejected == 1
+    assert _anew(client, second, 1).rejects_replaced == 1
+    # Otherwise its row would be nowhere, and nobody would take it again.
+    assert _land(client, first).rows_rejected == 1
+
+
+def test_files_of_a_generation_that_told_its_end_after_it_was_replaced_are_not_loaded(
+    new_worker: NewWorker, table: LandedTable, tmp_path: Path
+) -> None:
+    late = new_worker("late")
+    handle = late.start(MOULIN_FAULT_POINT="committed_not_recorded:pause").submit(
+        _of_one_file(tmp_path, 1), _key("anew")
+    )
+    late.wait_paused()
+    client = new_worker("other").start()
+    assert _anew(client, _of_one_file(tmp_path, 2), 1).rows_replaced == 1
+    late.resume()
+    handle.wait(60)
+    assert _land(client, _of_one_file(tmp_path, 1)).files == 1
+    assert table.ids() == [1, 2]
 
 
 @pytest.mark.parametrize("point", ["files_claimed", "files_written", "before_commit", "committed_not_recorded"])

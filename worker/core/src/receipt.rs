@@ -62,7 +62,8 @@ pub struct Receipt {
     /// The snapshot that had added them; `None`: nothing was replaced.
     #[serde(default)]
     pub replaced_snapshot_id: Option<i64>,
-    /// The token of the generation whose result this job took for its own; all figures are of that job.
+    /// The token of the generation whose result this job took for its own; all figures are of that job, but
+    /// for what was replaced: this one replaces nothing.
     #[serde(default)]
     pub attached_to: Option<String>,
     /// The table that holds the rejected rows; empty: there are none, or the job keeps none.

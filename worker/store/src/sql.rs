@@ -273,13 +273,23 @@ pub(crate) const SETTLE_RELEASED: &str = "\
     UPDATE file_loads SET state = 'released', settled_at = $3, reason = CAST($4 AS TEXT) \
     WHERE job_id = $1 AND attempt = $2 AND state = 'claimed'";
 
-// What an earlier generation of the same key had loaded went with its rows.
+// What earlier generations of the same key had loaded went with their rows; `$4` is the first of those that went.
 pub(crate) const SETTLE_REPLACED: &str = "\
     UPDATE file_loads SET state = 'replaced', settled_at = $3 \
     WHERE table_name = $2 AND state = 'loaded' \
       AND job_id IN (SELECT o.job_id FROM jobs o JOIN jobs j ON o.dag_id = j.dag_id AND o.run_id = j.run_id \
                        AND o.task_id = j.task_id AND o.map_index = j.map_index AND o.generation < j.generation \
-                     WHERE j.job_id = $1)";
+                     WHERE j.job_id = $1 AND o.generation >= $4)";
+
+// Of a job that ends after newer generations have replaced what it landed.
+pub(crate) const NEWER_RECEIPTS: &str = "\
+    SELECT o.receipt AS receipt, j.generation AS generation \
+    FROM jobs o JOIN jobs j ON o.dag_id = j.dag_id AND o.run_id = j.run_id AND o.task_id = j.task_id \
+                               AND o.map_index = j.map_index AND o.generation > j.generation \
+    WHERE j.job_id = $1 AND o.table_name = j.table_name AND o.state = 'succeeded'";
+
+pub(crate) const SETTLE_OWN_REPLACED: &str =
+    "UPDATE file_loads SET state = 'replaced', settled_at = $2 WHERE job_id = $1 AND state = 'loaded'";
 
 // What kept others off the rejects of a job while this one worked on them is no load.
 pub(crate) const FORGET_HOLDS: &str = "DELETE FROM file_loads WHERE job_id = $1 AND uri LIKE 'rejects:%'";

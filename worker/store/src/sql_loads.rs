@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use moulin_core::{JobId, PlannedFile};
+use moulin_core::{JobId, PlannedFile, Receipt};
 
 use crate::database::{Query, Row, Transaction, Tries, Value, query};
 use crate::loads::{Claimed, FileLoad, LoadFilter, LoadLedger, LoadState, Wanted};
@@ -205,13 +205,31 @@ pub(crate) async fn settle(
         }
     };
     transaction.execute(settle).await?;
-    if let Outcome::Succeeded(receipt) = outcome
-        && receipt.replaced_snapshot_id.is_some()
-    {
-        let replaced = query(sql::SETTLE_REPLACED).bind(job).bind(&receipt.table).bind(micros(now));
-        transaction.execute(replaced).await?;
+    if let Outcome::Succeeded(receipt) = outcome {
+        if let Some(from) = receipt.replaced_from {
+            let replaced = query(sql::SETTLE_REPLACED).bind(job).bind(&receipt.table).bind(micros(now));
+            transaction.execute(replaced.bind(i64::from(from))).await?;
+        }
+        if is_replaced(transaction, job).await? {
+            transaction.execute(query(sql::SETTLE_OWN_REPLACED).bind(job).bind(micros(now))).await?;
+        }
     }
     transaction.execute(query(sql::FORGET_CLAIMS).bind(job)).await.map(drop)
+}
+
+/// Whether a newer generation that is over has replaced what a job landed.
+async fn is_replaced(transaction: &mut Transaction, job: &str) -> Result<bool, sqlx::Error> {
+    for row in transaction.rows(query(sql::NEWER_RECEIPTS).bind(job)).await? {
+        let (receipt, generation): (Option<String>, i64) = (row.get("receipt"), row.get("generation"));
+        let receipt: Option<Receipt> = receipt
+            .map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        if receipt.and_then(|receipt| receipt.replaced_from).is_some_and(|from| i64::from(from) <= generation) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The same content, as far as that can be known.

@@ -500,7 +500,7 @@ class Receipt(google.protobuf.message.Message):
     """The snapshot that had added those rows. Absent: nothing was replaced."""
     attached_to: builtins.str
     """The token of the generation whose result this job took for its own, because `on_rerun` is skip; all figures are of that
-    job. Empty: the rows are this job's.
+    job, but for what was replaced: this one replaces nothing. Empty: the rows are this job's.
     """
     rejects_table: builtins.str
     """The table that holds the rejected rows. Empty: there are none, or the job keeps none."""

@@ -93,6 +93,11 @@ pub(crate) async fn attached(
         token: settle.token.to_string(),
         elapsed: started.elapsed(),
         attached_to: Some(before.token.to_string()),
+        // That one did: it is told there, and what it has loaded stays so.
+        rows_replaced: 0,
+        replaced_snapshot_id: None,
+        replaced_from: None,
+        rejects_replaced: 0,
         ..receipt.settled()
     }))
 }

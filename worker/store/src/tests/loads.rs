@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use moulin_core::{JobId, PlannedFile};
+use moulin_core::{JobId, PlannedFile, Receipt};
 use moulin_testkit::FakeClock;
 
 use super::build::{LEASE, fault, job, key, receipt};
@@ -15,6 +15,8 @@ on_every_store!(
     files_of_a_job_that_is_not_over_are_waited_for_and_none_is_claimed,
     of_two_attempts_the_one_that_committed_says_which_files_are_loaded,
     a_later_generation_loads_the_files_of_the_earlier_again_and_no_other_way_round,
+    a_redo_replaces_the_loads_of_the_generations_that_it_names_and_no_others,
+    a_load_that_is_told_after_it_was_replaced_is_none,
     a_file_that_was_left_out_is_free,
     a_table_made_after_the_claim_is_the_one_that_counts,
     of_jobs_that_claim_at_the_same_moment_one_gets_each_file,
@@ -115,6 +117,29 @@ async fn a_later_generation_loads_the_files_of_the_earlier_again_and_no_other_wa
     let other = world.begin("two", 0).await;
     assert_eq!(world.claim(&other, &wanted("two", 0, &["a"])).await, Ok(vec!["a".into()]));
     assert_eq!(world.store.loads_in_the_way(&wanted("one", 0, &["a"])).await.unwrap()[0].generation, 1);
+}
+
+async fn a_redo_replaces_the_loads_of_the_generations_that_it_names_and_no_others(store: Arc<dyn JobStore>) {
+    let mut world = World::new(store);
+    for (generation, file, replaced_from) in [(0, "a", None), (1, "b", None), (2, "c", Some(1))] {
+        let lease = world.begin("one", generation).await;
+        assert_eq!(world.claim(&lease, &wanted("one", generation, &[file])).await, Ok(vec![]));
+        world.finish(&lease, Outcome::Succeeded(Receipt { replaced_from, ..receipt(&lease) })).await;
+    }
+    let states: Vec<_> = world.loads().await.into_iter().map(|load| load.state).collect();
+    assert_eq!(states, [LoadState::Loaded, LoadState::Replaced, LoadState::Loaded]);
+}
+
+async fn a_load_that_is_told_after_it_was_replaced_is_none(store: Arc<dyn JobStore>) {
+    let mut world = World::new(store);
+    let late = world.begin("one", 0).await;
+    world.claim(&late, &wanted("one", 0, &["a"])).await.unwrap();
+    let redo = world.begin("one", 1).await;
+    world.claim(&redo, &wanted("one", 1, &["b"])).await.unwrap();
+    world.finish(&redo, Outcome::Succeeded(Receipt { replaced_from: Some(0), ..receipt(&redo) })).await;
+    world.succeed(&late).await;
+    let states: Vec<_> = world.loads().await.into_iter().map(|load| load.state).collect();
+    assert_eq!(states, [LoadState::Replaced, LoadState::Loaded]);
 }
 
 async fn a_file_that_was_left_out_is_free(store: Arc<dyn JobStore>) {

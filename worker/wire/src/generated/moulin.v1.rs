@@ -1230,7 +1230,7 @@ pub struct Receipt {
     #[prost(int64, optional, tag = "21")]
     pub replaced_snapshot_id: ::core::option::Option<i64>,
     /// The token of the generation whose result this job took for its own, because `on_rerun` is skip; all figures are of that
-    /// job. Empty: the rows are this job's.
+    /// job, but for what was replaced: this one replaces nothing. Empty: the rows are this job's.
     #[prost(string, tag = "22")]
     pub attached_to: ::prost::alloc::string::String,
     /// The table that holds the rejected rows. Empty: there are none, or the job keeps none.
