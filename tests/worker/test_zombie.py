@@ -9,7 +9,7 @@ import pytest
 import input_files
 import moulin
 from landed_table import LandedTable
-from worker_process import NewWorker, until
+from worker_process import NewWorker, run_moulin, until
 
 KEY = moulin.JobKey(dag_id="dag", run_id="run", task_id="land")
 
@@ -78,5 +78,57 @@ def test_rejects_of_a_job_that_failed_do_not_land_later(new_worker: NewWorker, s
         heir.start().job(handle.job_id).wait(60)
     zombie.resume()
     until("the zombie has given up", lambda: asleep.describe().running == 0)
+    rejects = LandedTable(state, "bronze.numbers__rejects")
+    assert rejects.load().scan().to_arrow().num_rows == 0
+
+
+@pytest.mark.parametrize("lines", ["", "not a number,0,x,1\n"], ids=["nothing", "only_rejects"])
+def test_what_another_attempt_succeeded_without_does_not_land_later(
+    lines: str, new_worker: NewWorker, table: LandedTable, state: Path, tmp_path: Path
+) -> None:
+    zombie, heir = new_worker("zombie", MOULIN_LEASE="1s"), new_worker("heir", MOULIN_LEASE="1s")
+    file = tmp_path / "in.csv"
+    file.write_text("id,part,name,amount\n1,0,x,1\n2,1,x,1\n")
+    columns = {"id": "long", "part": "long", "name": "string", "amount": "double"}
+    source = moulin.csv(f"file://{file}", columns=columns)
+    spec = moulin.JobSpec(source=source, target=moulin.iceberg("bronze.numbers"), on_bad_row="quarantine")
+    asleep = zombie.start(MOULIN_FAULT_POINT="before_commit:pause")
+    handle = asleep.submit(spec, KEY)
+    zombie.wait_paused()
+
+    file.write_text("id,part,name,amount\n" + lines)
+    receipt = heir.start().job(handle.job_id).wait(60).receipt
+    assert receipt is not None
+    assert (receipt.rows_landed, receipt.rows_rejected, receipt.attempt) == (0, len(lines.splitlines()), 2)
+    zombie.resume()
+    until("the zombie has given up", lambda: asleep.describe().running == 0)
+    settings = {"MOULIN_STORE_URL": f"sqlite://{state}/jobs.db", "MOULIN_CATALOG_URI": f"sqlite://{state}/catalog.db"}
+    swept = run_moulin(state, "orphans", "remove", MOULIN_WAREHOUSE=f"file://{state}/warehouse", **settings)
+    assert swept.returncode == 0, swept.stderr
+    # What the receipt denies is not there, and what is there can be read.
+    assert table.ids() == []
+    rejects = LandedTable(state, "bronze.numbers__rejects")
+    if lines:
+        assert rejects.load().scan().to_arrow().num_rows == 1
+
+
+def test_rejects_of_an_attempt_whose_heir_landed_rows_do_not_come_later(
+    new_worker: NewWorker, table: LandedTable, state: Path, tmp_path: Path
+) -> None:
+    zombie, heir = new_worker("zombie", MOULIN_LEASE="1s"), new_worker("heir", MOULIN_LEASE="1s")
+    file = tmp_path / "in.csv"
+    file.write_text("id\nnot a number\n")
+    source = moulin.csv(f"file://{file}", columns={"id": "long"})
+    spec = moulin.JobSpec(source=source, target=moulin.iceberg("bronze.numbers"), on_bad_row="quarantine")
+    asleep = zombie.start(MOULIN_FAULT_POINT="before_commit:pause")
+    handle = asleep.submit(spec, KEY)
+    zombie.wait_paused()
+    file.write_text("id\n1\n")
+    receipt = heir.start().job(handle.job_id).wait(60).receipt
+    assert receipt is not None
+    assert (receipt.rows_landed, receipt.rows_rejected) == (1, 0)
+    zombie.resume()
+    until("the zombie has given up", lambda: asleep.describe().running == 0)
+    assert table.ids() == [1]
     rejects = LandedTable(state, "bronze.numbers__rejects")
     assert rejects.load().scan().to_arrow().num_rows == 0

@@ -121,6 +121,13 @@ impl Receipt {
         }
     }
 
+    /// Whether the target takes part in the commit. That of a replay says there that it is one, and one that replaces
+    /// others leaves its token there, also without rows.
+    #[must_use]
+    pub fn touches_target(&self) -> bool {
+        self.rows_landed > 0 || self.replaced_from.is_some() || self.rejects_change.mark.is_some()
+    }
+
     /// Whether the table of rejects takes part in the commit.
     #[must_use]
     pub fn touches_rejects(&self) -> bool {

@@ -68,9 +68,10 @@ fn again(fault: Fault, failures: u32, now: SystemTime) -> Outcome {
     Outcome::Again { fault, not_before: now + Duration::from_secs(1 << failures.min(6)) }
 }
 
-/// The outcome, if it is the job's last one and an earlier attempt may still be about to commit, with that ruled out.
+/// The outcome, if it is the job's last one and an earlier attempt may still be about to commit, with that ruled out. The
+/// job's own commit has done so by itself.
 pub(super) async fn for_good(worker: &Arc<Worker>, claim: &Claim, outcome: Option<Outcome>) -> Option<Outcome> {
-    let Some(Outcome::Failed(_) | Outcome::Cancelled(_)) = &outcome else { return outcome };
+    let Some(Outcome::Failed(_) | Outcome::Cancelled(_) | Outcome::Succeeded(_)) = &outcome else { return outcome };
     let Ok(table) = claim.job.table.parse() else { return outcome };
     let settle = Settlement {
         worker: Arc::clone(worker),
@@ -78,7 +79,15 @@ pub(super) async fn for_good(worker: &Arc<Worker>, claim: &Claim, outcome: Optio
         table,
         token: Token::new(&claim.job.key, claim.job.generation),
     };
-    match settle.rule_out().await {
+    let ruled_out = match &outcome {
+        Some(Outcome::Succeeded(receipt)) => {
+            let own_rows = receipt.snapshot_id.is_some() && receipt.attached_to.is_none();
+            let own_rejects = receipt.rejects_snapshot_id.is_some() && receipt.attached_to.is_none();
+            settle.overtake(own_rows, own_rows || own_rejects).await
+        }
+        _ => settle.rule_out().await,
+    };
+    match ruled_out {
         Ok(None) => outcome,
         Ok(Some(receipt)) => {
             settle.sweep(Some(receipt.attempt)).await;

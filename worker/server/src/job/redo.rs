@@ -108,7 +108,8 @@ pub(crate) struct Redo {
     /// Whether rows of an earlier generation that nobody has seen yet would be in the table twice.
     alone: bool,
     newest: Option<u32>,
-    /// The generations from this one on are replaced; `None`: none is.
+    /// The generations from this one on are replaced; `None`: none is. The commit leaves its token in the table also where it
+    /// has nothing to land and nothing to take away: one of them that wakes up late finds it there.
     replaced_from: Option<u32>,
     rows: u64,
     removed: Removed,
@@ -218,12 +219,6 @@ impl Redo {
     /// What becomes of the rejects that are in their table already.
     pub(crate) fn rejects_change(&self) -> RejectsChange {
         self.rejects.clone()
-    }
-
-    /// Whether there is nothing to commit for, unless there are rows. What replaces others leaves its token in the table in
-    /// any case: an earlier generation that wakes up late finds it there.
-    pub(crate) fn leaves_no_trace(&self) -> bool {
-        self.removed.locations.is_empty() && self.replaced_from.is_none()
     }
 
     /// Says in the receipt what goes.

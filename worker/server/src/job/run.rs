@@ -162,7 +162,7 @@ impl Attempt {
             receipt.rejects_table = rejected.target.table().to_string();
             receipt.rejects_to_commit = rejected.landed.to_text(&rejected.target)?;
         }
-        if landed.rows() == 0 && redo.leaves_no_trace() && !receipt.touches_rejects() {
+        if !receipt.touches_target() && !receipt.touches_rejects() {
             spool.keep_only(&self.claim.lease.job_id, receipt.attempt);
             return Ok(receipt);
         }

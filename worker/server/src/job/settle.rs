@@ -27,6 +27,16 @@ pub(crate) struct Settlement {
     pub(crate) token: Token,
 }
 
+/// What the attempts before one were on their way to commit.
+struct Intended {
+    /// The last of them.
+    attempt: u32,
+    /// Whether one of them would have committed to the target.
+    to_target: bool,
+    /// Whether one of them had nothing but rejects.
+    only_rejects: bool,
+}
+
 impl Settlement {
     /// The receipt of an earlier attempt whose commit landed, recorded now if it was not; `None`: nothing has landed.
     ///
@@ -126,24 +136,44 @@ impl Settlement {
     /// # Errors
     /// Store or catalog do not answer: nothing may be assumed.
     pub(crate) async fn rule_out(&self) -> Result<Option<Receipt>, Fault> {
-        let Some((attempt, only_rejects)) = self.last_intended().await? else { return Ok(None) };
+        let Some(Intended { attempt, to_target, only_rejects }) = self.last_intended().await? else { return Ok(None) };
         // One for all tries after that attempt, and no token of a job.
         let token = Token(format!("{}/overtaken-{attempt}", self.token));
         let lake = &self.worker.lake;
-        lake.move_on(&self.table, token.clone(), self.lease.attempt).await?;
+        if to_target {
+            lake.move_on(&self.table, token.clone(), self.lease.attempt).await?;
+        }
         if only_rejects {
             lake.move_on(&rejects_table::of(&self.table), token, self.lease.attempt).await?;
         }
         self.recover().await
     }
 
-    /// The last earlier attempt that was on its way to commit, and whether one of them had nothing but rejects.
-    async fn last_intended(&self) -> Result<Option<(u32, bool)>, Fault> {
-        let mut last = None;
+    /// The receipt of an earlier attempt that has landed after all; `None`: none has, and none does any more to a table that
+    /// this attempt does not commit to itself, which would keep the others off it.
+    ///
+    /// # Errors
+    /// As [`Settlement::rule_out`].
+    pub(super) async fn overtake(&self, to_target: bool, to_rejects: bool) -> Result<Option<Receipt>, Fault> {
+        let Some(earlier) = self.last_intended().await? else { return Ok(None) };
+        if (earlier.to_target && !to_target) || (earlier.only_rejects && !to_rejects) {
+            return self.rule_out().await;
+        }
+        Ok(None)
+    }
+
+    /// What earlier attempts were on their way to commit.
+    async fn last_intended(&self) -> Result<Option<Intended>, Fault> {
+        let mut last: Option<Intended> = None;
         for attempt in 1..self.lease.attempt {
             if let Some(receipt) = self.worker.store.intent(&self.lease.job_id, attempt).await? {
-                let only_rejects = receipt.rows_landed == 0 && receipt.touches_rejects();
-                last = Some((attempt, only_rejects || last.is_some_and(|(_, only)| only)));
+                let to_target = receipt.touches_target();
+                let only_rejects = !to_target && receipt.touches_rejects();
+                last = Some(Intended {
+                    attempt,
+                    to_target: to_target || last.as_ref().is_some_and(|last| last.to_target),
+                    only_rejects: only_rejects || last.is_some_and(|last| last.only_rejects),
+                });
             }
         }
         Ok(last)
@@ -186,10 +216,17 @@ impl Settlement {
     ) -> Result<Receipt, Fault> {
         // Fenced: an attempt that was overtaken while it wrote stops here.
         self.worker.store.record_intent(&self.lease, intent, SystemTime::now()).await?;
-        // That of a replay says in the target that it is one, also to the workers of other job stores.
-        if landed.rows() == 0 && redo.leaves_no_trace() && intent.rejects_change.mark.is_none() {
+        // Rejects come after the rows: those of an attempt that has nothing else must not come in between.
+        if let Some(receipt) = self.overtake(intent.touches_target(), !intent.touches_target()).await? {
+            return Ok(receipt);
+        }
+        if !intent.touches_target() {
             let mut receipt = intent.clone();
             self.commit_rejects(&mut receipt).await?;
+            // They may be those of an earlier attempt, under the same token.
+            if let Some(receipt) = self.rejects_alone().await? {
+                return Ok(receipt);
+            }
             FaultPoint::CommittedNotRecorded.pass();
             return Ok(receipt);
         }
