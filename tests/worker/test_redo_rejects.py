@@ -264,6 +264,20 @@ def test_what_an_heir_has_committed_to_the_rejects_stays_when_the_zombie_wakes_u
     assert rejects.data_files() == [file for file in rejects.files_on_disk() if file in rejects.data_files()]
 
 
+def test_a_replay_is_done_anew_after_the_jobs_whose_rejects_it_had_read(
+    client: moulin.Client, table: LandedTable, rejects: LandedTable, tmp_path: Path
+) -> None:
+    _done(client, _spec(tmp_path / "a", range(100), 5))
+    assert _done(client, _replay(), key=REPLAY).rows_landed == 5
+    second = _done(client, _spec(tmp_path / "a", range(100), 4), 1)
+    assert second.rows_replaced == 105
+    # All that the replay had landed went with the rows of that job.
+    again = _done(client, _replay(), 1, REPLAY)
+    assert (again.rows_landed, again.rows_replaced) == (4, 0)
+    assert table.ids() == [*range(100), *range(500, 504)]
+    assert _by_token(rejects) == {(second.token, again.token): 4}
+
+
 def test_other_columns_of_the_table_of_rejects_survive(
     client: moulin.Client, rejects: LandedTable, tmp_path: Path
 ) -> None:

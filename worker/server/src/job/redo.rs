@@ -187,7 +187,8 @@ impl Redo {
         self.rows = intent.map_or(0, |receipt| receipt.rows_landed);
         let snapshot_id = before.committed.snapshot_id;
         self.removed.added_by = Some(snapshot_id);
-        let is_known = before.is_recorded && self.tokens.contains(&before.token);
+        // The ledger names no file of a replay when all of them have gone with the jobs whose rejects they were made of.
+        let is_known = before.is_recorded && (is_replay || self.tokens.contains(&before.token));
         if !is_known && self.rows > 0 {
             let found = worker.lake.files_added(&landing.table, snapshot_id, &before.job_id).await;
             self.removed.locations.extend(found.map_err(|error| unknown(error.into(), before))?);
