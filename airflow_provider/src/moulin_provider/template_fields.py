@@ -22,9 +22,12 @@ class _TemplateFields:
     def __init__(self, names: tuple[str, ...], plain: dict[str, str]) -> None:
         self._names = names
         self._plain = plain
+        self._others = [name for name in names if name not in plain]
 
     def __get__(self, task: Any, kind: type | None = None) -> Sequence[str]:
         if task is None:
             return self._names
-        held, plain = vars(task), self._plain
-        return [name for name in self._names if name not in plain or held.get(name) != plain[name]]
+        held = vars(task)
+        said = [name for name, default in self._plain.items() if held.get(name) != default]
+        # Airflow asks several times for each task, most of which say none of these.
+        return [name for name in self._names if name in self._others or name in said] if said else self._others.copy()

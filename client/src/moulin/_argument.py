@@ -128,7 +128,7 @@ def table_name(argument: str, value: object) -> str:
     if is_template(name):
         return name
     parts = name.split(".")
-    if len(parts) < 2 or not all(parts) or any(c in "/\\" or not c.isprintable() for c in name):
+    if len(parts) < 2 or not all(parts) or "/" in name or "\\" in name or not name.isprintable():
         raise SpecError.about(argument, value, "namespace.table, e.g. 'bronze.flights'")
     return name
 
@@ -136,7 +136,7 @@ def table_name(argument: str, value: object) -> str:
 def partition_field(argument: str, value: object) -> str:
     """A column's name or a transform of one: `month(time_hour)`, `bucket(16, id)`."""
     field = text(argument, value).strip()
-    plain = not any(c in "()," for c in field)
+    plain = not ("(" in field or ")" in field or "," in field)
     if plain or is_template(field) or re.fullmatch(_PLAIN_FIELD, field) or re.fullmatch(_WIDTH_FIELD, field):
         return field
     raise SpecError.about(
