@@ -7,7 +7,9 @@ use std::ops::Range;
 
 use moulin_core::{Counters, PlannedFile};
 use parquet::DecodeResult;
-use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData,
+};
 use tokio::runtime::Handle;
 
 use super::footer::guarded;
@@ -48,7 +50,7 @@ pub(super) fn with_pages(
 
 /// Whether all statistics of pages that begin in a part of the file can be followed to their ends.
 fn are_whole(footer: &ParquetMetaData, range: &Range<u64>, part: &[u8]) -> bool {
-    let columns = footer.row_groups().iter().flat_map(|group| group.columns());
+    let columns = footer.row_groups().iter().flat_map(RowGroupMetaData::columns);
     columns.flat_map(places).all(|(offset, length)| {
         let Some(start) = offset.checked_sub(range.start).and_then(|start| usize::try_from(start).ok()) else {
             return true;

@@ -9,6 +9,7 @@ use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection};
 use parquet::basic::{ColumnOrder, SortOrder, Type};
 use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::statistics::Statistics as Bounds;
 
 use super::roots;
 use crate::condition::{Comparison, Condition, Literal, Test};
@@ -109,7 +110,7 @@ impl<'a> Statistics<'a> {
     /// The least and the greatest value of each row group, null where it is not known, and how many nulls it has.
     fn of_groups(&self, groups: &'a [RowGroupMetaData]) -> Option<(ArrayRef, ArrayRef, UInt64Array)> {
         let is_wrong = |group: &RowGroupMetaData| {
-            let is_old = group.column(self.leaf).statistics().is_some_and(|known| known.is_min_max_deprecated());
+            let is_old = group.column(self.leaf).statistics().is_some_and(Bounds::is_min_max_deprecated);
             Some(if is_old { !self.order.is_by_sign } else { !self.order.is_sure })
         };
         let wrong: BooleanArray = groups.iter().map(is_wrong).collect();

@@ -189,7 +189,7 @@ fn add_plain_lengths(values: &ArrayRef, lengths: &mut [u64]) {
         DataType::LargeUtf8 => add(lengths, values.as_string::<i64>().offsets().lengths().map(|length| length as u64)),
         DataType::Binary => add(lengths, values.as_binary::<i32>().offsets().lengths().map(|length| length as u64)),
         DataType::LargeBinary => {
-            add(lengths, values.as_binary::<i64>().offsets().lengths().map(|length| length as u64))
+            add(lengths, values.as_binary::<i64>().offsets().lengths().map(|length| length as u64));
         }
         _ => add_lengths(values, lengths),
     }

@@ -44,12 +44,13 @@ impl<'a> Thrift<'a> {
     #[expect(clippy::option_option, reason = "no field, and no struct")]
     pub(super) fn field(&mut self, before: i64) -> Option<Option<(i64, u8)>> {
         let byte = self.byte()?;
+        let kind = byte & 0x0f;
         // Only the type says the end.
-        if byte & 0x0f == 0 {
+        if kind == 0 {
             return Some(None);
         }
         let id = if byte >> 4 == 0 { self.zigzag()? } else { before.wrapping_add(i64::from(byte >> 4)) };
-        Some(Some((id, byte & 0x0f)))
+        Some(Some((id, kind)))
     }
 
     /// How many elements a list has, and of which type. None has more of them than bytes are left.

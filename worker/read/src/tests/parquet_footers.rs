@@ -46,7 +46,7 @@ macro_rules! column {
 
 fn projected(path: &Path, names: &[&str], conditions: Vec<Condition>) -> Vec<Vec<String>> {
     let projection = Some(names.iter().map(|name| (*name).to_owned()).collect());
-    let options = ReadOptions { conditions, projection, ..options(OnBadRow::Fail) };
+    let options = ReadOptions { projection, conditions, ..options(OnBadRow::Fail) };
     on_runtime(read_projected(&source(path, Format::Parquet, &[]), options))
 }
 
