@@ -165,7 +165,7 @@ def summary(file_format: str, runs: dict[tuple[str, int], list[Run]], size: int)
 
     def by_turn(what: str, one: tuple[str, int], other: tuple[str, int]) -> float:
         pairs = zip(runs[one], runs[other], strict=True)
-        return statistics.median(getattr(of, what) / getattr(to, what) for of, to in pairs)
+        return float(statistics.median(getattr(of, what) / getattr(to, what) for of, to in pairs))
 
     ratios: dict[str, float] = {}
     if ("moulin", 1) in median:
