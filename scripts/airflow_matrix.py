@@ -123,9 +123,11 @@ def environment(cell: Cell, built: list[Path]) -> Path | None:
     if not python.exists() and not run(uv, "venv", "--quiet", "--python", cell.interpreter, cell.folder):
         return None
     needs = (f"apache-airflow=={cell.release}.*", *TEST_NEEDS, *TOO_NEW.get(cell.release, ()))
-    installed = run(uv, "pip", "install", "--quiet", "--python", python, "--upgrade", *needs, *built)
+    installed = run(uv, "pip", "install", "--system-certs", "--quiet", "--python", python, "--upgrade", *needs, *built)
     # The version of the wheels stays the same while they are worked on.
-    again = run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--reinstall", *built)
+    again = run(
+        uv, "pip", "install", "--system-certs", "--quiet", "--python", python, "--no-deps", "--reinstall", *built
+    )
     return python if installed and again else None
 
 

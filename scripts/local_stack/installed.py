@@ -53,7 +53,8 @@ def python_of(requirements: Path) -> Path:
         _run([sys.executable, "-m", "venv", "--without-pip", "."], folder)
         uv = Path(sys.executable).parent / "uv"
         into = ["--python", "bin/python", "--require-hashes", "--requirement", str(requirements)]
-        _run([str(uv), "pip", "install", "--quiet", *into], folder)
+        # The system's certificates, as pip takes them: a proxy of the network may have one of its own.
+        _run([str(uv), "pip", "install", "--system-certs", "--quiet", *into], folder)
 
     return _installed(requirements.stem, requirements.read_text(), install) / "bin" / "python"
 
