@@ -84,6 +84,8 @@ def choice(argument: str, value: object, choices: tuple[str, ...]) -> str:
 
 def uris(argument: str, value: object) -> tuple[str, ...]:
     """One or several uris, paths or patterns of them; a `pathlib.Path` becomes absolute."""
+    if isinstance(value, str) and value and not value.isspace():
+        return (value,)
     many = (value,) if isinstance(value, str | os.PathLike) else value
     if not isinstance(many, Iterable) or isinstance(many, Mapping | bytes):
         raise SpecTypeError.about(argument, value, "a uri or a list of them")

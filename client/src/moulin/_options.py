@@ -44,9 +44,12 @@ def _values(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
 
 def to_dict(value: Any, **written: Any) -> dict[str, Any]:
     """The options that are not the default, as JSON values; `written` are those that are JSON already."""
-    known = defaults(type(value))
-    found = {name: one for name, one in said(value).items() if one != known[name]}
-    return {name: written[name] if name in written else _json(one) for name, one in found.items()}
+    kind: Any = type(value)
+    found = {}
+    for (name, default), one in zip(_defaults(kind).items(), _values(kind)(value), strict=True):
+        if one is not default and one != default:
+            found[name] = written[name] if name in written else _json(one)
+    return found
 
 
 def from_dict(kind: type[Options], name: str, value: object) -> Options:
@@ -73,6 +76,8 @@ def made(kind: type[Options], name: str, value: object, default: Options) -> Opt
 
 
 def _json(value: Any) -> Any:
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
     if isinstance(value, tuple):
         return [_json(one) for one in value]
     if isinstance(value, Mapping):

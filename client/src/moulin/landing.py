@@ -35,11 +35,14 @@ class Landing:
             object.__setattr__(self, "partition_by", tuple(checked))
         if self.properties != {}:
             object.__setattr__(self, "properties", argument.properties("iceberg properties", self.properties))
-        argument.choice("iceberg on_rerun", self.on_rerun, _ON_RERUN)
+        if self.on_rerun != "replace":
+            argument.choice("iceberg on_rerun", self.on_rerun, _ON_RERUN)
         if self.sort_by != ():
             object.__setattr__(self, "sort_by", argument.texts("iceberg sort_by", self.sort_by))
-        argument.choice("iceberg nanoseconds", self.nanoseconds, _NANOSECONDS)
-        argument.choice("iceberg on_loaded_file", self.on_loaded_file, _ON_LOADED_FILE)
+        if self.nanoseconds != "refuse":
+            argument.choice("iceberg nanoseconds", self.nanoseconds, _NANOSECONDS)
+        if self.on_loaded_file != "skip":
+            argument.choice("iceberg on_loaded_file", self.on_loaded_file, _ON_LOADED_FILE)
 
     def to_dict(self) -> dict[str, Any]:
         """The target as JSON values in the shape of a job file; defaults are left out."""

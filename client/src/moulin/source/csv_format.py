@@ -37,6 +37,9 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "dialect": _one_of(Dialect),
 }
 
+# Those of which no two may be the same character.
+_MARKS = frozenset({"delimiter", "quote", "quoting", "escape", "comment", "dialect"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvFormat:
@@ -74,19 +77,22 @@ class CsvFormat:
     dialect: Dialect = "given"
 
     def __post_init__(self) -> None:
-        self._check_each()
-        self._check_marks()
+        said = options.said(self)
+        if not said:
+            return
+        for name, value in said.items():
+            object.__setattr__(self, name, _CHECKS[name](f"csv {name}", value))
+        if self.column_names:
+            argument.distinct("csv column_names", self.column_names)
+        # DAG files make many of these; the defaults can be told apart.
+        if not _MARKS.isdisjoint(said):
+            self._check_marks()
         if self.thousands_separator is not None and self.thousands_separator == self.decimal_separator:
             expected = "another character than the decimal_separator"
             raise SpecError.about("csv thousands_separator", self.thousands_separator, expected)
         if self.quoting and not self.doubled_quotes and self.escape is None and self.dialect == "given":
             expected = "True, or an escape for the quotes that stand in fields"
             raise SpecError.about("csv doubled_quotes", self.doubled_quotes, expected)
-
-    def _check_each(self) -> None:
-        for name, value in options.said(self).items():
-            object.__setattr__(self, name, _CHECKS[name](f"csv {name}", value))
-        argument.distinct("csv column_names", self.column_names)
 
     def _check_marks(self) -> None:
         """Delimiter, quote, escape and comment can be told apart."""

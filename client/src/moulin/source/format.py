@@ -29,11 +29,12 @@ FORMATS: dict[str, type[Format]] = {
     "json": JsonFormat,
     "parquet": ParquetFormat,
 }
+_NAMES = {kind: name for name, kind in FORMATS.items()}
 
 
 def format_name(form: Format) -> str:
     """`csv`, `ndjson`, `json` or `parquet`."""
-    return next(name for name, kind in FORMATS.items() if isinstance(form, kind))
+    return _NAMES[type(form)]
 
 
 def format_to_dict(form: Format) -> str | dict[str, Any]:

@@ -41,22 +41,33 @@ class Source:
         set_field = object.__setattr__
         set_field(self, "uris", argument.uris("source uris", self.uris))
         set_field(self, "format", format_from(self.format))
-        argument.choice("source compression", self.compression, words(Compression))
-        set_field(self, "columns", columns_from(self.columns))
-        set_field(self, "provenance_columns", _provenance(self.provenance_columns))
-        argument.flag("partition_columns", self.partition_columns)
-        argument.choice("on_bad_file", self.on_bad_file, words(OnBadFile))
+        # DAG files make many of these, and what is not said cannot be wrong.
+        if self.compression != "auto":
+            self._check_compression()
+        if self.columns != ():
+            set_field(self, "columns", columns_from(self.columns))
+        if self.provenance_columns != ():
+            set_field(self, "provenance_columns", _provenance(self.provenance_columns))
+        if self.partition_columns is not False:
+            argument.flag("partition_columns", self.partition_columns)
+        if self.on_bad_file != "fail":
+            argument.choice("on_bad_file", self.on_bad_file, words(OnBadFile))
         set_field(self, "contract", options.made(Contract, "contract", self.contract, _CONTRACT))
         if self.rescued_column is not None:
             argument.text("rescued_column", self.rescued_column)
         set_field(self, "inference", options.made(Inference, "inference", self.inference, _INFERENCE))
         set_field(self, "limits", options.made(ReadLimits, "limits", self.limits, _LIMITS))
-        argument.flag("preserve_order", self.preserve_order)
-        self._check_together()
+        if self.preserve_order is not False:
+            argument.flag("preserve_order", self.preserve_order)
+        if self.columns or self.provenance_columns:
+            self._check_columns()
 
-    def _check_together(self) -> None:
-        if isinstance(self.format, ParquetFormat) and self.compression != "auto":
+    def _check_compression(self) -> None:
+        argument.choice("source compression", self.compression, words(Compression))
+        if isinstance(self.format, ParquetFormat):
             raise SpecError.about("source compression", self.compression, "none: a Parquet file carries its own")
+
+    def _check_columns(self) -> None:
         added = [f"_{word}" for word in self.provenance_columns]
         if self.rescued_column is not None:
             added.append(self.rescued_column)
