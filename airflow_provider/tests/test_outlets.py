@@ -136,6 +136,13 @@ def test_an_asset_is_the_one_that_airflow_makes_of_its_uri():
     assert hash(made) == hash(FLIGHTS)
 
 
+def test_a_uri_that_airflow_has_no_room_for_is_refused():
+    longest = "a." + "b" * (1500 - len("iceberg://moulin/a/"))
+    assert len(iceberg_asset(longest).uri) == 1500
+    with pytest.raises(ValueError, match="found a uri of 1501 characters"):
+        iceberg_asset(longest + "b")
+
+
 def test_names_that_no_uri_can_hold_are_refused():
     for table in ("flights", "a.b#c", "a.b c", "a.b?c"):
         with pytest.raises(ValueError, match="expected"):

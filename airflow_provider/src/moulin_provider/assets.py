@@ -19,6 +19,9 @@ CATALOG = "moulin"
 """The usual name of a worker's catalog."""
 
 _SCHEME = "iceberg://"
+_SET_AFTERWARDS = "iceberg"
+# What Airflow's database has room for.
+_URI_LENGTH = 1500
 _NAME = re.compile(r"[^\s/.?#%]+")
 # Names that stand in a uri as they are, which nearly all tables have. Others are looked at part by part.
 _PLAIN_TABLE = re.compile(r"[\w-]+(?:\.[\w-]+)+", re.ASCII)
@@ -40,9 +43,11 @@ def iceberg_asset(table: str, *, catalog: str = CATALOG, extra: dict[str, Any] |
         parts = urlsplit(uri)
         if parts.fragment or sanitize_uri(parts) != parts:
             raise ValueError(f"table: found {table!r} in catalog {catalog!r}, expected names that can stand in a uri")
-    # Airflow would ask the packages of all providers who knows the scheme, in every process that parses a DAG file; of
-    # schemes that begin with `x-` it asks nobody. It is `sanitize_uri` that it would find.
-    asset = Asset(name=f"{catalog}.{table}", uri=f"x-{uri}", extra=extra or {})
+    if len(uri) > _URI_LENGTH:
+        raise ValueError(f"table: found a uri of {len(uri)} characters, expected at the most {_URI_LENGTH}")
+    # Airflow would take the uri apart, and ask the packages of all providers who knows the scheme, in every process
+    # that parses a DAG file; a text without a scheme it leaves alone. It is `sanitize_uri` that it would find.
+    asset = Asset(name=f"{catalog}.{table}", uri=_SET_AFTERWARDS, extra=extra or {})
     object.__setattr__(asset, "uri", uri)
     return asset
 
@@ -113,7 +118,7 @@ def outlets_of(target: object, catalog: str, dag: object) -> list[Asset]:
     except ValueError:
         return []  # a table may have names that no uri can hold
     started_by = getattr(getattr(dag, "timetable", None), "asset_condition", None)
-    return [] if _names(started_by, asset) else [asset]
+    return [] if started_by is not None and _names(started_by, asset) else [asset]
 
 
 def _table_written_out(target: object) -> str | None:

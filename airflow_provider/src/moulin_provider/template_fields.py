@@ -28,6 +28,8 @@ class _TemplateFields:
         if task is None:
             return self._names
         held = vars(task)
-        said = [name for name, default in self._plain.items() if held.get(name) != default]
         # Airflow asks several times for each task, most of which say none of these.
-        return [name for name in self._names if name in self._others or name in said] if said else self._others.copy()
+        for name, default in self._plain.items():
+            if held.get(name) != default:
+                return [name for name in self._names if name not in self._plain or held.get(name) != self._plain[name]]
+        return self._others.copy()

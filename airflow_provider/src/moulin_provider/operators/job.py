@@ -77,7 +77,8 @@ class MoulinJobOperator(BaseOperator):
     `XCOM_JOB_ID` names the job while it runs.
     """
 
-    template_ext: Sequence[str] = (".sql", ".yaml", ".yml")
+    # A list, because Airflow writes it out for every task, and knows a tuple only after asking for all that it may be.
+    template_ext: Sequence[str] = [".sql", ".yaml", ".yml"]
     operator_extra_links = (MoulinReceiptLink(),)
     ui_color = "#dcebf2"
 
@@ -365,12 +366,12 @@ def templated(value: Any) -> Any:
     """A builder's value in a form that Airflow can template and show: dicts and texts; a LazyFrame as its plan."""
     if value is None or isinstance(value, (str, dict)):
         return value
+    if type(value).__module__.startswith(_BUILDERS):
+        return value.to_dict()
     from moulin.transform import Sql, is_lazy_frame, polars_plan
 
     if isinstance(value, Sql):
         return value.query
-    if type(value).__module__.startswith(_BUILDERS):
-        return value.to_dict()
     return polars_plan(value) if is_lazy_frame(value) else value
 
 
