@@ -88,9 +88,12 @@ def test_code_is_adapted_to_what_dag_files_make_before_they_are_parsed():
     import dis
     from moulin_provider.plugins.moulin import load_what_dag_files_use
     load_what_dag_files_use()
+    from airflow.serialization.helpers import serialize_template_field
+    from airflow.serialization.serialized_objects import BaseSerialization
     from moulin.source import csv
     from moulin_provider.operators.moulin import MoulinLandOperator
-    for function in (csv, MoulinLandOperator.__init__.__wrapped__):
+    made = (csv, MoulinLandOperator.__init__.__wrapped__)
+    for function in (*made, serialize_template_field, BaseSerialization.serialize_to_json):
         plain = [one.opname for one in dis.get_instructions(function)]
         adapted = [one.opname for one in dis.get_instructions(function, adaptive=True)]
         assert plain != adapted, function
