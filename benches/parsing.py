@@ -6,7 +6,8 @@ Beside them stand files with EmptyOperators that have an asset as their outlet, 
 and an operator of Airflow's own with templated fields, cost in any case. A file is parsed and serialized by the function that
 the dag-processor calls for it, and what is compared is CPU time. Each round parses the files in turn: one of each kind, then
 the next one of each. `--fork` does that as the dag-processor does: every file in a process of its own, forked from one that
-has loaded what a dag-processor has when it begins. `--dag-processor` runs the real one over the files of one kind after the
+has loaded what a dag-processor has when it begins. `--supervised` has each of these processes started by the dag-processor's own class,
+which costs more for every file: sockets, logs, and messages to and fro. `--dag-processor` runs the real one over the files of one kind after the
 other, once, and takes the CPU time of all its processes, without that of starting it; most of that is Airflow's own: it stores
 what it has parsed in its database. `--imports` takes the time of the import alone, in a process that has loaded Airflow's own
 operators: milliseconds of CPU, bytecode cached.
@@ -132,10 +133,50 @@ for paths in in_turn:
 print(json.dumps(took))
 """
 
+SUPERVISED = """
+import resource, selectors, uuid
+from airflow.dag_processing.processor import DagFileProcessorProcess
 
-def parse(folder: Path, fork: bool) -> dict[str, list[float]]:
-    """CPU seconds of parsing each file of each kind, all in turn in one process or in forks of one."""
-    code = BEGIN + (IN_FORKS if fork else IN_ONE_PROCESS)
+nothing = open(os.devnull, "ab")
+logger = structlog.wrap_logger(structlog.BytesLogger(nothing), processors=[lambda *_: b""])
+selector = selectors.DefaultSelector()
+
+def supervised(path):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    process = DagFileProcessorProcess.start(
+        id=uuid.uuid4(), path=str(path), bundle_path=path.parent, bundle_name="bench", dag_file_rel_path=path.name,
+        callbacks=[], selector=selector, logger=logger, logger_filehandle=open(os.devnull, "ab"),
+        subprocess_logs_to_stdout=False, client=None,
+    )
+    while not process.is_ready:
+        for key, _ in selector.select(timeout=1.0):
+            handle, on_close = key.data
+            try:
+                goes_on = handle(key.fileobj)
+            except (BrokenPipeError, ConnectionResetError):
+                goes_on = False
+            if not goes_on:
+                on_close(key.fileobj)
+                key.fileobj.close()
+    process.close()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = process.parsing_result
+    assert found and not found.import_errors and len(found.serialized_dags) == 1, found
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+for path in in_turn[0]:
+    supervised(path)
+for paths in in_turn:
+    for kind, path in zip(kinds, paths):
+        took[kind].append(supervised(path))
+print(json.dumps(took))
+"""
+HOW = {"one process": IN_ONE_PROCESS, "forks": IN_FORKS, "supervised": SUPERVISED}
+
+
+def parse(folder: Path, how: str) -> dict[str, list[float]]:
+    """CPU seconds of parsing each file of each kind, all in turn in one process or in processes forked from it."""
+    code = BEGIN + HOW[how]
     command = [sys.executable, "-c", code, str(folder), *KINDS]
     # Installed packages have their bytecode.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -199,6 +240,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--fork", action="store_true")
+    parser.add_argument("--supervised", action="store_true")
     parser.add_argument("--dag-processor", action="store_true")
     parser.add_argument("--imports", action="store_true")
     options = parser.parse_args()
@@ -219,20 +261,21 @@ def main() -> None:
 def measured(home: Path, options: argparse.Namespace) -> dict[str, object]:
     """What each kind of file took, and by how much that is more than the files with EmptyOperator."""
     processor = DagProcessor(home) if options.dag_processor else None
+    how = "supervised" if options.supervised else "forks" if options.fork else "one process"
     rounds: list[dict[str, float]] = []
     files: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for _ in range(options.rounds):
         if processor:
             rounds.append({kind: processor.parse(home / kind) for kind in KINDS})
             continue
-        took = parse(home, options.fork)
+        took = parse(home, how)
         rounds.append({kind: sum(values) for kind, values in took.items()})
         for kind, values in took.items():
             files[kind] += values
     found: dict[str, object] = {
         "files": options.files,
         "tasks_per_file": options.tasks,
-        "parsed_by": "dag-processor" if processor else "forks" if options.fork else "one process",
+        "parsed_by": "dag-processor" if processor else how,
     }
     for kind in KINDS:
         more = [one[kind] / one["empty"] - 1 for one in rounds]
