@@ -22,8 +22,8 @@ from benches.lineitem import COLUMNS
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_SECONDS = 0.005
-# The examples of the crates have the worker's allocator; the worker itself tells the kernel to give no huge pages.
-AS_THE_WORKER = {"MIMALLOC_ALLOW_THP": "0"}
+# The examples of the crates have the worker's allocator, which the worker itself tells these (`memory.rs`).
+AS_THE_WORKER = {"MIMALLOC_ALLOW_THP": "0", "MIMALLOC_PURGE_DELAY": "10000"}
 
 
 @dataclass

@@ -135,7 +135,8 @@ class Proxy:
         connection = _Connection(client_out, server_out)
         self._connections.add(connection)
         try:
-            with contextlib.suppress(OSError):
+            # Cancelled only when the proxy ends: Python 3.11 prints a traceback for each connection that ends as cancelled.
+            with contextlib.suppress(OSError, asyncio.CancelledError):
                 await asyncio.gather(self._ask(connection, client_in), self._answer(connection, server_in))
         finally:
             self._connections.discard(connection)

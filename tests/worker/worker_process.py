@@ -78,6 +78,11 @@ class WorkerProcess:
         """What it wrote, from a byte of its log on."""
         return self._log.read_bytes()[begin:].decode(errors="replace")
 
+    @property
+    def pid(self) -> int:
+        """Its number in the system."""
+        return self._running().pid
+
     def wait_end(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Waits for its end; the exit code, or the signal that ended it as a negative number."""
         return self._running().wait(seconds)

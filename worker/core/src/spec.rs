@@ -32,7 +32,7 @@ pub struct JobSpec {
     /// A larger share of bad rows among all rows read fails the job.
     #[serde(default)]
     pub max_bad_ratio: Option<Ratio>,
-    /// Time the job may take from its submit, over all attempts.
+    /// Time the job may take from the submit of its newest try, over all attempts.
     #[serde(default, with = "crate::duration_text")]
     pub deadline: Option<Duration>,
     /// The rows are the rejects of the target, read again as `source` says, whose uris are not looked at.

@@ -64,7 +64,7 @@ pub(crate) struct JobLimits {
     /// How long a silent worker keeps a job.
     #[serde(deserialize_with = "duration")]
     pub(crate) lease: Duration,
-    /// Longest time of a job that names no deadline, from its submit.
+    /// Longest time of a job that names no deadline, from the submit of its newest try.
     #[serde(deserialize_with = "duration")]
     pub(crate) deadline: Duration,
     /// Attempts of one job before a retryable failure is final.

@@ -6,6 +6,7 @@
 mod cli;
 mod config;
 mod job;
+mod memory;
 mod output;
 mod query;
 mod remote;
@@ -16,24 +17,6 @@ mod worker;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-
-// Parsing and encoding allocate in many threads: measured against the system's allocator in docs/performance.md.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Keeps the kernel from giving memory in huge pages, which the allocator asks for: buffers come and go so fast that
-/// clearing 2 MiB at each first touch costs a fifth of a landing (docs/performance.md).
-#[cfg(target_os = "linux")]
-fn refuse_huge_pages() {
-    #[allow(unsafe_code, reason = "a call of the C library")]
-    // SAFETY: it takes numbers only. Where the kernel does not know it, it does nothing.
-    unsafe {
-        libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0);
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn refuse_huge_pages() {}
 
 /// Lets this process have as many files open as the system allows it: sessions and services begin with 1,024, which
 /// are for programs that wait with `select`, and each thread that lands partitions has up to 64 open.
@@ -55,7 +38,7 @@ fn allow_open_files() {
 fn allow_open_files() {}
 
 fn main() -> ExitCode {
-    refuse_huge_pages();
+    memory::prepare();
     allow_open_files();
     let args = cli::Args::parse();
     // Two rustls providers are in the graph (ring, aws-lc-rs); rustls asks that one is chosen.

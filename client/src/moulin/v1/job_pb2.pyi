@@ -185,7 +185,7 @@ class JobSpec(google.protobuf.message.Message):
 
     @property
     def deadline(self) -> google.protobuf.duration_pb2.Duration:
-        """Time the job may take from its submit, over all attempts. Absent: the worker's `job.deadline`."""
+        """Time the job may take from the submit of its newest try, over all attempts. Absent: the worker's `job.deadline`."""
 
     @property
     def tables(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, moulin.v1.table_input_pb2.TableInput]:
@@ -345,7 +345,7 @@ class Job(google.protobuf.message.Message):
 
     @property
     def fault(self) -> moulin.v1.error_pb2.Fault:
-        """Present when state is FAILED or CANCELLED."""
+        """Present when state is FAILED or CANCELLED, and while a job is QUEUED whose commit cannot be found out."""
 
     def __init__(
         self,

@@ -103,16 +103,14 @@ fn footer_start(file: &PlannedFile, range: &Range<u64>, part: &[u8]) -> Option<u
     file.size_bytes.checked_sub(before).filter(|_| magic == b"PAR1")
 }
 
-/// The schema with moments of 96 bits in microseconds and words of an enumeration as text; `None` without either. In
-/// nanoseconds, which is how such moments are read otherwise, the years before 1677 and after 2262 do not exist.
+/// The schema with moments of 96 bits in microseconds, words of an enumeration as text, and no views; `None` where it has
+/// none of these. In nanoseconds, which is how such moments are read otherwise, the years before 1677 and after 2262 do not
+/// exist. Views, which a writer may have asked for, would be made plain afterwards: another copy (see `sizes`).
 fn better_schema(footer: &ArrowReaderMetadata) -> Option<SchemaRef> {
-    let leaves = footer.parquet_schema().columns();
-    if !leaves.iter().any(|leaf| leaf.physical_type() == Type::INT96 || is_word(leaf)) {
-        return None;
-    }
-    let mut leaves = leaves.iter();
+    let mut leaves = footer.parquet_schema().columns().iter();
     let fields: Vec<FieldRef> = footer.schema().fields().iter().map(|field| better(field, &mut leaves)).collect();
-    Some(Arc::new(Schema::new_with_metadata(fields, footer.schema().metadata().clone())))
+    let schema = Schema::new_with_metadata(fields, footer.schema().metadata().clone());
+    (schema != **footer.schema()).then(|| Arc::new(schema))
 }
 
 fn better<'a>(field: &FieldRef, leaves: &mut impl Iterator<Item = &'a ColumnDescPtr>) -> FieldRef {
@@ -120,13 +118,17 @@ fn better<'a>(field: &FieldRef, leaves: &mut impl Iterator<Item = &'a ColumnDesc
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| better(field, leaves)).collect()),
         DataType::List(item) => DataType::List(better(item, leaves)),
         DataType::LargeList(item) => DataType::LargeList(better(item, leaves)),
+        DataType::ListView(item) => DataType::ListView(better(item, leaves)),
+        DataType::LargeListView(item) => DataType::LargeListView(better(item, leaves)),
         DataType::FixedSizeList(item, length) => DataType::FixedSizeList(better(item, leaves), *length),
         DataType::Map(entries, sorted) => DataType::Map(better(entries, leaves), *sorted),
         leaf => match (leaves.next(), leaf) {
             (Some(found), DataType::Timestamp(_, zone)) if found.physical_type() == Type::INT96 => {
                 DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
             }
-            (Some(found), DataType::Binary) if is_word(found) => DataType::Utf8,
+            (Some(found), DataType::Binary | DataType::BinaryView) if is_word(found) => DataType::Utf8,
+            (_, DataType::Utf8View) => DataType::Utf8,
+            (_, DataType::BinaryView) => DataType::Binary,
             _ => leaf.clone(),
         },
     };

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::run;
+use crate::memory;
 use crate::worker::Worker;
 
 /// Longest time between two looks for jobs that other processes submitted or lost.
@@ -22,6 +23,8 @@ pub(crate) async fn work(worker: Arc<Worker>, only: Option<JobId>, stop: Cancell
     let slots = Arc::new(Semaphore::new(worker.config.job.slots));
     let tasks = TaskTracker::new();
     let mut changes = worker.changes();
+    // Whether jobs have left memory behind that nobody uses.
+    let mut has_worked = false;
     while !stop.is_cancelled() {
         let permit = tokio::select! {
             permit = Arc::clone(&slots).acquire_owned() => permit,
@@ -30,6 +33,7 @@ pub(crate) async fn work(worker: Arc<Worker>, only: Option<JobId>, stop: Cancell
         let Ok(permit) = permit else { break };
         match next(&worker, only.as_ref()).await {
             Ok(Some(claim)) => {
+                has_worked = true;
                 let worker = Arc::clone(&worker);
                 tasks.spawn(async move {
                     // On the heap: it holds everything an attempt holds.
@@ -44,7 +48,12 @@ pub(crate) async fn work(worker: Arc<Worker>, only: Option<JobId>, stop: Cancell
         drop(permit);
         tokio::select! {
             _ = changes.changed() => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {
+                if has_worked && slots.available_permits() == worker.config.job.slots {
+                    has_worked = false;
+                    tasks.spawn_blocking(memory::give_back);
+                }
+            }
             () = stop.cancelled() => {}
         }
     }

@@ -198,10 +198,11 @@ fn not_kept(path: &Path) -> Fault {
         .with_hint("state_dir must be a folder that the worker may write, with room for the bad rows")
 }
 
+type Batches = Result<RecordBatch, Fault>;
+
 /// The rows of a file of rejects, a batch at a time. Reading stops when the receiver is gone.
-pub(crate) fn read(path: PathBuf) -> mpsc::Receiver<Result<RecordBatch, Fault>> {
-    let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
-    tokio::task::spawn_blocking(move || {
+pub(crate) fn read(path: PathBuf) -> mpsc::Receiver<Batches> {
+    on_a_thread(move |sender| {
         let damaged = |error: &(dyn std::error::Error + 'static)| {
             Fault::new(FaultKind::BadFile, format!("the rejects in {} cannot be read", path.display()))
                 .with_source(error)
@@ -220,6 +221,35 @@ pub(crate) fn read(path: PathBuf) -> mpsc::Receiver<Result<RecordBatch, Fault>> 
             }
             Err(fault) => drop(sender.blocking_send(Err(fault))),
         }
+    })
+}
+
+/// What a thread sends. The end of it is the end of the rows, so that a thread that is lost says so.
+fn on_a_thread(work: impl FnOnce(&mpsc::Sender<Batches>) + Send + 'static) -> mpsc::Receiver<Batches> {
+    let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+    let last = sender.clone();
+    let reading = tokio::task::spawn_blocking(move || work(&sender));
+    tokio::spawn(async move {
+        if let Err(error) = reading.await {
+            let lost = Fault::new(FaultKind::Internal, "the thread that reads rejects ended").with_source(&error);
+            let _ = last.send(Err(lost)).await;
+        }
     });
     batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thread_that_is_lost_is_not_the_end_of_the_rejects() {
+        let mut batches = on_a_thread(|sender| {
+            sender.blocking_send(Ok(RecordBatch::new_empty(reject_schema()))).unwrap();
+            panic!("lost");
+        });
+        assert!(batches.recv().await.unwrap().is_ok());
+        assert_eq!(batches.recv().await.unwrap().unwrap_err().kind, FaultKind::Internal);
+        assert!(batches.recv().await.is_none());
+    }
 }

@@ -1029,7 +1029,7 @@ pub struct JobSpec {
     /// What to do with a row that does not fit.
     #[prost(enumeration = "OnBadRow", tag = "4")]
     pub on_bad_row: i32,
-    /// Time the job may take from its submit, over all attempts. Absent: the worker's `job.deadline`.
+    /// Time the job may take from the submit of its newest try, over all attempts. Absent: the worker's `job.deadline`.
     #[prost(message, optional, tag = "5")]
     pub deadline: ::core::option::Option<::prost_types::Duration>,
     /// More bad rows than this fail the job; nothing is committed. Absent: no limit.
@@ -1116,7 +1116,7 @@ pub struct Job {
     /// Present when state is SUCCEEDED.
     #[prost(message, optional, tag = "13")]
     pub receipt: ::core::option::Option<Receipt>,
-    /// Present when state is FAILED or CANCELLED.
+    /// Present when state is FAILED or CANCELLED, and while a job is QUEUED whose commit cannot be found out.
     #[prost(message, optional, tag = "14")]
     pub fault: ::core::option::Option<Fault>,
     /// The higher, the earlier it is begun.

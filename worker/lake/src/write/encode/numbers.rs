@@ -220,7 +220,8 @@ impl<V: Number> Values for Numbers<V> {
 
     fn dictionary(&self) -> Option<Dictionary> {
         let table = self.table.as_ref().filter(|_| self.indexing)?;
-        Some(Dictionary { entries: table.values.len(), bytes: size_of_val(table.values.as_slice()) })
+        let bytes = if table.crowded { usize::MAX } else { size_of_val(table.values.as_slice()) };
+        Some(Dictionary { entries: table.values.len(), bytes })
     }
 
     fn give_up(&mut self) {
@@ -249,7 +250,7 @@ impl<V: Number> Values for Numbers<V> {
     }
 
     fn reset(&mut self, dictionary: bool) {
-        self.table = dictionary.then(Table::new);
+        self.table = dictionary.then(|| self.table.take().map_or_else(Table::new, Table::emptied));
         self.indexing = dictionary;
         self.indices.clear();
         self.plain.clear();
@@ -257,15 +258,20 @@ impl<V: Number> Values for Numbers<V> {
     }
 }
 
-/// Open addressing with linear probing; the value stands in the slot, so that a look-up touches one line.
+/// Slots looked at for one value; more of them means that somebody made the values collide.
+const LONGEST_PROBE: usize = 256;
+
+/// Open addressing with double hashing; the value stands in the slot, so that a look-up touches one line.
+///
+/// Keys, dates and amounts are mostly dense: a value is looked for at its own low bits first, so that values that are close
+/// to each other share their lines of the cache, and only then where a hash says.
 struct Table<V> {
     slots: Vec<Slot<V>>,
-    /// How far a hash is shifted to be a slot's number.
-    shift: u32,
     values: Vec<V>,
+    crowded: bool,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Slot<V> {
     value: V,
     /// Index of the value and 1; 0: empty.
@@ -274,17 +280,30 @@ struct Slot<V> {
 
 impl<V: Number> Table<V> {
     fn new() -> Self {
-        Self::with_bits(10)
+        Self { slots: vec![Slot::default(); 1024], values: Vec::new(), crowded: false }
     }
 
-    fn with_bits(bits: u32) -> Self {
-        Self { slots: vec![Slot { value: V::default(), number: 0 }; 1 << bits], shift: 64 - bits, values: Vec::new() }
+    // The next chunk has about as many values: a table that grew does not grow again.
+    fn emptied(mut self) -> Self {
+        self.values.clear();
+        self.slots.fill(Slot::default());
+        self.crowded = false;
+        self
     }
 
     #[inline]
     fn index(&mut self, value: V) -> u32 {
-        let mask = self.slots.len() - 1;
-        let mut at = self.home(value);
+        let at = value.bits() as usize & (self.slots.len() - 1);
+        let slot = self.slots[at];
+        if slot.number != 0 && slot.value.bits() == value.bits() {
+            return slot.number - 1;
+        }
+        self.index_elsewhere(value, at)
+    }
+
+    fn index_elsewhere(&mut self, value: V, first: usize) -> u32 {
+        let (mask, step) = (self.slots.len() - 1, self.step(value));
+        let (mut at, mut probes) = (first, 0);
         loop {
             let slot = self.slots[at];
             if slot.number == 0 {
@@ -293,14 +312,17 @@ impl<V: Number> Table<V> {
             if slot.value.bits() == value.bits() {
                 return slot.number - 1;
             }
-            at = (at + 1) & mask;
+            at = (at + step) & mask;
+            probes += 1;
+            self.crowded |= probes > LONGEST_PROBE;
         }
     }
 
-    // Fibonacci hashing: the high bits of the product are well mixed.
+    // Fibonacci hashing: the high bits of the product are well mixed. Odd, so that all slots are come by.
     #[inline]
-    fn home(&self, value: V) -> usize {
-        (value.bits().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
+    fn step(&self, value: V) -> usize {
+        let product = value.bits().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (product >> (64 - self.slots.len().trailing_zeros())) as usize | 1
     }
 
     #[cold]
@@ -315,16 +337,51 @@ impl<V: Number> Table<V> {
     }
 
     fn grow(&mut self) {
-        let mut larger = Self::with_bits(64 - self.shift + 2);
-        let mask = larger.slots.len() - 1;
+        let slots = self.slots.len() * 4;
+        self.slots.clear();
+        self.slots.resize(slots, Slot::default());
         for (number, value) in (1u32..).zip(&self.values) {
-            let mut at = larger.home(*value);
-            while larger.slots[at].number != 0 {
-                at = (at + 1) & mask;
+            let mut at = value.bits() as usize & (slots - 1);
+            let step = self.step(*value);
+            while self.slots[at].number != 0 {
+                at = (at + step) & (slots - 1);
             }
-            larger.slots[at] = Slot { value: *value, number };
+            self.slots[at] = Slot { value: *value, number };
         }
-        self.slots = larger.slots;
-        self.shift = larger.shift;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_get_their_numbers_however_they_lie() {
+        let dense: fn(i64) -> i64 = |n| n - 1500;
+        let strided: fn(i64) -> i64 = |n| n * 1_000_000 * 1024;
+        let twice: fn(i64) -> i64 = |n| (n % 1500) + (n / 1500) * (1 << 40);
+        let mut table = Table::<i64>::new();
+        for lie in [dense, strided, twice] {
+            let mut indices = || (0..3000).map(|n| table.index(lie(n))).collect::<Vec<_>>();
+            let first = indices();
+            assert_eq!(first, (0..3000).collect::<Vec<_>>());
+            assert_eq!(indices(), first);
+            assert!(!table.crowded);
+            table = table.emptied();
+        }
+    }
+
+    #[test]
+    fn values_made_to_collide_end_the_dictionary() {
+        let mut numbers = Numbers::<i64>::new();
+        let table = numbers.table.as_mut().unwrap();
+        table.slots.fill(Slot { value: 1, number: u32::MAX });
+        // The last one that is come by.
+        let (value, mask) = (2, table.slots.len() - 1);
+        let last = (2_usize.wrapping_sub(table.step(value))) & mask;
+        table.slots[last].number = 0;
+        table.index(value);
+        assert!(table.crowded);
+        assert_eq!(numbers.dictionary().unwrap().bytes, usize::MAX);
     }
 }

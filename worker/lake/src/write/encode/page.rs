@@ -54,19 +54,22 @@ impl Packer {
 
     fn pack(&mut self, page: impl FnOnce(Bytes) -> Page) -> Result<Packed> {
         let size = self.body.len();
-        let compressed = match &mut self.compressor {
+        let ready = match &mut self.compressor {
             Some(compressor) => {
                 self.compressed.clear();
                 self.compressed.reserve(zstd::zstd_safe::compress_bound(size));
                 compressor.compress_to_buffer(&self.body, &mut self.compressed)?;
-                Bytes::copy_from_slice(&self.compressed)
+                &mut self.compressed
             }
-            None => Bytes::copy_from_slice(&self.body),
+            None => &mut self.body,
         };
-        self.body.clear();
-        let mut sink = TrackedWrite::new(Vec::with_capacity(compressed.len() + 64));
-        let page = CompressedPage::new(page(compressed), size);
+        // The page writer wants its bytes shared; nobody shares them afterwards, so that the buffer comes back.
+        let shared = Bytes::from(std::mem::take(ready));
+        let mut sink = TrackedWrite::new(Vec::with_capacity(shared.len() + 64));
+        let page = CompressedPage::new(page(shared.clone()), size);
         let spec = SerializedPageWriter::new(&mut sink).write_page(page)?;
+        *ready = shared.into();
+        self.body.clear();
         let bytes = Bytes::from(sink.into_inner()?);
         Ok(Packed { bytes, uncompressed: spec.uncompressed_size })
     }

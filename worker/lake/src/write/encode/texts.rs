@@ -158,13 +158,11 @@ impl Values for Texts {
     }
 
     fn reset(&mut self, dictionary: bool) {
-        let is_text = self.is_text;
-        *self = Self { plain: std::mem::take(&mut self.plain), ..Self::new(is_text) };
+        self.table = dictionary.then(|| self.table.take().map_or_else(Table::new, Table::emptied));
+        self.indexing = dictionary;
+        self.indices.clear();
         self.plain.clear();
-        if !dictionary {
-            self.table = None;
-            self.indexing = false;
-        }
+        self.plain_bounds = Bounds::default();
     }
 }
 
@@ -266,6 +264,15 @@ impl Table {
             entries: Vec::new(),
             crowded: false,
         }
+    }
+
+    // The next chunk has about as many values: a table that grew does not grow again.
+    fn emptied(mut self) -> Self {
+        self.slots.fill(Slot::default());
+        self.page.clear();
+        self.entries.clear();
+        self.crowded = false;
+        self
     }
 
     #[inline]
