@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import inspect
 
+import airflow
+
+AIRFLOW = tuple(int(part) for part in airflow.__version__.split(".")[:2])
+
 try:  # 3.2
     from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 except ImportError:  # 3.1
@@ -31,4 +35,4 @@ def parsed(folder: str) -> DagBag:
     return DagBag(dag_folder=folder, **bundle)
 
 
-__all__ = ["DagSerialization", "ParamValidationError", "ProvidersManagerTaskRuntime", "parsed"]
+__all__ = ["AIRFLOW", "DagSerialization", "ParamValidationError", "ProvidersManagerTaskRuntime", "parsed"]

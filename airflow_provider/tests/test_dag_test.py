@@ -107,6 +107,7 @@ def test_dag_test_needs_no_worker(home, tmp_path, deferrable):
     said = run_file(home, file, state)
     assert "the run ended as success" in said, said[-6000:]
     assert "rows that were read: 2" in said
+    assert "priority 5" in next(line for line in said.splitlines() if "into tried.people" in line), "four are after it"
     assert "the others are: [{'name': 'a'}]" in said
     assert sorted(landed(state, "tried.people")["name"].to_pylist()) == ["b", "c"]
     running = [cmd for cmd in Path("/proc").glob("[0-9]*/environ") if str(state).encode() in _read(cmd)]

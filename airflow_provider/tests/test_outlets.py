@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from airflow.sdk import DAG, Asset, AssetAll, task
-from airflow_names import DagSerialization
+from airflow_names import AIRFLOW, DagSerialization
 from moulin import csv, iceberg
 
 from moulin_provider.assets import iceberg_asset
@@ -133,6 +133,8 @@ def test_airflow_stores_the_outlet_and_was_not_asked_whose_scheme_it_is(monkeypa
 def test_an_asset_is_the_one_that_airflow_makes_of_its_uri():
     made = Asset(name="moulin.bronze.flights", uri="iceberg://moulin/bronze.flights")
     assert made == FLIGHTS
+    if AIRFLOW < (3, 2):
+        return  # its assets have no hash: they hash the dict of what they hold
     assert hash(made) == hash(FLIGHTS)
 
 

@@ -11,8 +11,13 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, TaskDeferred
-from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowException,
+    AirflowFailException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
 from airflow.sdk.execution_time.timeout import timeout
 from local_stack import LocalWorker
 from moulin import AsyncClient, Client, sql

@@ -208,7 +208,22 @@ class LocalAirflow:
         if not self._token:
             login = {"username": self.user, "password": self.password}
             self._token = self._call("POST", "/auth/token", login, {})["access_token"]
-        return self._call(method, f"/api/v2{path}", body, {"Authorization": f"Bearer {self._token}", "Accept": accept})
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": accept}
+        return self._call_unlocked(method, f"/api/v2{path}", body, headers)
+
+    def _call_unlocked(self, method: str, path: str, body: object, headers: Mapping[str, str]) -> Any:
+        """A call that is made again where it found the database locked, which is before it wrote anything.
+
+        The api-server notes who asks for what in its event loop, and waits there for SQLite's lock. Another request may
+        hold that and need the loop to let it go: after five seconds SQLite gives up, and the note's request fails.
+        """
+        for _ in range(2):
+            try:
+                return self._call(method, path, body, headers)
+            except ApiError as error:
+                if error.status != 500 or '"Database error"' not in str(error):
+                    raise
+        return self._call(method, path, body, headers)
 
     def _call(self, method: str, path: str, body: object, headers: Mapping[str, str]) -> Any:
         data = None if body is None else json.dumps(body).encode()
