@@ -6,11 +6,11 @@ Beside them stand files with EmptyOperators that have an asset as their outlet, 
 and an operator of Airflow's own with templated fields, cost in any case. A file is parsed and serialized by the function that
 the dag-processor calls for it, and what is compared is CPU time. Each round parses the files in turn: one of each kind, then
 the next one of each. `--fork` does that as the dag-processor does: every file in a process of its own, forked from one that
-has loaded what a dag-processor has when it begins. `--supervised` has each of these processes started by the dag-processor's own class,
-which costs more for every file: sockets, logs, and messages to and fro. `--dag-processor` runs the real one over the files of one kind after the
-other, once, and takes the CPU time of all its processes, without that of starting it; most of that is Airflow's own: it stores
-what it has parsed in its database. `--imports` takes the time of the import alone, in a process that has loaded Airflow's own
-operators: milliseconds of CPU, bytecode cached.
+has loaded what a dag-processor has when it begins. `--supervised` has each of these processes started by the dag-processor's
+own class, which costs more for every file: sockets, logs, and messages to and fro. `--dag-processor` runs the real one over
+the files of one kind after the other, once, and takes the CPU time of all its processes, without that of starting it; most of
+that is Airflow's own: it stores what it has parsed in its database. `--imports` takes the time of the import alone, in a
+process that has loaded Airflow's own operators: milliseconds of CPU, bytecode cached.
 """
 
 from __future__ import annotations
