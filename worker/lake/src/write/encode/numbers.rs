@@ -302,7 +302,8 @@ impl<V: Number> Table<V> {
     }
 
     fn index_elsewhere(&mut self, value: V, first: usize) -> u32 {
-        let (mask, step) = (self.slots.len() - 1, self.step(value));
+        let mask = self.slots.len() - 1;
+        let (mut next, step) = elsewhere(value);
         let (mut at, mut probes) = (first, 0);
         loop {
             let slot = self.slots[at];
@@ -312,17 +313,11 @@ impl<V: Number> Table<V> {
             if slot.value.bits() == value.bits() {
                 return slot.number - 1;
             }
-            at = (at + step) & mask;
+            at = next & mask;
+            next = next.wrapping_add(step);
             probes += 1;
             self.crowded |= probes > LONGEST_PROBE;
         }
-    }
-
-    // Fibonacci hashing: the high bits of the product are well mixed. Odd, so that all slots are come by.
-    #[inline]
-    fn step(&self, value: V) -> usize {
-        let product = value.bits().wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (product >> (64 - self.slots.len().trailing_zeros())) as usize | 1
     }
 
     #[cold]
@@ -342,13 +337,23 @@ impl<V: Number> Table<V> {
         self.slots.resize(slots, Slot::default());
         for (number, value) in (1u32..).zip(&self.values) {
             let mut at = value.bits() as usize & (slots - 1);
-            let step = self.step(*value);
+            let (mut next, step) = elsewhere(*value);
             while self.slots[at].number != 0 {
-                at = (at + step) & (slots - 1);
+                at = next & (slots - 1);
+                next = next.wrapping_add(step);
             }
             self.slots[at] = Slot { value: *value, number };
         }
     }
+}
+
+/// Where a value is looked for when its own place is another one's, and how far the next places are from each other: odd, so
+/// that all are come by. Both halves of the product count, so that places of values that are multiples of each other are not.
+#[inline]
+fn elsewhere<V: Number>(value: V) -> (usize, usize) {
+    let product = u128::from(value.bits() ^ 0xA076_1D64_78BD_642F) * 0xE703_7ED1_A0B4_28DB;
+    let hash = (product as u64) ^ (product >> 64) as u64;
+    (hash as usize, (hash >> 32) as usize | 1)
 }
 
 #[cfg(test)]
@@ -378,7 +383,8 @@ mod tests {
         table.slots.fill(Slot { value: 1, number: u32::MAX });
         // The last one that is come by.
         let (value, mask) = (2, table.slots.len() - 1);
-        let last = (2_usize.wrapping_sub(table.step(value))) & mask;
+        let (next, step) = elsewhere(value);
+        let last = next.wrapping_sub(step) & mask;
         table.slots[last].number = 0;
         table.index(value);
         assert!(table.crowded);
