@@ -101,17 +101,13 @@ MoulinLandOperator(task_id="t", source=csv("a.csv"), transform=sql("SELECT 1"), 
 print(time.process_time() - began)
 """
 IN_ONE_PROCESS = """
-for path in in_turn[0]:
+def cpu_of(path):
+    began = time.process_time()
     parse(path)
-for paths in in_turn:
-    for kind, path in zip(kinds, paths):
-        began = time.process_time()
-        parse(path)
-        took[kind].append(time.process_time() - began)
-print(json.dumps(took))
+    return time.process_time() - began
 """
 IN_FORKS = """
-def forked(path):
+def cpu_of(path):
     _pre_import_airflow_modules(str(path), structlog.get_logger())
     child = os.fork()
     if child == 0:
@@ -125,12 +121,6 @@ def forked(path):
     assert status == 0
     return used.ru_utime + used.ru_stime
 
-for path in in_turn[0]:
-    forked(path)
-for paths in in_turn:
-    for kind, path in zip(kinds, paths):
-        took[kind].append(forked(path))
-print(json.dumps(took))
 """
 
 SUPERVISED = """
@@ -141,7 +131,7 @@ nothing = open(os.devnull, "ab")
 logger = structlog.wrap_logger(structlog.BytesLogger(nothing), processors=[lambda *_: b""])
 selector = selectors.DefaultSelector()
 
-def supervised(path):
+def cpu_of(path):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = DagFileProcessorProcess.start(
         id=uuid.uuid4(), path=str(path), bundle_path=path.parent, bundle_name="bench", dag_file_rel_path=path.name,
@@ -164,11 +154,13 @@ def supervised(path):
     assert found and not found.import_errors and len(found.serialized_dags) == 1, found
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
+"""
+IN_TURN = """
 for path in in_turn[0]:
-    supervised(path)
+    cpu_of(path)
 for paths in in_turn:
     for kind, path in zip(kinds, paths):
-        took[kind].append(supervised(path))
+        took[kind].append(cpu_of(path))
 print(json.dumps(took))
 """
 HOW = {"one process": IN_ONE_PROCESS, "forks": IN_FORKS, "supervised": SUPERVISED}
@@ -176,7 +168,7 @@ HOW = {"one process": IN_ONE_PROCESS, "forks": IN_FORKS, "supervised": SUPERVISE
 
 def parse(folder: Path, how: str) -> dict[str, list[float]]:
     """CPU seconds of parsing each file of each kind, all in turn in one process or in processes forked from it."""
-    code = BEGIN + HOW[how]
+    code = BEGIN + HOW[how] + IN_TURN
     command = [sys.executable, "-c", code, str(folder), *KINDS]
     # Installed packages have their bytecode.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

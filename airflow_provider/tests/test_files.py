@@ -171,8 +171,9 @@ async def test_a_triggerer_that_comes_back_tells_only_what_is_new(folder):
     events = trigger.run()
     look = asyncio.ensure_future(next_event(events))
     # It has looked once when it has heard from the worker that `a.csv` is there.
-    while trigger.looks == 0:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while trigger.looks == 0:
+            await asyncio.sleep(0)
     (folder / "b.csv").write_text("id\n1\n")
     assert await look == ["b.csv"]
     await events.aclose()

@@ -28,6 +28,7 @@ pub(crate) fn prepare() {
 /// Gives what nobody holds to the system at once: the allocator looks at it only when there is something to do.
 pub(crate) fn give_back() {
     mi_collect(true);
+    tracing::debug!("memory that nobody holds is given back to the system");
 }
 
 /// Keeps the kernel from giving memory in huge pages, which the allocator asks for: buffers come and go so fast that
@@ -54,11 +55,28 @@ mod tests {
         safe fn mi_option_get(option: c_int) -> c_long;
     }
 
+    /// Bytes of this process that are in memory.
+    #[cfg(target_os = "linux")]
+    fn resident() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+
+    #[cfg(target_os = "linux")]
     #[test]
-    fn the_number_of_the_option_is_that_of_the_delay() {
-        // By what the allocator has for it when nobody has said anything.
+    fn what_nobody_holds_is_kept_until_it_is_given_back() {
+        const BLOCK: usize = 1 << 20;
+        const BLOCKS: usize = 256;
+        // What the allocator has for the option when nobody has said anything: its number is that of the delay.
         assert_eq!(mi_option_get(MI_OPTION_PURGE_DELAY), 1000);
         prepare();
         assert_eq!(mi_option_get(MI_OPTION_PURGE_DELAY), PURGE_DELAY);
+        let held: Vec<Vec<u8>> = (0..BLOCKS).map(|_| vec![1; BLOCK]).collect();
+        let with = resident();
+        drop(held);
+        // Other tests of this process hold little beside that.
+        assert!(resident() > with - BLOCKS * BLOCK / 4);
+        give_back();
+        assert!(resident() < with - BLOCKS * BLOCK / 2);
     }
 }

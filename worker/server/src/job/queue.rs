@@ -23,7 +23,7 @@ pub(crate) async fn work(worker: Arc<Worker>, only: Option<JobId>, stop: Cancell
     let slots = Arc::new(Semaphore::new(worker.config.job.slots));
     let tasks = TaskTracker::new();
     let mut changes = worker.changes();
-    // Whether jobs have left memory behind that nobody uses.
+    // Whether jobs or queries may have left memory behind that nobody uses.
     let mut has_worked = false;
     while !stop.is_cancelled() {
         let permit = tokio::select! {
@@ -49,8 +49,10 @@ pub(crate) async fn work(worker: Arc<Worker>, only: Option<JobId>, stop: Cancell
         tokio::select! {
             _ = changes.changed() => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {
-                if has_worked && slots.available_permits() == worker.config.job.slots {
-                    has_worked = false;
+                let free = [&slots, &worker.queries].map(|permits| permits.available_permits());
+                if free.iter().any(|free| *free < worker.config.job.slots) {
+                    has_worked = true;
+                } else if std::mem::take(&mut has_worked) {
                     tasks.spawn_blocking(memory::give_back);
                 }
             }

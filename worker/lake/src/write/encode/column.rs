@@ -53,6 +53,8 @@ pub(super) trait Values: Send {
 pub(super) struct Dictionary {
     pub(super) entries: usize,
     pub(super) bytes: usize,
+    /// Whether values collide in it, so that it costs more than it saves.
+    pub(super) crowded: bool,
 }
 
 /// Encodes the chunks of one column, one per row group.
@@ -128,7 +130,7 @@ impl Column {
                     self.values.revert();
                     self.plain = true;
                 }
-            } else if dictionary.bytes >= self.dictionary_limit {
+            } else if dictionary.crowded || dictionary.bytes >= self.dictionary_limit {
                 self.end_page(packer)?;
                 self.values.give_up();
                 self.plain = true;
@@ -254,6 +256,9 @@ impl Column {
 /// Values drawn from D possible ones repeat n²/2D times among n; from the repeats seen, D is estimated, and from
 /// D the dictionary's size at the end. Where most values repeat, it pays.
 fn pays(dictionary: Dictionary, seen: usize, rows: usize, limit: usize) -> bool {
+    if dictionary.crowded {
+        return false;
+    }
     let (n, rows) = (seen as f64, rows.max(seen) as f64);
     let repeats = n - dictionary.entries as f64;
     if repeats > n / 2.0 {

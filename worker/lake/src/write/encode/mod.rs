@@ -6,6 +6,7 @@
 //! comes out is the same format; only the number of steps per value differs.
 
 mod column;
+mod hash;
 mod hybrid;
 mod numbers;
 mod page;

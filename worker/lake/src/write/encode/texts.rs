@@ -8,13 +8,12 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use super::column::{Dictionary, Values};
+use super::hash::{LONGEST_PROBE, fold};
 use super::hybrid;
 use crate::write::bounds::{cut_bytes, cut_text, raised_bytes, raised_text};
 
 /// Length of the bounds in a footer: characters of a text, else bytes.
 const STATISTICS_LENGTH: usize = 64;
-/// Slots looked at for one value; more of them means that somebody made the values collide.
-const LONGEST_PROBE: usize = 256;
 
 /// A column chunk of texts or bytes.
 pub(super) struct Texts {
@@ -111,8 +110,7 @@ impl Values for Texts {
 
     fn dictionary(&self) -> Option<Dictionary> {
         let table = self.table.as_ref().filter(|_| self.indexing)?;
-        let bytes = if table.crowded { usize::MAX } else { table.page.len() };
-        Some(Dictionary { entries: table.entries.len(), bytes })
+        Some(Dictionary { entries: table.entries.len(), bytes: table.page.len(), crowded: table.crowded })
     }
 
     fn give_up(&mut self) {
@@ -351,12 +349,6 @@ fn code(value: &[u8]) -> u64 {
         hash = fold(hash ^ u64::from_le_bytes(*last));
     }
     hash | HASHED
-}
-
-#[inline]
-fn fold(word: u64) -> u64 {
-    let product = u128::from(word ^ 0xA076_1D64_78BD_642F) * 0xE703_7ED1_A0B4_28DB;
-    (product as u64) ^ (product >> 64) as u64
 }
 
 #[cfg(test)]
