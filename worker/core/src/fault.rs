@@ -92,7 +92,9 @@ impl FaultKind {
         match self {
             Self::InvalidSpec => "correct the job's description; `moulin plan` shows what a job would do",
             Self::NotFound => "check the name; a path is seen from the worker's machine, not from Airflow's",
-            Self::BadRow => "correct the file, declare another type for the column, or set on_bad_row to quarantine or skip",
+            Self::BadRow => {
+                "correct the file, declare another type for the column, or set on_bad_row to quarantine or skip"
+            }
             Self::BadFile => "fetch or write the file again",
             Self::Transform => "correct the transform; `moulin plan` checks it without running the job",
             Self::SchemaMismatch => {
