@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 from airflow.providers_manager import ProvidersManager
 from airflow.sdk import Asset
+from airflow.serialization.serialized_objects import BaseSerialization
 from airflow_names import ProvidersManagerTaskRuntime
 
 from moulin_provider.assets import (
@@ -68,6 +70,19 @@ def test_an_asset_is_one_table_of_one_namespace():
     assert [asset.name for asset in assets_of("bronze.flights", outlets)] == ["moulin.bronze.flights"]
     with pytest.raises(ValueError, match="expected iceberg://"):
         iceberg_asset("flights")
+
+
+@pytest.mark.parametrize("table", ["bronze.flights", "bronze.Flüge"])
+def test_an_asset_is_what_airflow_itself_would_make(table):
+    extra = {"owner": "ops"}
+    ours = iceberg_asset(table, extra=extra)
+    theirs = Asset(name=f"moulin.{table}", uri=asset_uri(table), extra=extra)
+    assert ours == theirs
+    assert attrs.asdict(ours, recurse=False).keys() == attrs.asdict(theirs, recurse=False).keys()
+    assert BaseSerialization.serialize(ours) == BaseSerialization.serialize(theirs)
+    other = iceberg_asset(table)
+    assert other.extra == {}
+    assert other.watchers is not iceberg_asset(table).watchers
 
 
 def test_an_asset_is_the_dataset_that_the_task_names():

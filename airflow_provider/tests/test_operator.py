@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow.sdk import task
 from airflow.sdk.execution_time.context import ConnectionAccessor
 from airflow_names import DagSerialization
-from moulin import Contract, PlannedColumn, csv, empty_frame, iceberg, sql
+from moulin import Contract, PlannedColumn, csv, empty_frame, iceberg, sql, table
 from moulin.errors import SpecError
 from moulin.transform import PolarsPlan, Sql
 
@@ -132,14 +132,14 @@ def test_a_table_that_must_be_there_is_not_asked_for_when_only_the_columns_are_w
 
 
 def test_a_field_at_a_plain_default_is_not_looked_at_by_airflow():
-    assert list(land().template_fields) == ["source", "transform", "tables", "target"]
-    said = land(moulin_conn_id="{{ params.conn }}", on_bad_row="skip")
+    assert list(land().template_fields) == ["source", "transform", "target"]
+    said = land(moulin_conn_id="{{ params.conn }}", on_bad_row="skip", tables={"planes": table("silver.planes")})
     assert set(said.template_fields) == set(MoulinLandOperator.template_fields)
     assert {"on_bad_row", "moulin_conn_id"} < set(MoulinLandOperator.template_fields)
     with DAG("d", schedule=None) as dag:
         land()
     (stored,) = DagSerialization.to_dict(dag)["dag"]["tasks"]
-    assert not {"on_bad_row", "moulin_conn_id"} & {*stored["__var"], *stored["__var"]["template_fields"]}
+    assert not {"on_bad_row", "moulin_conn_id", "tables"} & {*stored["__var"], *stored["__var"]["template_fields"]}
 
 
 def test_a_template_that_is_set_later_is_rendered(tmp_path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import attrs
 from airflow.providers.common.compat.sdk import Asset
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ CATALOG = "moulin"
 """The usual name of a worker's catalog."""
 
 _SCHEME = "iceberg://"
-_SET_AFTERWARDS = "iceberg"
 # What Airflow's database has room for.
 _URI_LENGTH = 1500
 _NAME = re.compile(r"[^\s/.?#%]+")
@@ -38,18 +39,28 @@ def iceberg_asset(table: str, *, catalog: str = CATALOG, extra: dict[str, Any] |
         ValueError: the table has no namespace, or a name cannot stand in a uri.
 
     """
-    uri = asset_uri(table, catalog)
+    uri, name = asset_uri(table, catalog), f"{catalog}.{table}"
+    if len(uri) > _URI_LENGTH:
+        raise ValueError(f"table: found a uri of {len(uri)} characters, expected at the most {_URI_LENGTH}")
     if not (_PLAIN_TABLE.fullmatch(table) and _PLAIN_CATALOG.fullmatch(catalog)):
         parts = urlsplit(uri)
         if parts.fragment or sanitize_uri(parts) != parts:
             raise ValueError(f"table: found {table!r} in catalog {catalog!r}, expected names that can stand in a uri")
-    if len(uri) > _URI_LENGTH:
-        raise ValueError(f"table: found a uri of {len(uri)} characters, expected at the most {_URI_LENGTH}")
-    # Airflow would take the uri apart, and ask the packages of all providers who knows the scheme, in every process
-    # that parses a DAG file; a text without a scheme it leaves alone. It is `sanitize_uri` that it would find.
-    asset = Asset(name=f"{catalog}.{table}", uri=_SET_AFTERWARDS, extra=extra or {})
-    object.__setattr__(asset, "uri", uri)
+        return Asset(name=name, uri=uri, extra=extra)
+    # Airflow would look at plain names again, take the uri apart, and ask the packages of all providers who knows the
+    # scheme, in every process that parses a DAG file. It is `sanitize_uri` that it would find.
+    asset = Asset.__new__(Asset)
+    own = {"name": name, "uri": uri, "extra": extra or {}, "watchers": []}
+    for field, value in _asset_fields():
+        object.__setattr__(asset, field, own.get(field, value))
     return asset
+
+
+@cache
+def _asset_fields() -> list[tuple[str, Any]]:
+    """The fields of this Airflow's assets, and what each is in an asset of which only the name is said."""
+    plain = Asset(name="plain")
+    return [(field.name, getattr(plain, field.name)) for field in attrs.fields(Asset)]
 
 
 def asset_uri(table: str, catalog: str = CATALOG) -> str:

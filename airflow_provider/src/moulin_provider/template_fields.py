@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def template_fields(*names: str, **plain: str) -> Sequence[str]:
+def template_fields(*names: str, **plain: str | None) -> Sequence[str]:
     """The `template_fields` of an operator: the class has all of them, a task those that may hold a template.
 
     A field that is left at its `plain` default holds none. Airflow would ask its configuration about it all the same,
@@ -19,7 +19,7 @@ def template_fields(*names: str, **plain: str) -> Sequence[str]:
 
 
 class _TemplateFields:
-    def __init__(self, names: tuple[str, ...], plain: dict[str, str]) -> None:
+    def __init__(self, names: tuple[str, ...], plain: dict[str, str | None]) -> None:
         self._names = names
         self._plain = plain
         self._others = [name for name in names if name not in plain]

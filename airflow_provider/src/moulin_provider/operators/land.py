@@ -53,7 +53,7 @@ class MoulinLandOperator(MoulinJobOperator):
 
     template_fields: Sequence[str] = template_fields(
         "source", "transform", "tables", "target", "on_bad_row", "moulin_conn_id",
-        on_bad_row="fail", moulin_conn_id=MOULIN_CONN_ID,
+        tables=None, on_bad_row="fail", moulin_conn_id=MOULIN_CONN_ID,
     )  # fmt: skip
     template_fields_renderers = {  # noqa: RUF012
         "source": "yaml", "transform": "sql", "tables": "yaml", "target": "yaml",
