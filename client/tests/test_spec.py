@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,7 +15,8 @@ import pytest
 import yaml
 
 import moulin
-from moulin import JobKey, JobSpec, csv, iceberg, json, ndjson, parquet, polars_plan, request, sql, tsv
+from moulin import JobKey, JobSpec, Source, csv, iceberg, json, ndjson, parquet, polars_plan, request, sql, tsv
+from moulin.errors import SpecError
 
 
 def test_the_shape_is_that_of_a_job_file() -> None:
@@ -297,6 +299,10 @@ def test_a_path_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         (lambda: iceberg("a.b", partition_by=["void()"]), r"partition_by\[0\]"),
         (lambda: iceberg("a.b", partition_by=["bucket(id)"]), r"partition_by\[0\]"),
         (lambda: iceberg("a.b", partition_by=["bucket(0, id)"]), r"partition_by\[0\]"),
+        (lambda: iceberg("a.b", partition_by=["month(a, b)"]), r"partition_by\[0\]"),
+        (lambda: iceberg("a.b", partition_by=["month(a) b"]), r"partition_by\[0\]"),
+        (lambda: iceberg("a.b", partition_by=["month(day(a))"]), r"partition_by\[0\]"),
+        (lambda: iceberg("a.b", partition_by=["a, b"]), r"partition_by\[0\]"),
         (lambda: sql("  "), "sql query: found '  ', expected a text that is not blank"),
         (lambda: JobKey(""), "key task_id"),
         (lambda: _spec(on_bad_row="ignore"), "on_bad_row: found 'ignore', expected 'fail' or 'skip'"),
@@ -390,3 +396,22 @@ def test_a_replay_keeps_what_still_does_not_fit() -> None:
         moulin.replay("bronze.flights", moulin.csv("a.csv"), on_bad_row="skip")
     with pytest.raises(moulin.SpecTypeError, match="a SQL condition"):
         moulin.Replay(where=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("build", [csv, ndjson, json, parquet])
+def test_what_a_builder_makes_is_what_its_class_makes(build: Callable[..., Source]) -> None:
+    said: dict[str, Any] = {"columns": {"a": "int"}, "on_bad_file": "skip"} | (
+        {"null_values": ["NA"]} if build is csv else {}
+    )
+    built = build("a", **said)
+    again = Source(**{field.name: getattr(built, field.name) for field in dataclasses.fields(Source)})
+    form: Any = type(built.format)
+    assert again.format == form(**{field.name: getattr(built.format, field.name) for field in dataclasses.fields(form)})
+    for other in (again, dataclasses.replace(built), pickle.loads(pickle.dumps(built)), copy.deepcopy(built)):
+        assert (other, hash(other), repr(other)) == (built, hash(built), repr(built))
+        assert other.to_dict() == built.to_dict()
+    assert dataclasses.replace(built, preserve_order=True) != built
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cast("Any", built).preserve_order = True
+    with pytest.raises(SpecError, match="found 'later'"):
+        build("a", **said, contract={"columns": "later"})

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from moulin.errors import SpecError, SpecTypeError
 
-# Compiled when a field is such a transform, not when a DAG file imports this.
-_WIDTH_FIELD = r"(?i:bucket|truncate)\s*\(\s*([1-9]\d*)\s*,\s*[^(),]+\)"
-_PLAIN_FIELD = r"(?i:identity|void|years?|months?|days?|hours?)\s*\(\s*[^(),\s][^(),]*\)"
+_OF_A_COLUMN = frozenset(
+    {"identity", "void", "year", "years", "month", "months", "day", "days", "hour", "hours"},
+)
+_OF_A_WIDTH_AND_A_COLUMN = frozenset({"bucket", "truncate"})
 
 
 def is_template(value: str) -> bool:
@@ -139,11 +139,24 @@ def partition_field(argument: str, value: object) -> str:
     """A column's name or a transform of one: `month(time_hour)`, `bucket(16, id)`."""
     field = text(argument, value).strip()
     plain = not ("(" in field or ")" in field or "," in field)
-    if plain or is_template(field) or re.fullmatch(_PLAIN_FIELD, field) or re.fullmatch(_WIDTH_FIELD, field):
+    if plain or is_template(field) or _is_transform(field):
         return field
     raise SpecError.about(
         argument, value, "a column, or year(c), month(c), day(c), hour(c), bucket(n, c), truncate(n, c), void(c)"
     )
+
+
+def _is_transform(field: str) -> bool:
+    """Whether a text is a transform of a column: `month(time_hour)`, `bucket(16, id)`."""
+    name, _, rest = field.partition("(")
+    name, inside = name.rstrip().lower(), rest.removesuffix(")")
+    if inside == rest or "(" in inside or ")" in inside:
+        return False
+    parts = [part.strip() for part in inside.split(",")]
+    if name in _OF_A_COLUMN:
+        return len(parts) == 1 and parts[0] != ""
+    width, column = parts if len(parts) == 2 else ("", "")
+    return name in _OF_A_WIDTH_AND_A_COLUMN and width.isdecimal() and width[0] != "0" and column != ""
 
 
 def properties(argument: str, value: object) -> dict[str, str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from functools import cache
-from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from moulin import _argument as argument
 
@@ -28,25 +27,48 @@ def _defaults(kind: Any) -> dict[str, Any]:
     return {field.name: default_of(field) for field in fields(kind)}
 
 
-def said(value: Any) -> dict[str, Any]:
-    """The options that are another object than their default: the only ones that can be wrong."""
-    kind: Any = type(value)
-    found = zip(_defaults(kind).items(), _values(kind)(value), strict=True)
-    return {name: one for (name, default), one in found if one is not default}
+def of(kind: type[Options], *values: Any) -> Options:
+    """The object of a class, from a value for each of its fields, in their order.
+
+    A DAG file is parsed in a process that was forked for it, in which whatever is touched first is copied, a page at a
+    time. So only what was said is kept, and the rest is what the class has. That takes a class without slots.
+    """
+    owner: Any = kind
+    made: Any = object.__new__(owner)
+    names, plain = _fields(owner)
+    kept = vars(made)
+    for at, (one, default) in enumerate(zip(values, plain, strict=True)):
+        if one is not default:
+            kept[names[at]] = one
+    made.__post_init__()
+    return cast("Options", made)
 
 
 @cache
-def _values(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
-    """What reads all options at once, which is several times as fast as one by one: DAG files build many of these."""
-    names = tuple(_defaults(kind))
-    return attrgetter(*names) if len(names) > 1 else lambda value: tuple(getattr(value, name) for name in names)
+def _fields(kind: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    found = _defaults(kind)
+    return tuple(found), tuple(found.values())
+
+
+def said(value: Any) -> dict[str, Any]:
+    """The options that are another object than their default: the only ones that can be wrong."""
+    plain = defaults(type(value))
+    return {name: one for name, one in _kept(value).items() if one is not plain[name]}
+
+
+def _kept(value: Any) -> dict[str, Any]:
+    """All options, or at least those that are not the default."""
+    if hasattr(value, "__dict__"):
+        return dict(vars(value))
+    return {name: getattr(value, name) for name in defaults(type(value))}
 
 
 def to_dict(value: Any, **written: Any) -> dict[str, Any]:
     """The options that are not the default, as JSON values; `written` are those that are JSON already."""
-    kind: Any = type(value)
+    plain = defaults(type(value))
     found = {}
-    for (name, default), one in zip(_defaults(kind).items(), _values(kind)(value), strict=True):
+    for name, one in _kept(value).items():
+        default = plain[name]
         if one is not default and one != default:
             found[name] = written[name] if name in written else _json(one)
     return found

@@ -41,7 +41,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
 _MARKS = frozenset({"delimiter", "quote", "quoting", "escape", "comment", "dialect"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: `options.of`
 class CsvFormat:
     """RFC 4180 and its relatives. `moulin.csv` says what every option means.
 

@@ -11,7 +11,7 @@ from moulin.errors import SpecError, SpecTypeError
 from moulin.source.words import DuplicateKeys, words
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: `options.of`
 class NdjsonFormat:
     """One JSON object a line. `moulin.ndjson` says what every option means."""
 
@@ -25,7 +25,7 @@ class NdjsonFormat:
         return options.to_dict(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: `options.of`
 class JsonFormat:
     """One JSON document that holds an array of objects. `moulin.json` says what every option means."""
 

@@ -17,10 +17,10 @@ from moulin.source.policy import Contract, Inference, ReadLimits
 from moulin.source.words import Compression, OnBadFile, ProvenanceColumn, words
 
 # Values that nothing changes, so one of each is enough; being the same object says that nothing was said.
-_CONTRACT, _INFERENCE, _LIMITS = Contract(), Inference(), ReadLimits()
+CONTRACT, INFERENCE, LIMITS = Contract(), Inference(), ReadLimits()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: `options.of`
 class Source:
     """Files of one format and one schema. Made by `csv`, `tsv`, `ndjson`, `json` or `parquet`."""
 
@@ -31,16 +31,17 @@ class Source:
     provenance_columns: tuple[ProvenanceColumn, ...] = ()
     partition_columns: bool = False
     on_bad_file: OnBadFile = "fail"
-    contract: Contract = _CONTRACT
+    contract: Contract = CONTRACT
     rescued_column: str | None = None
-    inference: Inference = _INFERENCE
-    limits: ReadLimits = _LIMITS
+    inference: Inference = INFERENCE
+    limits: ReadLimits = LIMITS
     preserve_order: bool = False
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
         set_field(self, "uris", argument.uris("source uris", self.uris))
-        set_field(self, "format", format_from(self.format))
+        if not isinstance(self.format, Format):
+            set_field(self, "format", format_from(self.format))
         # DAG files make many of these, and what is not said cannot be wrong.
         if self.compression != "auto":
             self._check_compression()
@@ -52,11 +53,14 @@ class Source:
             argument.flag("partition_columns", self.partition_columns)
         if self.on_bad_file != "fail":
             argument.choice("on_bad_file", self.on_bad_file, words(OnBadFile))
-        set_field(self, "contract", options.made(Contract, "contract", self.contract, _CONTRACT))
+        if self.contract is not CONTRACT:
+            set_field(self, "contract", options.made(Contract, "contract", self.contract, CONTRACT))
         if self.rescued_column is not None:
             argument.text("rescued_column", self.rescued_column)
-        set_field(self, "inference", options.made(Inference, "inference", self.inference, _INFERENCE))
-        set_field(self, "limits", options.made(ReadLimits, "limits", self.limits, _LIMITS))
+        if self.inference is not INFERENCE:
+            set_field(self, "inference", options.made(Inference, "inference", self.inference, INFERENCE))
+        if self.limits is not LIMITS:
+            set_field(self, "limits", options.made(ReadLimits, "limits", self.limits, LIMITS))
         if self.preserve_order is not False:
             argument.flag("preserve_order", self.preserve_order)
         if self.columns or self.provenance_columns:
