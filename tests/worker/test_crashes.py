@@ -140,3 +140,28 @@ def _is_the_truth(receipt: moulin.Receipt, table: LandedTable, folder: Path) -> 
     assert summary is not None
     assert (summary["moulin.job"], summary["moulin.attempt"]) == (receipt.token, str(receipt.attempt))
     assert summary["added-records"] == summary["total-records"] == str(receipt.rows_landed)
+
+
+def test_what_a_killed_worker_had_put_aside_goes_with_the_next_start(
+    worker: WorkerProcess, table: LandedTable, tmp_path: Path
+) -> None:
+    rows = 1_500_000
+    spec = moulin.JobSpec(
+        source=moulin.csv(input_files.numbered(tmp_path / "input", rows), columns={"id": "long"}),
+        transform=moulin.sql("SELECT * FROM input ORDER BY name, id DESC"),
+        target=moulin.iceberg("bronze.numbers"),
+    )
+    spill = worker.state / "spill"
+    worker.start(MOULIN_MEMORY_BYTES=str(32 << 20)).submit(spec, KEY)
+    until("rows are put aside", lambda: [file for file in spill.rglob("*") if file.is_file() and file.stat().st_size])
+    (killed,) = (folder for folder in spill.iterdir() if folder.is_dir())
+    worker.send(signal.SIGKILL)
+    assert worker.wait_end() == -signal.SIGKILL
+    assert any(killed.iterdir())
+
+    receipt = worker.start().submit(spec, KEY).wait(60).receipt
+
+    assert not killed.exists()
+    assert receipt is not None
+    assert (receipt.rows_landed, receipt.attempt) == (rows, 2)
+    table.holds_each_row_once(list(range(rows)))

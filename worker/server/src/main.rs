@@ -11,6 +11,7 @@ mod output;
 mod query;
 mod remote;
 mod service;
+mod spill;
 mod telemetry;
 mod worker;
 

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
 use crate::job::presence;
+use crate::spill::SpillFolder;
 
 /// What all jobs of a worker share. Everything in it can be used from many tasks at once.
 pub(crate) struct Worker {
@@ -25,6 +26,7 @@ pub(crate) struct Worker {
     pub(crate) lake: Lake,
     pub(crate) store: Arc<dyn JobStore>,
     pub(crate) started_at: SystemTime,
+    pub(crate) spill: SpillFolder,
     /// One permit for each query that may run.
     pub(crate) queries: Arc<Semaphore>,
     draining: AtomicBool,
@@ -69,6 +71,7 @@ impl Worker {
             .await
             .map_err(|e| does_not_open(e.into(), "catalog", &config.catalog.uri))?;
         let fetcher = Fetcher::new(&config.storage)?;
+        let spill = SpillFolder::open(&config.state_dir).map_err(|e| cannot_use(&config.state_dir, &e))?;
         if lock.is_some() {
             let freed = store.release_worker(&id, SystemTime::now()).await?;
             if freed > 0 {
@@ -82,6 +85,7 @@ impl Worker {
             fetcher,
             lake,
             store,
+            spill,
             started_at: SystemTime::now(),
             draining: AtomicBool::new(false),
             running: Mutex::default(),
@@ -225,7 +229,7 @@ pub(crate) fn does_not_open(mut fault: Fault, what: &str, url: &str) -> Fault {
     fault
 }
 
-fn cannot_use(path: &Path, error: &std::io::Error) -> Fault {
+pub(crate) fn cannot_use(path: &Path, error: &std::io::Error) -> Fault {
     Fault::new(FaultKind::PermissionDenied, format!("cannot use {}: {error}", path.display()))
         .with_hint("set MOULIN_STATE_DIR (or state_dir) to a folder the worker may write")
 }

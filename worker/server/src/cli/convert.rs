@@ -18,6 +18,8 @@ use tokio::task::JoinHandle;
 use super::{show, spec_file};
 use crate::config::Config;
 use crate::output::{Destination, Format, Output};
+use crate::spill::SpillFolder;
+use crate::worker::cannot_use;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -69,9 +71,12 @@ pub(super) async fn convert(config: Config, args: Args) -> Result<ExitCode, Faul
     let fetcher = Fetcher::new(&config.storage)?;
     let files = fetcher.list(&source.uris).await?;
     let schema = read::schema(&fetcher, &source, &files).await?;
+    // Rows that no transform looks at are never put aside.
+    let spill = described.transform.as_ref().map(|_| SpillFolder::open(&config.state_dir)).transpose();
+    let spill = spill.map_err(|e| cannot_use(&config.state_dir, &e))?;
     let options = TransformOptions {
         memory_bytes: config.job.memory_bytes,
-        spill_dir: config.state_dir.join("spill"),
+        spill_dir: spill.as_ref().map(|folder| folder.path().to_owned()).unwrap_or_default(),
         threads: config.job.threads,
         nanoseconds: Nanoseconds::default(),
     };

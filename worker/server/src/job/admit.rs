@@ -74,7 +74,7 @@ pub(crate) fn transform_options(worker: &Worker) -> TransformOptions {
     let limits = &worker.config.job;
     TransformOptions {
         memory_bytes: limits.memory_bytes,
-        spill_dir: worker.config.state_dir.join("spill"),
+        spill_dir: worker.spill.path().to_owned(),
         threads: limits.threads,
         nanoseconds: Nanoseconds::default(),
     }

@@ -43,6 +43,6 @@ pub(crate) fn write_options(
         threads: worker.config.job.threads,
         counters: Arc::clone(counters),
         stage,
-        spill_dir: worker.config.state_dir.join("spill"),
+        spill_dir: worker.spill.path().to_owned(),
     }
 }
