@@ -1,16 +1,24 @@
 """What DAG files with this provider's operators cost the dag-processor, against the same files with EmptyOperator.
 
-    python -m benches.parsing --files 200 --rounds 5
+    python -m benches.parsing --files 200 --rounds 5 [--how forks]
 
 Beside them stand files with EmptyOperators that have an asset as their outlet, and files with BashOperators: what an outlet,
 and an operator of Airflow's own with templated fields, cost in any case. A file is parsed and serialized by the function that
 the dag-processor calls for it, and what is compared is CPU time. Each round parses the files in turn: one of each kind, then
-the next one of each. `--fork` does that as the dag-processor does: every file in a process of its own, forked from one that
-has loaded what a dag-processor has when it begins. `--supervised` has each of these processes started by the dag-processor's
-own class, which costs more for every file: sockets, logs, and messages to and fro. `--dag-processor` runs the real one over
-the files of one kind after the other, once, and takes the CPU time of all its processes, without that of starting it; most of
-that is Airflow's own: it stores what it has parsed in its database. `--imports` takes the time of the import alone, in a
-process that has loaded Airflow's own operators: milliseconds of CPU, bytecode cached.
+the next one of each.
+
+- `--how forks` does it as the dag-processor does: every file in a process of its own, forked from one that has loaded what a
+  dag-processor has when it begins.
+- `--how supervised` has each of these processes started by the dag-processor's own class, which costs more for every file:
+  sockets, logs, and messages to and fro.
+- `--how one-process` parses all files in one process, as tests of DAG files do.
+- `--how dag-processor` runs the real one over the files of one kind after the other, once, and takes the CPU time of all its
+  processes, without that of starting it; most of that is Airflow's own: it stores what it has parsed in its database.
+- `--imports` takes the time of the import alone, in a process that has loaded Airflow's own operators: milliseconds of CPU,
+  bytecode cached.
+
+Other work on the machine only ever adds to what a file takes, so a kind is compared with EmptyOperator by its mean, by its
+median, and by where the cheapest tenth of its files ends.
 """
 
 from __future__ import annotations
@@ -25,6 +33,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 EMPTY = """
@@ -163,7 +172,8 @@ for paths in in_turn:
         took[kind].append(cpu_of(path))
 print(json.dumps(took))
 """
-HOW = {"one process": IN_ONE_PROCESS, "forks": IN_FORKS, "supervised": SUPERVISED}
+HOW = {"forks": IN_FORKS, "supervised": SUPERVISED, "one-process": IN_ONE_PROCESS}
+DAG_PROCESSOR = "dag-processor"
 
 
 def parse(folder: Path, how: str) -> dict[str, list[float]]:
@@ -231,9 +241,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=200)
     parser.add_argument("--tasks", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--fork", action="store_true")
-    parser.add_argument("--supervised", action="store_true")
-    parser.add_argument("--dag-processor", action="store_true")
+    parser.add_argument("--how", choices=[*HOW, DAG_PROCESSOR], default="forks")
     parser.add_argument("--imports", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -252,38 +260,32 @@ def main() -> None:
 
 def measured(home: Path, options: argparse.Namespace) -> dict[str, object]:
     """What each kind of file took, and by how much that is more than the files with EmptyOperator."""
-    processor = DagProcessor(home) if options.dag_processor else None
-    how = "supervised" if options.supervised else "forks" if options.fork else "one process"
-    rounds: list[dict[str, float]] = []
-    files: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    # Of a real dag-processor each round is one figure for all files.
+    processor = DagProcessor(home) if options.how == DAG_PROCESSOR else None
+    took: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for _ in range(options.rounds):
-        if processor:
-            rounds.append({kind: processor.parse(home / kind) for kind in KINDS})
-            continue
-        took = parse(home, how)
-        rounds.append({kind: sum(values) for kind, values in took.items()})
-        for kind, values in took.items():
-            files[kind] += values
-    found: dict[str, object] = {
+        found = {kind: [processor.parse(home / kind)] for kind in KINDS} if processor else parse(home, options.how)
+        for kind, values in found.items():
+            took[kind] += values
+    return {
         "files": options.files,
         "tasks_per_file": options.tasks,
-        "parsed_by": "dag-processor" if processor else how,
+        "how": options.how,
+        **{kind: compared(took[kind], took["empty"]) for kind in KINDS},
     }
-    for kind in KINDS:
-        more = [one[kind] / one["empty"] - 1 for one in rounds]
-        least = min(one[kind] for one in rounds), min(one["empty"] for one in rounds)
-        found[kind] = {
-            "cpu_s": round(least[0], 3),
-            **({} if processor else file_ms(files[kind])),
-            "slower_percent": round(100 * (least[0] / least[1] - 1), 1),
-            "median_slower_percent": round(100 * statistics.median(more), 1),
-        }
-    return found
 
 
-def file_ms(took: list[float]) -> dict[str, float]:
-    """Milliseconds of one file: other work on the machine only ever adds to the least."""
-    return {"least_file_ms": round(1e3 * min(took), 2), "median_file_ms": round(1e3 * statistics.median(took), 2)}
+def compared(took: list[float], empty: list[float]) -> dict[str, object]:
+    """Milliseconds of CPU, and how much slower that is than EmptyOperator in percent."""
+    by: dict[str, Callable[[list[float]], float]] = {
+        "mean": statistics.fmean,
+        "median": statistics.median,
+        "least_tenth": lambda values: sorted(values)[len(values) // 10],
+    }
+    return {
+        "ms": {name: round(1e3 * of(took), 2) for name, of in by.items()},
+        "slower_percent": {name: round(100 * (of(took) / of(empty) - 1), 1) for name, of in by.items()},
+    }
 
 
 if __name__ == "__main__":
