@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -60,14 +61,13 @@ def test_a_job_without_a_pool_is_in_the_default_pool(
 def test_the_pool_of_a_worker_that_was_killed_is_served_by_nobody(
     door: moulin.Client, new_worker: NewWorker, tmp_path: Path
 ) -> None:
-    night = new_worker("night", MOULIN_POOLS="night", MOULIN_LEASE="2s", MOULIN_SLOTS="1")
-    client = night.start(MOULIN_FAULT_POINT="mid_read:pause")
+    night = new_worker("night", MOULIN_POOLS="night", MOULIN_LEASE="5s", MOULIN_SLOTS="1")
+    client = night.start(MOULIN_FAULT_POINT="mid_read:kill")
     assert client.describe().pools == ("night",)
-    client.submit(job(tmp_path / "a", "a"), pool="night")
-    night.wait_paused()
+    door.submit(job(tmp_path / "a", "a"), pool="night")
+    assert night.wait_end() == -signal.SIGKILL
     waits = door.submit(job(tmp_path / "b", "b"), pool="night")
-    assert waits.get().waiting == "", "it waits its turn"
-    night.close()
+    assert waits.get().waiting == "", "it waits its turn: nobody knows yet"
     until("the job is told", lambda: "no live worker serves the pool `night`" in waits.get().waiting)
 
 

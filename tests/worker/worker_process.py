@@ -67,8 +67,11 @@ class WorkerProcess:
             self._process = subprocess.Popen([binary(), "serve"], env=env, cwd=self.state, stdout=log, stderr=log)
 
         def listens() -> re.Match[str] | None:
-            assert self._running().poll() is None, f"the worker ended at once:\n{self.log(begin)}"
-            return READY.search(self.log(begin))
+            # Asked first, because a worker that is to die in its first job may have done so when its log is read.
+            ended = self._running().poll() is not None
+            found = READY.search(self.log(begin))
+            assert found or not ended, f"the worker ended at once:\n{self.log(begin)}"
+            return found
 
         client = moulin.Client(until("the worker listens", listens).group(2), reconnect=0)
         self._clients.append(client)
