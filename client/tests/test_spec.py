@@ -299,6 +299,7 @@ def test_a_path_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         (lambda: iceberg("a.b", partition_by=["void()"]), r"partition_by\[0\]"),
         (lambda: iceberg("a.b", partition_by=["bucket(id)"]), r"partition_by\[0\]"),
         (lambda: iceberg("a.b", partition_by=["bucket(0, id)"]), r"partition_by\[0\]"),
+        (lambda: iceberg("a.b", partition_by=["bucket(٣, id)"]), r"partition_by\[0\]"),
         (lambda: iceberg("a.b", partition_by=["month(a, b)"]), r"partition_by\[0\]"),
         (lambda: iceberg("a.b", partition_by=["month(a) b"]), r"partition_by\[0\]"),
         (lambda: iceberg("a.b", partition_by=["month(day(a))"]), r"partition_by\[0\]"),

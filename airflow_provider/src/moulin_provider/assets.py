@@ -11,7 +11,7 @@ import attrs
 from airflow.providers.common.compat.sdk import Asset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from urllib.parse import SplitResult
 
     from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset
@@ -50,17 +50,24 @@ def iceberg_asset(table: str, *, catalog: str = CATALOG, extra: dict[str, Any] |
     # Airflow would look at plain names again, take the uri apart, and ask the packages of all providers who knows the
     # scheme, in every process that parses a DAG file. It is `sanitize_uri` that it would find.
     asset = Asset.__new__(Asset)
-    own = {"name": name, "uri": uri, "extra": extra or {}, "watchers": []}
-    for field, value in _asset_fields():
-        object.__setattr__(asset, field, own.get(field, value))
+    own = {"name": name, "uri": uri, "extra": extra or {}}
+    for field, default in _asset_fields():
+        object.__setattr__(asset, field, own[field] if field in own else default())
     return asset
 
 
 @cache
-def _asset_fields() -> list[tuple[str, Any]]:
-    """The fields of this Airflow's assets, and what each is in an asset of which only the name is said."""
+def _asset_fields() -> list[tuple[str, Callable[[], Any]]]:
+    """The fields of this Airflow's assets, and what makes the value of one that is not said: lists of their own."""
     plain = Asset(name="plain")
-    return [(field.name, getattr(plain, field.name)) for field in attrs.fields(Asset)]
+
+    def default_of(field: Any) -> Callable[[], Any]:
+        value, default = getattr(plain, field.name), field.default
+        makes_new = hasattr(default, "factory") and not default.takes_self  # else a text, the same for all
+        made: Callable[[], Any] = default.factory if makes_new else lambda: value
+        return made
+
+    return [(field.name, default_of(field)) for field in attrs.fields(Asset)]
 
 
 def asset_uri(table: str, catalog: str = CATALOG) -> str:

@@ -8,9 +8,7 @@ from typing import Any
 
 from moulin.errors import SpecError, SpecTypeError
 
-_OF_A_COLUMN = frozenset(
-    {"identity", "void", "year", "years", "month", "months", "day", "days", "hour", "hours"},
-)
+_OF_A_COLUMN = frozenset({"identity", "void", "year", "years", "month", "months", "day", "days", "hour", "hours"})
 _OF_A_WIDTH_AND_A_COLUMN = frozenset({"bucket", "truncate"})
 
 
@@ -156,7 +154,7 @@ def _is_transform(field: str) -> bool:
     if name in _OF_A_COLUMN:
         return len(parts) == 1 and parts[0] != ""
     width, column = parts if len(parts) == 2 else ("", "")
-    return name in _OF_A_WIDTH_AND_A_COLUMN and width.isdecimal() and width[0] != "0" and column != ""
+    return name in _OF_A_WIDTH_AND_A_COLUMN and width.isdecimal() and width[0] in "123456789" and column != ""
 
 
 def properties(argument: str, value: object) -> dict[str, str]:
