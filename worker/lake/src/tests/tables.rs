@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use moulin_core::FaultKind;
+use sqlx::{ConnectOptions as _, Executor as _, Row as _, sqlite::SqliteConnectOptions};
 
 use super::fixture::{FROZEN, Place, added, commit, land, landing, numbers, options, sorted, table, write};
 use crate::TablePlan;
@@ -139,9 +140,7 @@ async fn a_doctor_finds_catalog_and_warehouse() {
 async fn a_catalog_without_the_type_column_is_used_as_it_is() {
     let place = Place::new();
     std::fs::create_dir_all(place.folder.path()).unwrap();
-    let options = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(place.folder.path().join("catalog.db"))
-        .create_if_missing(true);
+    let options = SqliteConnectOptions::new().filename(place.folder.path().join("catalog.db")).create_if_missing(true);
     let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
     let old = "CREATE TABLE iceberg_tables (catalog_name VARCHAR(255) NOT NULL, table_namespace VARCHAR(255) NOT NULL,
         table_name VARCHAR(255) NOT NULL, metadata_location VARCHAR(1000), previous_metadata_location VARCHAR(1000),
@@ -150,4 +149,22 @@ async fn a_catalog_without_the_type_column_is_used_as_it_is() {
     let lake = place.lake().await;
     let committed = land(&lake, &landing(&[], &[]), "a", &[numbers(0..3)]).await.unwrap();
     assert_eq!(sorted(&added(&lake, committed.snapshot_id).await), [0, 1, 2]);
+}
+
+/// A new file is put into WAL mode by whoever opens it. SQLite does not wait then for another one's write lock, as it
+/// does elsewhere.
+#[tokio::test]
+async fn a_catalog_that_another_process_writes_to_is_opened_once_it_has_written() {
+    let place = Place::new();
+    let options = SqliteConnectOptions::new().filename(place.folder.path().join("catalog.db")).create_if_missing(true);
+    let mut other = options.connect().await.unwrap();
+    other.execute("CREATE TABLE t (x); BEGIN IMMEDIATE").await.unwrap();
+    let written = async {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        other.execute("COMMIT").await.unwrap();
+    };
+    let (lake, ()) = tokio::join!(place.lake(), written);
+    lake.check_catalog().await.unwrap();
+    let mode: String = options.connect().await.unwrap().fetch_one("PRAGMA journal_mode").await.unwrap().get(0);
+    assert_eq!(mode, "wal");
 }

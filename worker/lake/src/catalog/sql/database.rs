@@ -9,13 +9,14 @@ use std::time::Duration;
 use moulin_core::FaultKind;
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::Error;
 
 /// How long a statement may take: a writer of a SQLite file waits that long for another one's lock, and a
 /// PostgreSQL server that says nothing for so long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(20);
 const CONNECTIONS: u32 = 8;
 /// Statements a database gave up for the sake of others are sent again, if they may be.
 const AGAIN: u32 = 8;
@@ -79,16 +80,32 @@ impl Database {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(PATIENCE);
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(PATIENCE * 2)
             .connect_with(options)
-            .await
-            .map_err(|e| failed(Failure::NotSent(e)))?;
-        Ok(Self::Sqlite(pool))
+            .await;
+        let database = match pool {
+            Ok(pool) => Self::Sqlite(pool),
+            Err(e) => return Err(failed(Failure::NotSent(e))),
+        };
+        database.write_ahead().await.map_err(failed)?;
+        Ok(database)
+    }
+
+    /// Turns on the write-ahead log, which stays on in the file. SQLite does not wait for the lock this takes, so a
+    /// worker that starts at the same moment as another one asks again.
+    async fn write_ahead(&self) -> Result<(), Failure> {
+        let mut pauses = PATIENCE.as_millis() / PAUSE.as_millis();
+        loop {
+            match self.execute("PRAGMA journal_mode = WAL", &[]).await {
+                Err(Failure::GaveWay(_)) if pauses > 0 => pauses -= 1,
+                answer => return answer.map(drop),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// The password may be left to `PGPASSWORD` or a password file, as for PostgreSQL's own tools.
