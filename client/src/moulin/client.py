@@ -201,7 +201,7 @@ class Client(BaseClient):
         """Runs a SELECT over tables of the catalog (`namespace.table`) and reads its rows as they come. Needs pyarrow.
 
         A result of more than `max_rows` or, in memory, `max_bytes` ends with an error: no part of a result passes for
-        the whole. Closing the reader, or dropping it, ends the query.
+        the whole. Dropping the reader ends the query; its `close` is pyarrow's and does not.
 
         Raises:
             SpecError: wrong SQL, with its line and column.

@@ -269,6 +269,12 @@ pub(crate) const HOLD_LEASE: &str = concat!("UPDATE jobs SET attempt = attempt W
 pub(crate) const HOLD_TABLE: &str =
     "SELECT CAST($1 AS TEXT) AS held /*postgres:, CAST(pg_advisory_xact_lock(hashtext($1)) AS TEXT) AS locked*/";
 
+// Generations of one key exclude each other from here to the end of the transaction.
+pub(crate) const HOLD_GENERATIONS: &str = "\
+    SELECT job_id /*postgres:, CAST(pg_advisory_xact_lock(\
+        hashtext(concat_ws('/', dag_id, run_id, task_id, map_index))) AS TEXT) AS locked*/ \
+    FROM jobs WHERE job_id = $1";
+
 pub(crate) const FILE_LOADS: &str = "\
     SELECT table_name, uri, etag, size_bytes, job_id, attempt, job_key, generation, table_uuid, state, reason, \
            snapshot_id, claimed_at, settled_at, skipped_by, skipped_at \

@@ -193,6 +193,10 @@ pub(crate) async fn settle(
     if !outcome.goes_on() {
         transaction.execute(query(sql::FORGET_HOLDS).bind(job)).await?;
     }
+    if matches!(outcome, Outcome::Succeeded(_)) {
+        // Of two that end at once, neither would see that the other has replaced it.
+        transaction.row(query(sql::HOLD_GENERATIONS).bind(job)).await?;
+    }
     let settle = match outcome {
         Outcome::Again { .. } | Outcome::Later { .. } => return Ok(()),
         Outcome::Succeeded(receipt) => query(sql::SETTLE_LOADED)

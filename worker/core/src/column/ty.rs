@@ -67,6 +67,12 @@ impl FromStr for ColumnType {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.matches(['(', '<']).count() > text.matches([')', '>']).count() {
+            return Err(format!(
+                "`{text}` is not a whole column type; where it stands between {{ }} or [ ] of YAML, a comma ends it \
+                 unless it is in quotes: \"decimal(9,2)\""
+            ));
+        }
         parse(text.trim(), 0)
     }
 }
@@ -157,6 +163,8 @@ mod tests {
             ("map<int, long>", "map<string, type>"),
             ("struct<a>", "struct<name: type"),
             ("struct<a: int, a: int>", "a name of its own"),
+            ("decimal(9", "in quotes: \"decimal(9,2)\""),
+            ("map<string", "is not a whole column type"),
         ] {
             let error = text.parse::<ColumnType>().unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

@@ -234,7 +234,7 @@ impl World {
     }
 }
 
-fn wanted(task: &str, generation: u32, uris: &[&str]) -> Wanted {
+pub(super) fn wanted(task: &str, generation: u32, uris: &[&str]) -> Wanted {
     let file = |uri: &&str| PlannedFile { uri: (*uri).to_owned(), size_bytes: 10, etag: Some("tag".into()) };
     Wanted {
         table: "a.b".into(),

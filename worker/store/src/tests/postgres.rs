@@ -1,11 +1,12 @@
 //! What is PostgreSQL's own: the schema, its errors, and writers beside each other.
 
-use moulin_core::{Fault, FaultKind};
+use moulin_core::{Fault, FaultKind, Receipt};
 use moulin_testkit::{FakeClock, postgres_schema};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use super::build::{LEASE, job};
-use crate::{Error, Which};
+use super::build::{LEASE, job, receipt};
+use super::loads::wanted;
+use crate::{Error, LoadFilter, LoadState, NewJob, Outcome, Which};
 
 #[tokio::test]
 async fn eight_workers_may_open_a_new_store_at_once() {
@@ -59,15 +60,56 @@ async fn a_name_for_a_file_waits_for_a_claim_that_takes_the_lease_away() {
     heir.execute("BEGIN; UPDATE jobs SET attempt = 2, worker_id = 'heir'").await.unwrap();
     let (store, now, held) = (zombie.clone(), clock.now(), lease.clone());
     let staging = tokio::spawn(async move { store.stage_file(&held, "file:///a", now).await });
-    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()";
-    let mut watcher = PgConnection::connect(&url).await.unwrap();
-    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watcher).await.unwrap() == 0 && !staging.is_finished() {
-        tokio::task::yield_now().await;
-    }
+    until_waiting(&url, 1, || staging.is_finished()).await;
     heir.execute("COMMIT").await.unwrap();
     let error = staging.await.unwrap().unwrap_err();
     assert!(matches!(error, Error::LeaseLost { .. }), "{error:?}");
     assert!(zombie.staged_files(&lease.job_id).await.unwrap().is_empty());
+}
+
+/// Each would look for the other's end before that is visible.
+#[tokio::test]
+async fn of_two_generations_that_end_at_once_only_the_newer_has_loads() {
+    let url = postgres_schema().await;
+    let store = crate::open(&url).await.unwrap();
+    let now = FakeClock::default().now();
+    let mut leases = vec![];
+    for (generation, file) in [(0, "a"), (1, "b")] {
+        let id = store.submit(NewJob { generation, ..job("t") }, now).await.unwrap().job.id;
+        let lease = store.claim("w", LEASE, Which::Job(&id), now).await.unwrap().unwrap().lease;
+        store.claim_files(&lease, &wanted("t", generation, &[file]), now).await.unwrap();
+        leases.push(lease);
+    }
+    // The older one has a claim of an earlier attempt, which it forgets as the last thing it does: it stands there.
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    let earlier = "INSERT INTO file_loads SELECT table_name, 'c', etag, size_bytes, job_id, 0, job_key, generation, \
+                   table_uuid, 'claimed', '', NULL, claimed_at FROM file_loads WHERE uri = 'a'";
+    other.execute(earlier).await.unwrap();
+    other.execute("BEGIN; SELECT * FROM file_loads WHERE uri = 'c' FOR UPDATE").await.unwrap();
+    let [older, newer] = leases.try_into().unwrap();
+    let mut ends = vec![];
+    for (waiting, lease, replaced_from) in [(1, older, None), (2, newer, Some(0))] {
+        let (store, receipt) = (store.clone(), Receipt { replaced_from, ..receipt(&lease) });
+        ends.push(tokio::spawn(async move { store.finish(&lease, Outcome::Succeeded(receipt), now).await }));
+        until_waiting(&url, waiting, || ends.last().unwrap().is_finished()).await;
+    }
+    other.execute("COMMIT").await.unwrap();
+    for end in ends {
+        end.await.unwrap().unwrap();
+    }
+    let loads = store.file_loads(&LoadFilter::default()).await.unwrap();
+    let states: Vec<_> = loads.into_iter().map(|load| (load.file.uri, load.state)).collect();
+    assert_eq!(states, [("a".into(), LoadState::Replaced), ("b".into(), LoadState::Loaded)]);
+}
+
+/// Until so many transactions that have used this schema wait for others, or nothing is left that could.
+async fn until_waiting(url: &str, count: i64, is_over: impl Fn() -> bool) {
+    let waits = "SELECT count(DISTINCT waits.pid) FROM pg_locks waits JOIN pg_locks has USING (pid) \
+                 WHERE NOT waits.granted AND has.relation = 'jobs'::regclass";
+    let mut watcher = PgConnection::connect(url).await.unwrap();
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watcher).await.unwrap() < count && !is_over() {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
