@@ -68,3 +68,36 @@ fn places(column: &ColumnChunkMetaData) -> impl Iterator<Item = (u64, usize)> {
         .into_iter()
         .filter_map(|(offset, length)| Some((u64::try_from(offset?).ok()?, usize::try_from(length?).ok()?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use bytes::Bytes;
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::metadata::ParquetMetaDataReader;
+
+    use super::*;
+
+    /// The decoder would make room for them, gigabytes of it.
+    #[test]
+    fn lists_that_say_more_than_there_is_are_not_whole() {
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 5]));
+        let rows = RecordBatch::try_from_iter([("c", numbers)]).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None).unwrap();
+        writer.write(&rows).unwrap();
+        let file = writer.into_inner().unwrap();
+        let footer = ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(file.clone())).unwrap();
+        let whole = |bytes: &[u8], from: u64| are_whole(&footer, &(from..file.len() as u64), &bytes[from as usize..]);
+        let places: Vec<(u64, usize)> = places(footer.row_group(0).column(0)).collect();
+        assert_eq!(places.len(), 2);
+        for (offset, _) in places {
+            assert!(whole(&file, offset));
+            let mut lying = file.clone();
+            // Its first list, of one element, is said to have 2^31 - 1 of them.
+            lying[offset as usize..][..6].copy_from_slice(&[0x19, 0xfc, 0xff, 0xff, 0xff, 0x7f]);
+            assert!(!whole(&lying, offset));
+        }
+    }
+}
