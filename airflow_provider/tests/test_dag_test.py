@@ -129,11 +129,20 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def test_a_worker_of_the_process_takes_no_certificates_or_tokens_of_the_environment(monkeypatch, tmp_path):
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_a_worker_of_the_process_takes_no_certificates_or_tokens(monkeypatch, tmp_path, where):
     monkeypatch.setenv("MOULIN_BIN", os.environ.get("MOULIN_BIN") or str(build.worker_binary()))
-    monkeypatch.setenv("MOULIN_TLS_CERTIFICATE", "/no/such.pem")
-    monkeypatch.setenv("MOULIN_TLS_CLIENT_CA", "/no/such.pem")
-    monkeypatch.setenv("MOULIN_AUTH_TOKENS", "the-token-of-another-worker")
+    if where == "environment":
+        for what in ("CERTIFICATE", "PRIVATE_KEY", "CLIENT_CA"):
+            monkeypatch.setenv(f"MOULIN_TLS_{what}", "/no/such.pem")
+        monkeypatch.setenv("MOULIN_AUTH_TOKENS", "the-token-of-another-worker")
+    else:
+        config = tmp_path / "moulin.toml"
+        config.write_text(
+            'listen = "0.0.0.0:7070"\nauth = {tokens = ["the-token-of-another-worker"]}\n'
+            '[tls]\ncertificate = "/no/such.pem"\nprivate_key = "/no/such.pem"\nclient_ca = "/no/such.pem"\n'
+        )
+        monkeypatch.setenv("MOULIN_CONFIG", str(config))
     connection = Connection(conn_id="c", conn_type="moulin", host="local", extra=f'{{"state_dir": "{tmp_path}"}}')
     with Client(**client_arguments(connection)) as client:
         assert client.describe().worker_id

@@ -190,6 +190,11 @@ impl Config {
         apply_environment(&mut file, &var)?;
         file.resolve(var("MOULIN_FAULT_POINT"))
     }
+
+    /// For programs of this machine, who are told nothing but the port.
+    pub(crate) fn local(self) -> Self {
+        Self { listen: "127.0.0.1:0".into(), tls: TlsSettings::default(), auth: AuthSettings::default(), ..self }
+    }
 }
 
 fn read(path: &Path, var: &impl Fn(&str) -> Option<String>) -> Result<File, Fault> {

@@ -15,8 +15,6 @@ from typing import Any
 HOST = "local"
 """The host of a connection that asks for such a worker."""
 
-# What this process's environment says of the worker that others reach. The connection says nothing of it.
-_NOT_INHERITED = ("MOULIN_TLS_", "MOULIN_AUTH_")
 _READY = re.compile(rb"^moulin worker \S+ listens on (\S+)$", re.MULTILINE)
 _PATIENCE_SECONDS = 60.0
 
@@ -52,11 +50,12 @@ def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
         )
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "local-worker.log"
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
-    env = {**inherited, "MOULIN_STATE_DIR": str(folder), "MOULIN_LISTEN": "127.0.0.1:0"}
+    env = {**os.environ, "MOULIN_STATE_DIR": str(folder)}
     begin = log.stat().st_size if log.exists() else 0
     with log.open("ab") as out:
-        process = subprocess.Popen([program, "serve"], env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            [program, "serve", "--local"], env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
     give_up = time.monotonic() + _PATIENCE_SECONDS
     while process.poll() is None and time.monotonic() < give_up:
         if said := _READY.search(log.read_bytes()[begin:]):

@@ -91,6 +91,10 @@ enum Command {
         /// Where to listen; port 0 picks a free one. Wins over the configuration.
         #[arg(long, value_name = "HOST:PORT")]
         listen: Option<String>,
+        /// For programs of this machine: a free port of 127.0.0.1, no certificates and no tokens, whatever the
+        /// configuration says.
+        #[arg(long, conflicts_with = "listen")]
+        local: bool,
     },
     /// Run one job in this process, with progress, and print its receipt.
     Run {
@@ -236,7 +240,8 @@ async fn dispatch(args: Args) -> Result<ExitCode, Fault> {
     }
     let config = Config::load(args.config.as_deref())?;
     match args.command {
-        Command::Serve { listen } => serve::serve(config, listen).await,
+        Command::Serve { local: true, .. } => serve::serve(config.local(), None).await,
+        Command::Serve { listen, .. } => serve::serve(config, listen).await,
         Command::Run { job, key, json } => run::run(config, &job, key, json).await,
         Command::Plan { job, json } => plan::plan(config, &job, json).await,
         Command::Convert(args) => convert::convert(config, args).await,
