@@ -1,6 +1,7 @@
 //! Tables that are there, are not there, or are somebody else's.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -159,11 +160,20 @@ async fn a_catalog_that_another_process_writes_to_is_opened_once_it_has_written(
     let options = SqliteConnectOptions::new().filename(place.folder.path().join("catalog.db")).create_if_missing(true);
     let mut other = options.connect().await.unwrap();
     other.execute("CREATE TABLE t (x); BEGIN IMMEDIATE").await.unwrap();
-    let written = async {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        other.execute("COMMIT").await.unwrap();
-    };
-    let (lake, ()) = tokio::join!(place.lake(), written);
+    let mut opening = std::pin::pin!(place.lake());
+    // More often than opening takes without a pause: it has been refused, and asked again.
+    let mut polls = 0;
+    std::future::poll_fn(|context| {
+        polls += 1;
+        match opening.as_mut().poll(context) {
+            Poll::Ready(_) => panic!("opened while another process was writing"),
+            Poll::Pending if polls < 50 => Poll::Pending,
+            Poll::Pending => Poll::Ready(()),
+        }
+    })
+    .await;
+    other.execute("COMMIT").await.unwrap();
+    let lake = opening.await;
     lake.check_catalog().await.unwrap();
     let mode: String = options.connect().await.unwrap().fetch_one("PRAGMA journal_mode").await.unwrap().get(0);
     assert_eq!(mode, "wal");
